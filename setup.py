@@ -1,0 +1,62 @@
+"""Install srn_d2; ``pip install -e .[test]`` for development.
+
+detectron2 is not in install_requires: it is not published on the package registry under its own
+name. ``make install`` or the commands in README.md install it.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def read_version() -> str:
+    """The version string in srn_d2/__init__.py, read without importing torch."""
+    text = (ROOT / "srn_d2" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE).group(1)
+
+
+# What detectron2 itself needs, named here because its wheel is installed with --no-deps.
+DETECTRON2_REQUIRES = [
+    "cloudpickle",
+    "fvcore",
+    "hydra-core",
+    "iopath",
+    "matplotlib",
+    "omegaconf<2.4",
+    "packaging",
+    "pycocotools",
+    "setuptools<81",  # detectron2.model_zoo imports pkg_resources
+    "tabulate",
+    "tensorboard",
+    "termcolor",
+    "yacs",
+]
+
+EXTRAS = {
+    "eval": ["faster-coco-eval", "scipy"],
+    "test": ["faster-coco-eval", "scipy", "hypothesis", "pytest", "ruff"],
+}
+
+setup(
+    name="srn_d2",
+    version=read_version(),
+    description="Selective Refinement Network for face detection, on detectron2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["srn_d2", "srn_d2.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy",
+        "opencv-python-headless",
+        "Pillow",
+        "torch",
+        "torchvision",
+        "tqdm",
+        *DETECTRON2_REQUIRES,
+    ],
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,104 @@
+"""The configuration keys that this project adds to detectron2's."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_srn_config(cfg: CN) -> None:
+    """Add the keys of SRN, of its augmentation and of its evaluation to ``cfg``, in place.
+
+    Only new keys are added: no default of detectron2's is changed. Everything that the paper
+    fixes has the paper's value here. Sources: [paper] "Selective Refinement Network for High
+    Performance Face Detection" (AAAI 2019), [released] the authors' published test code,
+    [RetinaNet] Lin et al., ICCV 2017, where the paper prints no value.
+    """
+    _add_model_config(cfg)
+    _add_input_config(cfg)
+    _add_solver_and_test_config(cfg)
+
+
+def _add_model_config(cfg: CN) -> None:
+    srn = cfg.MODEL.SRN = CN()
+
+    # --- network -----------------------------------------------------------------------------
+    # Channels of C6 and C7 [released]; P2..P7 and the heads have MODEL.FPN.OUT_CHANNELS.
+    srn.C6_CHANNELS = 1024
+    srn.C7_CHANNELS = 256
+    # How the top-down path enlarges: "nearest" [paper, as FPN] or "bilinear" (align_corners=True,
+    # to the lateral's size) [released].
+    srn.UPSAMPLE = "nearest"
+    # What P6's stride-2 convolution reads: "p5" (after its 3x3) [paper] or "c5_lateral" (before
+    # the 3x3) [released].
+    srn.P6_SOURCE = "p5"
+    # Images are zero-padded to a multiple of this (pixels). 1: no padding [released].
+    srn.SIZE_DIVISIBILITY = 32
+    # Receptive field enhancement in both subnets [paper 3.4]; False: two plain 3x3 convolutions.
+    srn.RFE = True
+    # Initial probability of "face" that sets the class prediction's bias [RetinaNet 4.1].
+    srn.PRIOR_PROB = 0.01
+
+    # --- the two steps -----------------------------------------------------------------------
+    # Levels, any of p2 .. p7, with two-step classification (STC) and two-step regression (STR)
+    # [paper 3.2, 3.3]. Both empty and RFE False: the paper's RetinaNet baseline.
+    srn.STC_LEVELS = ["p2", "p3", "p4"]
+    srn.STR_LEVELS = ["p5", "p6", "p7"]
+    # theta: an anchor of an STC level whose first-step negative confidence 1 - p exceeds this
+    # leaves the second step, in training and in inference [paper 3.2].
+    srn.STC_THRESHOLD = 0.99
+
+    # --- matching: IoU below the first is background, at or above the second is face, between
+    # them ignored [paper 3.5] -----------------------------------------------------------------
+    srn.FIRST_STEP_IOU_THRESHOLDS = [0.3, 0.7]
+    srn.SECOND_STEP_IOU_THRESHOLDS = [0.4, 0.5]
+
+    # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
+    srn.FOCAL_LOSS_ALPHA = 0.25
+    srn.FOCAL_LOSS_GAMMA = 2.0
+    # "smooth_l1" [paper], "giou", "diou" or "ciou".
+    srn.BBOX_REG_LOSS_TYPE = "smooth_l1"
+    # Where smooth L1 turns from quadratic to linear, in units of the deltas.
+    srn.SMOOTH_L1_BETA = 0.1
+    # Weights (wx, wy, ww, wh) of the deltas.
+    srn.BBOX_REG_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+    # Factor of the two box losses L_STR against the two classification losses L_STC.
+    srn.BBOX_REG_LOSS_WEIGHT = 1.0
+
+    # --- inference [paper 3.5] -------------------------------------------------------------------
+    # Detections at or below this score are dropped before anything else. 0: none is.
+    srn.SCORE_THRESH_TEST = 0.0
+    # The most confident anchors of an image that reach NMS, over all levels.
+    srn.TOPK_CANDIDATES_TEST = 2000
+    # IoU above which NMS removes the weaker box. TEST.DETECTIONS_PER_IMAGE are kept (750).
+    srn.NMS_THRESH_TEST = 0.5
+
+
+def _add_input_config(cfg: CN) -> None:
+    # --- training augmentation [paper 3.5], in this order -----------------------------------------
+    # Photometric distortion as in SSD (brightness, contrast, saturation, hue).
+    cfg.INPUT.FACE_PHOTOMETRIC = True
+    # The image is placed at a random spot of a zero canvas this many times its size.
+    cfg.INPUT.FACE_EXPAND_RANGE = (1.0, 2.0)
+    # Side of the random square patch, as a share of the image's shorter side ...
+    cfg.INPUT.FACE_PATCH_SCALES = (0.5, 1.0)
+    # ... which is used with 1 - this probability; otherwise the side is the shorter side itself.
+    cfg.INPUT.FACE_FULL_PATCH_PROB = 0.5
+    # Side in pixels to which the square patch is resized.
+    cfg.INPUT.FACE_CROP_SIZE = 1024
+    # A face whose shorter side is below this many pixels after augmentation is an ignore region.
+    # (No figure in the paper; half of the smallest anchor's width.)
+    cfg.INPUT.FACE_MIN_SIZE = 4.0
+    # A training run stops after more than this many unreadable images in one data worker.
+    cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 10
+    # Cache of decoded training images, in MiB for each data worker. 0: none.
+    cfg.INPUT.FACE_CACHE_MB = 0
+
+
+def _add_solver_and_test_config(cfg: CN) -> None:
+    # bfloat16 autocast around the model's forward in training and evaluation on a CPU (about 3
+    # times as fast where the CPU has AMX). CUDA uses detectron2's own SOLVER.AMP.ENABLED.
+    cfg.SOLVER.CPU_BFLOAT16 = False
+
+    # IoU thresholds at which the COCO-style and the WIDER FACE evaluators report AP.
+    cfg.TEST.FACE_IOU_THRESHOLDS = [0.5, 0.6, 0.7, 0.8]
+    # The metric, "task/name" as in metrics.json, whose best checkpoint is kept as
+    # model_best.pth. "": none.
+    cfg.TEST.BEST_METRIC = "bbox/AP50"
