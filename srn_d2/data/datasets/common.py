@@ -1,0 +1,72 @@
+"""What the readers of annotation files share: their error, and their checks of files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+README_HINT = "datasets/README.md shows the expected layout"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+# How many missing images an error names.
+NUM_MISSING_SHOWN = 5
+
+
+class AnnotationFormatError(ValueError):
+    """A damaged annotation file.
+
+    Attributes:
+        source: the file.
+        where: the line, as "line 12", or the key in a JSON file, as "annotations[3].bbox".
+    """
+
+    def __init__(self, source: str | os.PathLike, where: str, problem: str) -> None:
+        super().__init__(f"{source}, {where}: {problem}")
+        self.source = str(source)
+        self.where = where
+
+
+def dataset_root() -> Path:
+    """The absolute folder of all data sets: $DETECTRON2_DATASETS, by default ./datasets."""
+    return Path(os.path.abspath(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))))
+
+
+def read_annotation_text(path: str | os.PathLike) -> str:
+    """The text of an annotation file, line ends as ``\\n``, without a byte order mark.
+
+    Bytes that are not UTF-8 become surrogates, as in ``os.fsdecode``, so that any file name
+    survives; a binary file then fails in the parser with its line.
+
+    Raises:
+        FileNotFoundError: with the exact path expected.
+    """
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+        return file.read()
+
+
+def has_image_suffix(name: str) -> bool:
+    """Whether ``name`` ends as an image file does."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def require_images(image_root: str | os.PathLike, names: Sequence[str]) -> list[str]:
+    """The absolute path of each image, checked to be there; no image is opened.
+
+    Args:
+        names: paths below ``image_root``, with "/" between folders.
+
+    Raises:
+        FileNotFoundError: names the number of missing images, the first of them and the folder.
+    """
+    root = os.path.abspath(image_root)
+    paths = [os.path.join(root, name) for name in names]
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        shown = "\n".join(f"  {path}" for path in missing[:NUM_MISSING_SHOWN])
+        more = "\n  ..." if len(missing) > NUM_MISSING_SHOWN else ""
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} images are missing under {root} ({README_HINT}):\n"
+            f"{shown}{more}"
+        )
+    return paths
