@@ -1,0 +1,199 @@
+"""Data loaders for training and testing.
+
+The training loader is a function of the seed and of a draw number alone. Draw ``d`` of a data set
+of n images shows image ``permutation(epoch)[d % n]`` of epoch ``d // n``, augmented with random
+numbers seeded by ``d``. Iteration i uses draws [i * B, (i + 1) * B) for a batch of B over all
+GPUs. So the samples depend neither on the number of data workers nor on the number of GPUs, and a
+run resumed at iteration i continues exactly as if it had never stopped.
+"""
+
+# ruff: noqa: NPY002 -- detectron2's augmentations draw from the global np.random.
+
+import itertools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.utils.data as torchdata
+from detectron2.config import CfgNode
+from detectron2.data import (
+    DatasetFromList,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.data.build import trivial_batch_collator
+from detectron2.utils import comm
+
+from srn_d2.data.dataset_mapper import FaceDatasetMapper
+from srn_d2.data.image_io import CorruptImageError
+
+logger = logging.getLogger(__name__)
+
+# Keep the random numbers of the epochs' order apart from those of the draws.
+_ORDER_STREAM, _DRAW_STREAM = 0, 1
+
+
+class TooManyCorruptImagesError(RuntimeError):
+    """More images cannot be decoded than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
+
+
+def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
+    """Build the endless training loader of this process (this GPU).
+
+    All data sets of DATASETS.TRAIN are joined. Images without faces train as pure background if
+    DATALOADER.FILTER_EMPTY_ANNOTATIONS is False, as in this project's configs; detectron2's
+    default, True, leaves them out. With SEED below 0 all GPUs agree on a random seed: then runs
+    differ, and a resumed run does not continue the order of the run before.
+
+    Args:
+        cfg: configuration with the keys of ``add_srn_config``.
+        start_iter: the iteration at which training starts or resumes.
+
+    Returns:
+        A loader that yields lists of IMS_PER_BATCH / number of GPUs samples of FaceDatasetMapper.
+
+    Raises:
+        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs.
+    """
+    batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch_size <= 0 or batch_size % world_size:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {batch_size}: it must be a positive multiple of "
+            f"the number of workers, {world_size}"
+        )
+    dataset_dicts = get_detection_dataset_dicts(
+        list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    draws = TrainingDraws(
+        dataset_dicts,
+        FaceDatasetMapper(cfg, is_train=True),
+        seed=seed,
+        max_corrupt_images=cfg.INPUT.FACE_MAX_CORRUPT_IMAGES,
+    )
+    return torchdata.DataLoader(
+        draws,
+        batch_size=batch_size // world_size,
+        sampler=DrawSampler(batch_size, comm.get_rank(), world_size, start_iter),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=trivial_batch_collator,
+        worker_init_fn=_use_one_thread,
+        # A generator of its own: making an iterator must not advance the global one.
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoader:
+    """Build a loader that yields each image of a data set once, in batches of one.
+
+    A corrupt image raises CorruptImageError: leaving it out would change the result.
+    """
+    return build_detection_test_loader(
+        cfg, dataset_name, mapper=FaceDatasetMapper(cfg, is_train=False)
+    )
+
+
+def _use_one_thread(worker_id: int) -> None:
+    """Keep a data worker to one core (torch sees to its own threads)."""
+    cv2.setNumThreads(0)
+
+
+class DrawSampler(torchdata.Sampler[int]):
+    """The draw numbers of one GPU, without end: of each batch every ``world_size``-th."""
+
+    def __init__(self, batch_size: int, rank: int, world_size: int, start_iter: int = 0):
+        """
+        Args:
+            batch_size: draws of one iteration over all GPUs, a multiple of ``world_size``.
+            rank, world_size: this process and the number of processes.
+            start_iter: the first iteration.
+        """
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self.start_iter = start_iter
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start_iter * self.batch_size + self.rank, self.world_size)
+
+
+class TrainingDraws(torchdata.Dataset):
+    """Draw number -> training sample, for any number from 0 on.
+
+    A corrupt image is logged and replaced by the next one in the epoch's order. That depends on
+    the files alone, so that it happens in the same way in every worker and every run.
+    """
+
+    def __init__(
+        self,
+        dataset_dicts: list[dict[str, Any]],
+        mapper: FaceDatasetMapper,
+        *,
+        seed: int,
+        max_corrupt_images: int,
+    ):
+        """
+        Args:
+            dataset_dicts: the images, in detectron2's dataset format.
+            mapper: dataset dict -> sample; draws its random numbers from ``np.random``.
+            seed: at least 0.
+            max_corrupt_images: different corrupt images that are accepted in one data worker.
+        """
+        self.dataset = DatasetFromList(dataset_dicts, copy=False)
+        self.mapper = mapper
+        self.seed = seed
+        self.max_corrupt_images = max_corrupt_images
+        self._corrupt: dict[str, str] = {}  # file name -> what is wrong with it
+        self._order = (-1, np.empty(0, dtype=np.int64))  # epoch, its permutation
+
+    def __getitem__(self, draw: int) -> dict[str, Any]:
+        epoch, position = divmod(draw, len(self.dataset))
+        order = self._permutation(epoch)
+        for index in itertools.chain(order[position:], order[:position]):
+            dataset_dict = self.dataset[int(index)]
+            try:
+                with numpy_seed(self.seed, _DRAW_STREAM, draw):
+                    return self.mapper(dataset_dict)
+            except CorruptImageError as error:
+                self._note_corrupt(dataset_dict["file_name"], error)
+        raise TooManyCorruptImagesError(f"No image can be decoded. {self._list_corrupt()}")
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        """The order of the images in an epoch, (n,)."""
+        if self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, _ORDER_STREAM, epoch))
+            self._order = (epoch, rng.permutation(len(self.dataset)))
+        return self._order[1]
+
+    def _note_corrupt(self, file_name: str, error: CorruptImageError) -> None:
+        """Log a corrupt image; raise TooManyCorruptImagesError if it is one too many."""
+        logger.warning("Skipping a corrupt image: %s", error)
+        self._corrupt[file_name] = str(error)
+        if len(self._corrupt) > self.max_corrupt_images:
+            raise TooManyCorruptImagesError(
+                f"{len(self._corrupt)} images cannot be decoded, more than the "
+                f"{self.max_corrupt_images} of INPUT.FACE_MAX_CORRUPT_IMAGES. "
+                f"{self._list_corrupt()}"
+            )
+
+    def _list_corrupt(self) -> str:
+        return "Restore or remove these files:\n  " + "\n  ".join(self._corrupt.values())
+
+
+@contextmanager
+def numpy_seed(*entropy: int) -> Iterator[None]:
+    """Seed ``np.random`` within the context; put its state back afterwards.
+
+    Args:
+        entropy: whole numbers from 0 on; equal ones give equal random numbers.
+    """
+    state = np.random.get_state()
+    np.random.seed(np.random.SeedSequence(entropy).generate_state(4))
+    try:
+        yield
+    finally:
+        np.random.set_state(state)

@@ -1,0 +1,139 @@
+"""From a dataset dict to the model's input: decoding, augmentation, which faces count."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import Boxes, BoxMode, Instances
+
+from srn_d2.data.image_io import ImageCache
+from srn_d2.data.transforms import build_face_augmentation
+
+FACE_CLASS = 0
+
+
+class FaceDatasetMapper:
+    """Map a dataset dict of one image to what the model takes.
+
+    Unlike detectron2's DatasetMapper it hands the boxes to the augmentations and keeps faces that
+    are to be ignored. The result has the fields of the dataset dict without "annotations", and
+
+    - "image": uint8 tensor (3, H, W), channels in the order of INPUT.FORMAT;
+    - "height", "width": size of the file's image, after EXIF orientation;
+    - in training "instances": Instances of image size (H, W) with ``gt_boxes`` (Boxes, M x 4),
+      ``gt_classes`` (int64, all 0) and ``gt_ignore`` (bool).
+    """
+
+    @configurable
+    def __init__(
+        self,
+        augmentations: Sequence[T.Augmentation],
+        *,
+        is_train: bool,
+        image_format: str = "RGB",
+        min_face_size: float = 0.0,
+        cache_bytes: int = 0,
+    ):
+        """
+        Args:
+            augmentations: applied in this order, to RGB images.
+            is_train: whether the result has "instances".
+            image_format: "RGB" or "BGR".
+            min_face_size: faces whose shorter side is below this (pixels, after augmentation)
+                are ignore regions.
+            cache_bytes: memory for decoded images.
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise ValueError(f'INPUT.FORMAT must be "RGB" or "BGR", not "{image_format}"')
+        self.augmentations = T.AugmentationList(augmentations)
+        self.is_train = is_train
+        self.image_format = image_format
+        self.min_face_size = min_face_size
+        self.read_image = ImageCache(cache_bytes)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        return {
+            "augmentations": build_face_augmentation(cfg, is_train),
+            "is_train": is_train,
+            "image_format": cfg.INPUT.FORMAT,
+            "min_face_size": cfg.INPUT.FACE_MIN_SIZE,
+            # A test set is read once: there is nothing to gain from a cache.
+            "cache_bytes": cfg.INPUT.FACE_CACHE_MB * 2**20 if is_train else 0,
+        }
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """
+        Args:
+            dataset_dict: metadata of one image in detectron2's dataset format; left as it is.
+
+        Raises:
+            FileNotFoundError, CorruptImageError: see ``read_image``.
+            detectron2.data.detection_utils.SizeMismatchError: the dict's "height" and "width" are
+                not the file's.
+        """
+        sample = {key: value for key, value in dataset_dict.items() if key != "annotations"}
+        image = self.read_image(dataset_dict["file_name"])
+        detection_utils.check_image_size(sample, image)  # fills in "height" and "width"
+
+        annotations = dataset_dict.get("annotations", ()) if self.is_train else ()
+        boxes, is_ignored = _boxes_of(annotations)
+        augmented = T.AugInput(image, boxes=boxes)
+        self.augmentations(augmented)
+
+        sample["image"] = self._to_tensor(augmented.image)
+        if self.is_train:
+            sample["instances"] = select_faces(
+                augmented.boxes, is_ignored, augmented.image.shape[:2], self.min_face_size
+            )
+        return sample
+
+    def _to_tensor(self, image: np.ndarray) -> torch.Tensor:
+        if self.image_format == "BGR":
+            image = image[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
+
+
+def _boxes_of(annotations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes (M, 4), XYXY float64, and which of them are ignore regions (M,)."""
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    is_ignored = [bool(a.get("ignore", False) or a.get("iscrowd", 0)) for a in annotations]
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(is_ignored, dtype=bool)
+
+
+def select_faces(
+    boxes: np.ndarray, is_ignored: np.ndarray, image_size: tuple[int, int], min_face_size: float
+) -> Instances:
+    """Decide which boxes of an augmented image are faces, which ignore regions, which neither.
+
+    A face stays if its centre lies in the image, clipped to the image [paper 3.5]; the part of
+    one whose centre lies outside is background, as in the paper. An ignore region stays as far as
+    it reaches into the image. A box without an area is dropped. A face whose shorter side is below
+    ``min_face_size`` pixels becomes an ignore region.
+
+    Args:
+        boxes: (M, 4), XYXY, possibly beyond the image.
+        is_ignored: (M,) bool, boxes that are ignore regions to begin with.
+        image_size: height and width of the image.
+        min_face_size: pixels.
+
+    Returns:
+        Instances with ``gt_boxes``, ``gt_classes`` and ``gt_ignore``.
+    """
+    h, w = image_size
+    clipped = np.clip(boxes, 0, (w, h, w, h))
+    sides = clipped[:, 2:] - clipped[:, :2]  # (M, 2)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    is_centre_inside = np.all((centres >= 0) & (centres < (w, h)), axis=1)
+    keep = np.all(sides > 0, axis=1) & (is_centre_inside | is_ignored)
+    is_small = sides.min(axis=1, initial=np.inf) < min_face_size
+
+    instances = Instances(image_size)
+    instances.gt_boxes = Boxes(torch.from_numpy(clipped[keep].astype(np.float32)))
+    instances.gt_classes = torch.full((int(keep.sum()),), FACE_CLASS, dtype=torch.int64)
+    instances.gt_ignore = torch.from_numpy((is_ignored | is_small)[keep])
+    return instances

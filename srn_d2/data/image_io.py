@@ -1,0 +1,116 @@
+"""Reading image files: every kind of picture to RGB uint8, damage to one typed error."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+EXIF_ORIENTATION = 0x0112
+
+# EXIF orientation -> what turns the stored pixels upright (CIPA DC-008, "Orientation").
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class CorruptImageError(RuntimeError):
+    """An image file that is there but cannot be decoded. The message names the file."""
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file upright, as RGB.
+
+    The format is told by the bytes, not by the name. Grey, palette and CMYK images are converted;
+    16-bit images are scaled to 8 bits; transparent pixels are blended with black, which is how
+    the network sees "no picture" (zero padding). Of an animation the first frame is read.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        uint8 array of shape (H, W, 3), in RGB order, after EXIF orientation.
+
+    Raises:
+        OSError: the file cannot be read (FileNotFoundError if it is missing); names the file.
+        CorruptImageError: the file is not an image, is damaged or truncated, has more pixels than
+            Pillow's ``Image.MAX_IMAGE_PIXELS`` guards against, or has no defined 8-bit range
+            (32-bit integers, floats); names the file.
+    """
+    encoded = Path(path).read_bytes()
+    try:
+        with Image.open(BytesIO(encoded)) as image:
+            image.load()
+            return np.array(_to_rgb(_turn_upright(image)))
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
+        raise CorruptImageError(f"{path} cannot be decoded: {error}") from error
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a damaged EXIF block counts as none."""
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # as detectron2 does: the pixels are good whatever the metadata are
+        return image
+    method = _UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to mode "RGB"."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # "I;16", "I;16B", or "I" for PGM: 16-bit grey
+        return Image.fromarray(_scale_16_to_8_bits(np.asarray(image))).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("a floating-point image has no defined range")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert(
+            "RGB"
+        )
+    return image.convert("RGB")
+
+
+def _scale_16_to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Map 0..65535 onto 0..255, rounded. Raises ValueError for values outside that range."""
+    if grey.size and (grey.min() < 0 or grey.max() > 65535):
+        raise ValueError("a 32-bit integer image has no defined range")
+    return ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+class ImageCache:
+    """``read_image`` that keeps decoded images in memory until a budget is used up.
+
+    Nothing is ever evicted: training visits every image once an epoch, in a new order each time,
+    so that an image kept is as good as any other. Arrays from the cache are read-only.
+    """
+
+    def __init__(self, max_bytes: int):
+        """
+        Args:
+            max_bytes: budget in bytes of decoded pixels; 0 caches nothing.
+        """
+        self.max_bytes = max_bytes
+        self.used_bytes = 0
+        self._images: dict[str, np.ndarray] = {}
+
+    def __call__(self, path: str | Path) -> np.ndarray:
+        """Return ``read_image(path)``, decoded now or earlier."""
+        key = str(path)
+        if key in self._images:
+            return self._images[key]
+        image = read_image(path)
+        if self.used_bytes + image.nbytes <= self.max_bytes:
+            image.flags.writeable = False
+            self._images[key] = image
+            self.used_bytes += image.nbytes
+        return image

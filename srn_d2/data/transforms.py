@@ -1,0 +1,258 @@
+"""The paper's training augmentation (section 3.5) as detectron2 augmentations that carry boxes.
+
+Boxes are XYXY in absolute pixels, coordinates inside an image of shape (H, W) lie in [0, W] and
+[0, H]. No transform here clips boxes or drops any: dataset_mapper.py does that once at the end.
+All random numbers come from ``np.random``, as in detectron2.
+"""
+
+# ruff: noqa: NPY002 -- detectron2's augmentations draw from the global np.random.
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import NoOpTransform, Transform
+
+# Ranges of SSD's photometric distortion: Liu et al., ECCV 2016, and its data layer's settings.
+BRIGHTNESS_DELTA = 32.0  # added, of 255
+CONTRAST_RANGE = (0.5, 1.5)  # factor
+SATURATION_RANGE = (0.5, 1.5)  # factor
+HUE_DELTA = 18.0  # degrees
+DISTORTION_PROB = 0.5  # of each of the four, independently
+
+# Bilinear sampling reads two pixels a side: beyond this reduction it would skip some.
+MAX_BILINEAR_REDUCTION = 2.0
+
+
+def build_face_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """Return the augmentations of training (the paper's) or of testing (resizing only).
+
+    The horizontal flip comes after the resize, where it costs a view instead of a copy; the two
+    commute.
+    """
+    if not is_train:
+        return [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
+    augmentations = [
+        ExpandedSquarePatch(
+            cfg.INPUT.FACE_EXPAND_RANGE,
+            cfg.INPUT.FACE_PATCH_SCALES,
+            cfg.INPUT.FACE_FULL_PATCH_PROB,
+        ),
+        ResizeSquare(cfg.INPUT.FACE_CROP_SIZE),
+        T.RandomFlip(),
+    ]
+    if cfg.INPUT.FACE_PHOTOMETRIC:
+        augmentations.insert(0, PhotometricDistortion())
+    return augmentations
+
+
+class PhotometricDistortion(T.Augmentation):
+    """Random brightness, contrast, saturation and hue of a uint8 RGB image, as in SSD.
+
+    Each of the four is applied with probability 0.5; contrast comes before saturation and hue or
+    after them, with equal chances.
+    """
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        def draw(low: float, high: float, neutral: float) -> float:
+            return self._rand_range(low, high) if self._rand_range() < DISTORTION_PROB else neutral
+
+        return PhotometricTransform(
+            brightness=draw(-BRIGHTNESS_DELTA, BRIGHTNESS_DELTA, neutral=0.0),
+            contrast=draw(*CONTRAST_RANGE, neutral=1.0),
+            saturation=draw(*SATURATION_RANGE, neutral=1.0),
+            hue=draw(-HUE_DELTA, HUE_DELTA, neutral=0.0),
+            contrast_first=bool(self._rand_range() < 0.5),
+        )
+
+
+class PhotometricTransform(Transform):
+    """A change of a uint8 RGB image's colours, pixel by pixel. Coordinates stay.
+
+    It works by tables of 256 entries: one for brightness and contrast, one for each channel of the
+    8-bit HSV image for hue and saturation, with saturation to 0..255 after each.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 0.0,
+        contrast: float = 1.0,
+        saturation: float = 1.0,
+        hue: float = 0.0,
+        contrast_first: bool = True,
+    ):
+        """
+        Args:
+            brightness: added to R, G and B (of 255).
+            contrast: factor of R, G and B.
+            saturation: factor of the saturation in HSV.
+            hue: degrees by which the hue turns.
+            contrast_first: contrast before saturation and hue, else after them.
+        """
+        super().__init__()
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.contrast_first = contrast_first
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
+            raise ValueError(f"expected uint8 (H, W, 3), got {img.dtype} {img.shape}")
+        before, after = (self.contrast, 1.0) if self.contrast_first else (1.0, self.contrast)
+        img = self._change_levels(img, self.brightness, before)
+        img = self._change_hue_and_saturation(img)
+        return self._change_levels(img, 0.0, after)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        return segmentation
+
+    @staticmethod
+    def _change_levels(img: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+        if brightness == 0.0 and contrast == 1.0:
+            return img
+        brightened = _to_uint8(np.arange(256) + brightness)
+        return cv2.LUT(img, _to_uint8(brightened * contrast))
+
+    def _change_hue_and_saturation(self, img: np.ndarray) -> np.ndarray:
+        if self.hue == 0.0 and self.saturation == 1.0:
+            return img
+        levels = np.arange(256)
+        # The "_FULL" codes spread 360 degrees over 256 levels, so that hue wraps as uint8 does.
+        turned = (levels + round(self.hue * 256 / 360)) % 256
+        table = np.stack(
+            [turned.astype(np.uint8), _to_uint8(levels * self.saturation), levels.astype(np.uint8)],
+            axis=-1,
+        )
+        hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV_FULL)
+        return cv2.cvtColor(cv2.LUT(hsv, table[None]), cv2.COLOR_HSV2RGB_FULL)
+
+
+def _to_uint8(levels: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+class ExpandedSquarePatch(T.Augmentation):
+    """A random square of the image on a random zero canvas: the paper's expansion and patches.
+
+    The image lies at a random spot of a zero canvas ``expand_range`` times its size. Of two
+    squares within the canvas, one with the side of the canvas' shorter side, one of
+    ``patch_scales`` times that, one is chosen; it lies at a random spot of the canvas. Only the
+    square is ever made, never the canvas.
+    """
+
+    def __init__(
+        self,
+        expand_range: tuple[float, float],
+        patch_scales: tuple[float, float],
+        full_patch_prob: float,
+    ):
+        """
+        Args:
+            expand_range: least and largest factor of the canvas, each at least 1.
+            patch_scales: least and largest side of the smaller square, as shares in (0, 1].
+            full_patch_prob: probability of the larger square.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        super().__init__()
+        if not 1.0 <= expand_range[0] <= expand_range[1]:
+            raise ValueError(f"FACE_EXPAND_RANGE {expand_range} is not 1 <= low <= high")
+        if not 0.0 < patch_scales[0] <= patch_scales[1] <= 1.0:
+            raise ValueError(f"FACE_PATCH_SCALES {patch_scales} is not 0 < low <= high <= 1")
+        if not 0.0 <= full_patch_prob <= 1.0:
+            raise ValueError(f"FACE_FULL_PATCH_PROB {full_patch_prob} is not a probability")
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        h, w = image.shape[:2]
+        factor = self._rand_range(*self.expand_range)
+        canvas_h, canvas_w = round(h * factor), round(w * factor)
+        image_y, image_x = _random_offset(canvas_h - h), _random_offset(canvas_w - w)
+
+        side = min(canvas_h, canvas_w)
+        if self._rand_range() >= self.full_patch_prob:
+            side = max(1, round(side * self._rand_range(*self.patch_scales)))
+        patch_y, patch_x = _random_offset(canvas_h - side), _random_offset(canvas_w - side)
+        return PaddedCropTransform(patch_x - image_x, patch_y - image_y, side, side)
+
+
+def _random_offset(slack: int) -> int:
+    """A whole number of pixels in 0..slack."""
+    return int(np.random.randint(slack + 1))
+
+
+class PaddedCropTransform(Transform):
+    """Crop a rectangle that may reach beyond the image; what lies outside it is zero."""
+
+    def __init__(self, x0: int, y0: int, w: int, h: int):
+        """
+        Args:
+            x0, y0: left upper corner of the rectangle in the image, possibly negative (pixels).
+            w, h: size of the rectangle (pixels).
+        """
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        img_h, img_w = img.shape[:2]
+        left, right = np.clip((self.x0, self.x0 + self.w), 0, img_w)
+        top, bottom = np.clip((self.y0, self.y0 + self.h), 0, img_h)
+        inside = img[top:bottom, left:right]
+        if inside.shape[:2] == (self.h, self.w):
+            return inside
+        patch = np.zeros((self.h, self.w, *img.shape[2:]), img.dtype)
+        if inside.size:
+            y, x = top - self.y0, left - self.x0
+            patch[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        return patch
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        coords[:, 0] -= self.x0
+        coords[:, 1] -= self.y0
+        return coords
+
+
+class ResizeSquare(T.Augmentation):
+    """Resize to a square, whatever the shape was."""
+
+    def __init__(self, size: int):
+        """
+        Args:
+            size: side of the result in pixels.
+        """
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        return FastResizeTransform(*image.shape[:2], self.size, self.size)
+
+
+class FastResizeTransform(T.ResizeTransform):
+    """detectron2's resize through OpenCV, several times as fast as through Pillow.
+
+    Bilinear up to a reduction of 2, mean of the covered area beyond, so that every pixel counts.
+    """
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        assert img.shape[:2] == (self.h, self.w)
+        if interp is not None:  # only apply_segmentation asks for one
+            return super().apply_image(img, interp)
+        reduction = max(self.h / self.new_h, self.w / self.new_w)
+        method = cv2.INTER_LINEAR if reduction <= MAX_BILINEAR_REDUCTION else cv2.INTER_AREA
+        return cv2.resize(img, (self.new_w, self.new_h), interpolation=method)
+
+
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """detectron2's test-time resize that never rounds a side of a very flat image to 0 pixels."""
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        resize = super().get_transform(image)
+        if isinstance(resize, NoOpTransform):  # short_edge_length 0: the original size
+            return resize
+        new_h, new_w = max(1, resize.new_h), max(1, resize.new_w)
+        return T.ResizeTransform(resize.h, resize.w, new_h, new_w, resize.interp)
