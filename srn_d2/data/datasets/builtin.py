@@ -1,13 +1,9 @@
 """Registers the data sets that the configs name, under $DETECTRON2_DATASETS."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
-from srn_d2.data.datasets.common import dataset_root
+from srn_d2.data.datasets.common import dataset_root, register_face_dataset
 from srn_d2.data.datasets.toy_faces import TOY_SPLITS, load_toy_faces, toy_folder
 from srn_d2.data.datasets.wider_face import load_wider_face, load_wider_face_test
 
@@ -17,21 +13,6 @@ WIDER_FACE_SPLITS = {
     "val": "wider_face_val_bbx_gt.txt",
     "test": "wider_face_test_filelist.txt",
 }
-
-
-def register_face_dataset(
-    name: str, load: Callable[[], list[dict[str, Any]]], **metadata: Any
-) -> None:
-    """Register ``load`` and its metadata, in place of what ``name`` stood for before.
-
-    Nothing is read before ``DatasetCatalog.get(name)``.
-    """
-    if name in DatasetCatalog:
-        DatasetCatalog.remove(name)
-    if name in MetadataCatalog:
-        MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, load)
-    MetadataCatalog.get(name).set(thing_classes=["face"], **metadata)
 
 
 def register_wider_face(root: str | os.PathLike) -> None:

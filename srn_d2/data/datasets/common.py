@@ -1,10 +1,15 @@
-"""What the readers of annotation files share: their error, and their checks of files."""
+"""What the data sets share: registration, the error of damaged annotations, checks of files."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-README_HINT = "datasets/README.md shows the expected layout"
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils.logger import log_first_n
+
+README_HINT = "datasets/README.md shows the layout expected under $DETECTRON2_DATASETS"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 # How many missing images an error names.
 NUM_MISSING_SHOWN = 5
@@ -22,6 +27,21 @@ class AnnotationFormatError(ValueError):
         super().__init__(f"{source}, {where}: {problem}")
         self.source = str(source)
         self.where = where
+
+
+def register_face_dataset(
+    name: str, load: Callable[[], list[dict[str, Any]]], **metadata: Any
+) -> None:
+    """Register ``load`` and its metadata, in place of what ``name`` stood for before.
+
+    Nothing is read before ``DatasetCatalog.get(name)``.
+    """
+    if name in DatasetCatalog:
+        DatasetCatalog.remove(name)
+    if name in MetadataCatalog:
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(thing_classes=["face"], **metadata)
 
 
 def dataset_root() -> Path:
@@ -70,3 +90,21 @@ def require_images(image_root: str | os.PathLike, names: Sequence[str]) -> list[
             f"{shown}{more}"
         )
     return paths
+
+
+def drop_degenerate_boxes(
+    dataset: list[dict[str, Any]], source: str | os.PathLike
+) -> list[dict[str, Any]]:
+    """Leave out, in place, annotations whose XYWH box has no area; log their number once."""
+    num_all = sum(len(image["annotations"]) for image in dataset)
+    for image in dataset:
+        image["annotations"] = [a for a in image["annotations"] if min(a["bbox"][2:]) > 0]
+    num_dropped = num_all - sum(len(image["annotations"]) for image in dataset)
+    if num_dropped:
+        log_first_n(
+            logging.WARNING,
+            f"{source}: {num_dropped} of {num_all} boxes have no width or no height; they are "
+            "left out",
+            key="message",
+        )
+    return dataset

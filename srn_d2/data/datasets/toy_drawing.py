@@ -16,7 +16,7 @@ Color = tuple[int, ...]  # RGB or RGBA, 0 .. 255
 
 FACE_HALF_HEIGHT = 1.25
 # Side of the square of drawn pixels that becomes one pixel of the image.
-SUPERSAMPLING = 4
+SUPERSAMPLING = 3
 
 SKIN = [
     (255, 224, 196), (241, 194, 160), (224, 172, 128), (198, 134, 92),
@@ -49,7 +49,8 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
 def pick(rng: np.random.Generator, palette: Sequence[Color], jitter: int = 10) -> Color:
     """A colour of the palette, each channel changed by up to ``jitter``."""
     base = palette[rng.integers(len(palette))]
-    return tuple(int(np.clip(c + rng.integers(-jitter, jitter + 1), 0, 255)) for c in base)
+    changes = rng.integers(-jitter, jitter + 1, size=len(base)).tolist()
+    return tuple(min(255, max(0, c + change)) for c, change in zip(base, changes, strict=True))
 
 
 def shade(color: Color, factor: float) -> Color:
@@ -75,9 +76,9 @@ class Canvas:
             owner: the face, counted from 1, that these pixels belong to from now on; 0: no face;
                 None: whichever they belonged to before, for what lies on a face.
         """
-        self._draw.polygon([tuple(p) for p in points * SUPERSAMPLING], fill=color)
+        self._draw.polygon((points * SUPERSAMPLING - 0.5).ravel().tolist(), fill=color)
         if owner is not None:
-            self._owner_draw.polygon([tuple(p) for p in points], fill=owner)
+            self._owner_draw.polygon((points - 0.5).ravel().tolist(), fill=owner)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """The image, (H, W, 3) uint8 RGB, and the owner of each pixel, (H, W) int32."""

@@ -7,7 +7,6 @@ give the same bytes on every machine.
 import os
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +80,7 @@ def draw_toy_split(folder: Path, split: str) -> None:
     image_root = folder / f"WIDER_{split}" / "images"
     for kind in SCENE_KINDS:
         (image_root / kind.event).mkdir(parents=True)
-    with ThreadPoolExecutor() as pool:  # Pillow draws, filters and compresses without the GIL
-        images = list(
-            pool.map(lambda i: draw_toy_image(image_root, split, i), range(TOY_SPLITS[split]))
-        )
+    images = [draw_toy_image(image_root, split, i) for i in range(TOY_SPLITS[split])]
     annotations = annotation_file(folder, split)
     annotations.parent.mkdir(exist_ok=True)
     write_wider_annotations(annotations, images)

@@ -11,17 +11,16 @@ Quirks of the official files: an image without faces has the count 0 and yet one
 lines end in blanks; some boxes have no width or no height.
 """
 
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from detectron2.structures import BoxMode
-from detectron2.utils.logger import log_first_n
 
 from srn_d2.data.datasets.common import (
     AnnotationFormatError,
+    drop_degenerate_boxes,
     has_image_suffix,
     read_annotation_text,
     require_images,
@@ -146,16 +145,7 @@ def load_wider_face(
     """
     text = read_annotation_text(annotation_file)
     images = parse_wider_annotations(text, source=str(annotation_file))
-    num_degenerate = sum(face.is_degenerate for image in images for face in image.faces)
-    if num_degenerate:
-        num_faces = sum(len(image.faces) for image in images)
-        log_first_n(
-            logging.WARNING,
-            f"{annotation_file}: {num_degenerate} of {num_faces} boxes have no width or no "
-            "height; they are left out",
-            key="message",
-        )
-    return _to_dicts(image_root, images)
+    return drop_degenerate_boxes(_to_dicts(image_root, images), annotation_file)
 
 
 def load_wider_face_test(
@@ -172,7 +162,7 @@ def _to_dicts(image_root: str | os.PathLike, images: list[WiderImage]) -> list[d
         {
             "file_name": path,
             "image_id": image.image_id,
-            "annotations": [_to_annotation(f) for f in image.faces if not f.is_degenerate],
+            "annotations": [_to_annotation(face) for face in image.faces],
         }
         for path, image in zip(paths, images, strict=True)
     ]
