@@ -1,0 +1,46 @@
+"""Choose the evaluators of a data set by its metadata."""
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+
+from .coco_face_evaluation import CocoFaceEvaluator
+
+# More than any WIDER FACE image has faces (709 in the validation set).
+MIN_DETECTIONS = 1000
+
+
+def build_evaluator(
+    cfg: CfgNode, dataset_name: str, output_folder: str | None = None
+) -> DatasetEvaluator:
+    """The evaluator(s) of ``dataset_name`` by its metadata's ``evaluator_type``.
+
+    "coco_face": COCO-style AP.
+
+    Args:
+        cfg: TEST.FACE_IOU_THRESHOLDS and TEST.DETECTIONS_PER_IMAGE are read.
+        dataset_name: a registered data set.
+        output_folder: where the evaluators save detections; default OUTPUT_DIR/inference/NAME.
+
+    Raises:
+        ValueError: for an unknown evaluator_type, with the known ones.
+    """
+    folder = output_folder or f"{cfg.OUTPUT_DIR}/inference/{dataset_name}"
+    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    builders = {"coco_face": [_coco_face], "widerface": [_coco_face]}
+    if evaluator_type not in builders:
+        raise ValueError(
+            f"Data set {dataset_name!r} has evaluator_type {evaluator_type!r}; known are "
+            f"{', '.join(sorted(builders))}"
+        )
+    evaluators = [build(cfg, dataset_name, folder) for build in builders[evaluator_type]]
+    return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
+
+
+def _coco_face(cfg: CfgNode, dataset_name: str, folder: str) -> CocoFaceEvaluator:
+    return CocoFaceEvaluator(
+        dataset_name,
+        folder,
+        iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS,
+        max_detections=max(MIN_DETECTIONS, cfg.TEST.DETECTIONS_PER_IMAGE),
+    )
