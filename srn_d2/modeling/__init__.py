@@ -1,0 +1,23 @@
+"""The network, matching and losses; importing it fills detectron2's registries."""
+
+from .anchor_generator import ReleasedAnchorGenerator
+from .backbone import SRNFPN, build_srn_fpn, build_srn_resnet_fpn_backbone
+from .criterion import SRNCriterion
+from .level_selection import LEVELS, LevelSelection
+from .rfe import RFE
+from .srn import SRN
+from .srn_head import SRNHead, SRNPredictions
+
+__all__ = [
+    "LEVELS",
+    "RFE",
+    "SRN",
+    "SRNFPN",
+    "LevelSelection",
+    "ReleasedAnchorGenerator",
+    "SRNCriterion",
+    "SRNHead",
+    "SRNPredictions",
+    "build_srn_fpn",
+    "build_srn_resnet_fpn_backbone",
+]

@@ -1,0 +1,105 @@
+"""The losses of both steps and what they are divided by.
+
+Shapes: N images · R anchors of an image. Labels: -1 ignore, 0 face, 1 background.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.utils import comm
+from fvcore.nn import sigmoid_focal_loss, smooth_l1_loss
+from torch import Tensor, distributed
+from torchvision.ops import (
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+)
+
+from .target_assignment import FACE, IGNORED, StepTargets
+
+IOU_LOSSES = {
+    "giou": generalized_box_iou_loss,
+    "diou": distance_box_iou_loss,
+    "ciou": complete_box_iou_loss,
+}
+BOX_LOSSES = ("smooth_l1", *IOU_LOSSES)
+
+
+class SRNCriterion:
+    """The focal loss of the classification and the box loss of the regression, in float32.
+
+    Sums over anchors, divided by a step's number of positives: the two terms of L_STC and the
+    two of L_STR in the paper's section 3.5, which prints neither a normaliser for L_STR nor the
+    parameters of the focal loss (see srn_d2/config.py).
+
+    Args:
+        transform: between boxes and deltas.
+        focal_alpha, focal_gamma: parameters of the focal loss.
+        box_loss_type: one of :data:`BOX_LOSSES`.
+        smooth_l1_beta: where smooth L1 becomes linear, in units of the deltas.
+        box_loss_weight: factor of the box losses.
+    """
+
+    def __init__(
+        self,
+        transform: Box2BoxTransform,
+        *,
+        focal_alpha: float = 0.25,
+        focal_gamma: float = 2.0,
+        box_loss_type: str = "smooth_l1",
+        smooth_l1_beta: float = 0.1,
+        box_loss_weight: float = 1.0,
+    ):
+        if box_loss_type not in BOX_LOSSES:
+            raise ValueError(
+                f"MODEL.SRN.BBOX_REG_LOSS_TYPE is {box_loss_type!r}; valid are {list(BOX_LOSSES)}"
+            )
+        self.transform = transform
+        self.focal_alpha = focal_alpha
+        self.focal_gamma = focal_gamma
+        self.box_loss_type = box_loss_type
+        self.smooth_l1_beta = smooth_l1_beta
+        self.box_loss_weight = box_loss_weight
+
+    def classification_loss(
+        self, logits: Tensor, targets: StepTargets, normalizer: Tensor
+    ) -> Tensor:
+        """Focal loss of (N, R) logits over the anchors that are not ignored."""
+        labels = targets.labels
+        valid = labels != IGNORED
+        loss = sigmoid_focal_loss(
+            logits[valid].float(),
+            (labels[valid] == FACE).float(),
+            alpha=self.focal_alpha,
+            gamma=self.focal_gamma,
+            reduction="sum",
+        )
+        return loss / normalizer
+
+    def box_loss(self, deltas: Tensor, targets: StepTargets, normalizer: Tensor) -> Tensor:
+        """Box loss of (N, R, 4) deltas over the anchors that match a face; 0 without any."""
+        is_face = targets.labels == FACE
+        deltas = deltas[is_face].float()  # (faces, 4)
+        anchors, boxes = targets.anchors[is_face], targets.boxes[is_face]
+        if self.box_loss_type == "smooth_l1":
+            wanted = self.transform.get_deltas(anchors, boxes)
+            loss = smooth_l1_loss(deltas, wanted, beta=self.smooth_l1_beta, reduction="sum")
+        else:
+            predicted = self.transform.apply_deltas(deltas, anchors)
+            loss = IOU_LOSSES[self.box_loss_type](predicted, boxes, reduction="sum")
+        return self.box_loss_weight * loss / normalizer
+
+
+def loss_normalizers(num_faces: Sequence[Tensor]) -> list[Tensor]:
+    """What each step's losses of this worker are divided by, from its number of positives.
+
+    The positives of all workers, at least 1, over the number of workers. As data-parallel
+    training averages the workers' gradients, they get the gradient of one worker that has the
+    whole batch.
+    """
+    total = torch.stack([n.float() for n in num_faces])
+    world_size = comm.get_world_size()
+    if world_size > 1:
+        distributed.all_reduce(total)
+    return list(total.clamp(min=1) / world_size)

@@ -1,0 +1,324 @@
+"""The detector: what flows from the head's predictions to losses or to detections.
+
+Shapes: N images · A anchors of a cell · Rl = Hl * Wl * A anchors of a level · R their sum
+"""
+
+from collections.abc import Sequence
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_anchor_generator, build_backbone
+from detectron2.modeling.backbone import Backbone
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.modeling.matcher import Matcher
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils.events import get_event_storage, has_event_storage
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from .criterion import SRNCriterion, loss_normalizers
+from .level_selection import LEVELS
+from .srn_head import SRNHead, SRNPredictions
+from .target_assignment import (
+    BACKGROUND,
+    FACE,
+    IGNORED,
+    StepTargets,
+    build_matcher,
+    refine_anchors,
+    stc_keep_mask,
+    two_step_targets,
+)
+
+
+@META_ARCH_REGISTRY.register()
+class SRN(DenseDetector):
+    """Selective Refinement Network (AAAI 2019).
+
+    The first step classifies the anchors of the fine levels (STC), which takes the easy
+    negatives away from the second step, and regresses those of the coarse levels (STR), which
+    gives it better anchors to start from. With neither it is a one-step RetinaNet.
+
+    Input and output are those of :class:`DenseDetector`. Training instances have ``gt_boxes``
+    and, if some are ignore regions, ``gt_ignore`` (bool). Losses are ``loss_cls_s1``,
+    ``loss_box_s1``, ``loss_cls_s2`` and ``loss_box_s2``, the first two only where a level takes
+    that step. Detections have class 0 and are sorted by score.
+
+    Args:
+        backbone: gives the maps that ``head.level_selection.features`` names.
+        head: predicts both steps.
+        anchor_generator: anchors of the levels p2 .. p7.
+        transform: between boxes and deltas.
+        matchers: of the first and of the second step, as ``build_matcher`` gives.
+        criterion: the losses.
+        stc_threshold: theta of STC, see ``stc_keep_mask``.
+        score_threshold, topk_candidates, nms_threshold, max_detections: inference keeps scores
+            above the first, of these the best so many, after NMS at this IoU so many.
+        cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
+            themselves stay in float32).
+        pixel_mean, pixel_std: of the input, RGB, in [0, 255].
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        head: SRNHead,
+        anchor_generator: nn.Module,
+        transform: Box2BoxTransform,
+        matchers: Sequence[Matcher],
+        criterion: SRNCriterion,
+        stc_threshold: float,
+        score_threshold: float,
+        topk_candidates: int,
+        nms_threshold: float,
+        max_detections: int,
+        cpu_bfloat16: bool,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+    ):
+        super().__init__(
+            backbone,
+            head,
+            list(head.level_selection.features),
+            pixel_mean=pixel_mean,
+            pixel_std=pixel_std,
+        )
+        self.anchor_generator = anchor_generator
+        self.transform = transform
+        self.matchers = list(matchers)
+        self.criterion = criterion
+        self.stc_threshold = stc_threshold
+        self.score_threshold = score_threshold
+        self.topk_candidates = topk_candidates
+        self.nms_threshold = nms_threshold
+        self.max_detections = max_detections
+        self.cpu_bfloat16 = cpu_bfloat16
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        srn = cfg.MODEL.SRN
+        backbone = build_backbone(cfg)
+        shapes = backbone.output_shape()
+        transform = Box2BoxTransform(weights=tuple(srn.BBOX_REG_WEIGHTS))
+        return {
+            "backbone": backbone,
+            "head": SRNHead(cfg, shapes),
+            "anchor_generator": build_anchor_generator(cfg, [shapes[level] for level in LEVELS]),
+            "transform": transform,
+            "matchers": [
+                build_matcher(srn.FIRST_STEP_IOU_THRESHOLDS),
+                build_matcher(srn.SECOND_STEP_IOU_THRESHOLDS),
+            ],
+            "criterion": SRNCriterion(
+                transform,
+                focal_alpha=srn.FOCAL_LOSS_ALPHA,
+                focal_gamma=srn.FOCAL_LOSS_GAMMA,
+                box_loss_type=srn.BBOX_REG_LOSS_TYPE,
+                smooth_l1_beta=srn.SMOOTH_L1_BETA,
+                box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
+            ),
+            "stc_threshold": srn.STC_THRESHOLD,
+            "score_threshold": srn.SCORE_THRESH_TEST,
+            "topk_candidates": srn.TOPK_CANDIDATES_TEST,
+            "nms_threshold": srn.NMS_THRESH_TEST,
+            "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        if self.cpu_bfloat16 and self.device.type == "cpu":
+            with torch.autocast("cpu", torch.bfloat16):
+                return super().forward(batched_inputs)
+        return super().forward(batched_inputs)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def forward_training(
+        self,
+        images: ImageList,
+        features: list[Tensor],
+        predictions: SRNPredictions,
+        gt_instances: list[Instances],
+    ) -> dict[str, Tensor]:
+        anchors = self._anchors(features)
+        predictions = _flatten(predictions)
+        with torch.autocast(self.device.type, enabled=False):
+            keep = self._keep_mask(anchors, predictions.scores_s1, len(images))
+            refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
+            omega_stc = _level_mask(anchors, predictions.scores_s1)
+            omega_str = _level_mask(anchors, predictions.deltas_s1)
+            step1, step2 = two_step_targets(
+                torch.cat(anchors),
+                torch.cat(refined, dim=1),
+                omega_str,
+                [instances.gt_boxes.tensor for instances in gt_instances],
+                [_ignore_mask(instances) for instances in gt_instances],
+                self.matchers,
+            )
+            step1 = step1.select(omega_stc | omega_str)
+            phi = step2._replace(labels=step2.labels.masked_fill(~keep, IGNORED))
+            self._log_scalars(step1, step2, phi, keep[:, omega_stc])
+            return self._losses(predictions, step1, omega_stc, omega_str, phi)
+
+    def _losses(
+        self,
+        predictions: SRNPredictions,
+        step1: StepTargets,
+        omega_stc: Tensor,
+        omega_str: Tensor,
+        phi: StepTargets,
+    ) -> dict[str, Tensor]:
+        """L_STC and L_STR of the paper's section 3.5, term by term.
+
+        Args:
+            step1: targets of the anchors in ``omega_stc | omega_str``.
+            omega_stc, omega_str: (R,) bool, the anchors of STC and of STR levels.
+            phi: targets of the second step, those that the first one filtered IGNORED.
+        """
+        norm_s1, norm_s2 = loss_normalizers([step1.count(FACE), phi.count(FACE)])
+        first_step = omega_stc | omega_str
+        losses = {}
+        if omega_stc.any():
+            scores = _cat_levels(predictions.scores_s1)
+            targets = step1.select(omega_stc[first_step])
+            losses["loss_cls_s1"] = self.criterion.classification_loss(scores, targets, norm_s1)
+        if omega_str.any():
+            deltas = _cat_levels(predictions.deltas_s1)
+            targets = step1.select(omega_str[first_step])
+            losses["loss_box_s1"] = self.criterion.box_loss(deltas, targets, norm_s1)
+        scores, deltas = _cat_levels(predictions.scores_s2), _cat_levels(predictions.deltas_s2)
+        losses["loss_cls_s2"] = self.criterion.classification_loss(scores, phi, norm_s2)
+        losses["loss_box_s2"] = self.criterion.box_loss(deltas, phi, norm_s2)
+        return losses
+
+    def _log_scalars(
+        self, step1: StepTargets, step2: StepTargets, phi: StepTargets, keep_stc: Tensor
+    ) -> None:
+        """Write counts per image to the event storage, if there is one.
+
+        "before" and "after" are the second step's anchors before and after STC's filter.
+        """
+        if not has_event_storage():
+            return
+        num_images = len(phi.labels)
+        counts = {
+            "positives_s1": step1.count(FACE),
+            "positives_s2": phi.count(FACE),
+            "positives_before_stc": step2.count(FACE),
+            "negatives_before_stc": step2.count(BACKGROUND),
+            "negatives_after_stc": phi.count(BACKGROUND),
+        }
+        scalars = {f"srn/{name}": count.item() / num_images for name, count in counts.items()}
+        for when, positives in (("before", "positives_before_stc"), ("after", "positives_s2")):
+            negatives = max(counts[f"negatives_{when}_stc"].item(), 1)
+            scalars[f"srn/positives_per_negative_{when}_stc"] = counts[positives].item() / negatives
+        if keep_stc.numel():
+            scalars["srn/stc_removed_share"] = 1 - keep_stc.float().mean().item()
+        get_event_storage().put_scalars(**scalars)
+
+    # --- inference -----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def forward_inference(
+        self, images: ImageList, features: list[Tensor], predictions: SRNPredictions
+    ) -> list[Instances]:
+        anchors = self._anchors(features)
+        predictions = _flatten(predictions)
+        keep = self._keep_mask(anchors, predictions.scores_s1, len(images))
+        refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
+        per_image = zip(
+            _cat_levels(predictions.scores_s2).float().sigmoid().masked_fill(~keep, -1.0),
+            _cat_levels(predictions.deltas_s2),
+            torch.cat(refined, dim=1),
+            images.image_sizes,
+            strict=True,
+        )
+        return [self._detect(*image) for image in per_image]
+
+    def _detect(
+        self, scores: Tensor, deltas: Tensor, anchors: Tensor, image_size: tuple[int, int]
+    ) -> Instances:
+        """Detections of one image, best first (paper section 3.5, inference).
+
+        Args:
+            scores: (R,) probability of "face"; negative where STC took the anchor away.
+            deltas: (R, 4) of the second step.
+            anchors: (R, 4) from which they start.
+            image_size: (height, width).
+        """
+        scores, chosen = scores.topk(min(self.topk_candidates, len(scores)))
+        chosen = chosen[scores > self.score_threshold]
+        scores = scores[: len(chosen)]
+        boxes = self.transform.apply_deltas(deltas[chosen], anchors[chosen])
+        kept = nms(boxes, scores, self.nms_threshold)[: self.max_detections]
+        return Instances(
+            image_size,
+            pred_boxes=Boxes(boxes[kept]),
+            scores=scores[kept],
+            pred_classes=torch.zeros_like(kept),
+        )
+
+    # --- both ----------------------------------------------------------------------------------
+
+    def _anchors(self, features: list[Tensor]) -> list[Tensor]:
+        """Anchors of the levels p2 .. p7: per level (Rl, 4)."""
+        return [boxes.tensor for boxes in self.anchor_generator(features[-len(LEVELS) :])]
+
+    def _keep_mask(
+        self, anchors: list[Tensor], scores_s1: list[Tensor | None], num_images: int
+    ) -> Tensor:
+        """Which anchors the first step leaves to the second: (N, R), True off STC levels."""
+        return torch.cat(
+            [
+                torch.ones(num_images, len(boxes), dtype=torch.bool, device=boxes.device)
+                if scores is None
+                else stc_keep_mask(scores, self.stc_threshold)
+                for boxes, scores in zip(anchors, scores_s1, strict=True)
+            ],
+            dim=1,
+        )
+
+
+def _flatten(predictions: SRNPredictions) -> SRNPredictions:
+    """Maps to anchors, per level: scores (N, A, Hl, Wl) -> (N, Rl), deltas -> (N, Rl, 4)."""
+
+    def scores(level: Tensor | None) -> Tensor | None:
+        return None if level is None else permute_to_N_HWA_K(level, 1).squeeze(-1)
+
+    def deltas(level: Tensor | None) -> Tensor | None:
+        return None if level is None else permute_to_N_HWA_K(level, 4)
+
+    return SRNPredictions(
+        scores_s1=[scores(level) for level in predictions.scores_s1],
+        deltas_s1=[deltas(level) for level in predictions.deltas_s1],
+        scores_s2=[scores(level) for level in predictions.scores_s2],
+        deltas_s2=[deltas(level) for level in predictions.deltas_s2],
+    )
+
+
+def _cat_levels(levels: list[Tensor | None]) -> Tensor:
+    """Concatenate per-level (N, Rl, ...) over the levels that are there."""
+    return torch.cat([level for level in levels if level is not None], dim=1)
+
+
+def _level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:
+    """(R,) bool: the anchors of the levels that are there."""
+    return torch.cat(
+        [
+            torch.full((len(boxes),), level is not None, device=boxes.device)
+            for boxes, level in zip(anchors, levels, strict=True)
+        ]
+    )
+
+
+def _ignore_mask(instances: Instances) -> Tensor:
+    """(M,) bool, which ground-truth boxes are ignore regions."""
+    if instances.has("gt_ignore"):
+        return instances.gt_ignore
+    boxes = instances.gt_boxes.tensor
+    return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)

@@ -1,0 +1,116 @@
+"""The head: a class subnet and a box subnet, shared by all levels and by both steps."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_anchor_generator
+from fvcore.nn import weight_init
+from torch import Tensor, nn
+
+from .level_selection import LEVELS, LevelSelection
+from .rfe import RFE
+
+
+class SRNPredictions(NamedTuple):
+    """What the head predicts: lists over the levels p2 .. p7, None where a step computes nothing.
+
+    Scores are logits (N, A, Hl, Wl), deltas are (N, A * 4, Hl, Wl), anchor-major.
+    """
+
+    scores_s1: list[Tensor | None]
+    deltas_s1: list[Tensor | None]
+    scores_s2: list[Tensor]
+    deltas_s2: list[Tensor]
+
+
+class SRNHead(nn.Module):
+    """Class and box subnets: 3x3 conv, RFE, 3x3 conv, each with ReLU, then a 1x1 prediction.
+
+    Only what a step needs is computed: first-step scores on STC levels, first-step deltas on STR
+    levels, second-step scores and deltas on all levels.
+
+    Source: paper sections 3.1 and 3.4; the 1x1 prediction from the released checkpoint's layout.
+
+    Args:
+        channels: channels of every input map and of the subnets.
+        num_anchors: anchors A of a cell, the same on all levels.
+        level_selection: which levels take which step.
+        use_rfe: False puts two plain 3x3 convolutions in RFE's place, as in RetinaNet.
+        prior_prob: probability of "face" that a new head predicts, in (0, 1).
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        channels: int,
+        num_anchors: int,
+        level_selection: LevelSelection,
+        use_rfe: bool = True,
+        prior_prob: float = 0.01,
+    ):
+        super().__init__()
+        self.level_selection = level_selection
+        self.cls_subnet = _subnet(channels, use_rfe)
+        self.bbox_subnet = _subnet(channels, use_rfe)
+        self.cls_score = nn.Conv2d(channels, num_anchors, 1)
+        self.bbox_pred = nn.Conv2d(channels, num_anchors * 4, 1)
+        for conv in (self.cls_score, self.bbox_pred):
+            weight_init.c2_xavier_fill(conv)
+        nn.init.constant_(self.cls_score.bias, -math.log((1 - prior_prob) / prior_prob))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        srn = cfg.MODEL.SRN
+        shapes = [input_shape[level] for level in LEVELS]
+        num_anchors = set(build_anchor_generator(cfg, shapes).num_anchors)
+        if len(num_anchors) != 1:
+            raise ValueError(
+                f"the head is shared: all levels need the same number of anchors, not {num_anchors}"
+            )
+        return {
+            "channels": shapes[0].channels,
+            "num_anchors": num_anchors.pop(),
+            "level_selection": LevelSelection(srn.STC_LEVELS, srn.STR_LEVELS),
+            "use_rfe": srn.RFE,
+            "prior_prob": srn.PRIOR_PROB,
+        }
+
+    def forward(self, features: Sequence[Tensor]) -> SRNPredictions:
+        """Predict from the maps that ``level_selection.features`` names, in that order."""
+        by_name = dict(zip(self.level_selection.features, features, strict=True))
+        selection = self.level_selection
+        return SRNPredictions(
+            scores_s1=[
+                self.scores(by_name[f"c{level[1:]}"]) if selection.has_stc(level) else None
+                for level in LEVELS
+            ],
+            deltas_s1=[
+                self.deltas(by_name[f"c{level[1:]}"]) if selection.has_str(level) else None
+                for level in LEVELS
+            ],
+            scores_s2=[self.scores(by_name[level]) for level in LEVELS],
+            deltas_s2=[self.deltas(by_name[level]) for level in LEVELS],
+        )
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Logits of "face": (N, C, H, W) -> (N, A, H, W)."""
+        return self.cls_score(self.cls_subnet(x))
+
+    def deltas(self, x: Tensor) -> Tensor:
+        """Box deltas (dx, dy, dw, dh) of each anchor: (N, C, H, W) -> (N, A * 4, H, W)."""
+        return self.bbox_pred(self.bbox_subnet(x))
+
+
+def _subnet(channels: int, use_rfe: bool) -> nn.Sequential:
+    middle = [RFE(channels)] if use_rfe else [*_conv_relu(channels), *_conv_relu(channels)]
+    return nn.Sequential(*_conv_relu(channels), *middle, *_conv_relu(channels))
+
+
+def _conv_relu(channels: int) -> tuple[nn.Conv2d, nn.ReLU]:
+    conv = nn.Conv2d(channels, channels, 3, padding=1)
+    weight_init.c2_xavier_fill(conv)
+    return conv, nn.ReLU()

@@ -1,0 +1,220 @@
+"""Which anchors are faces: matching, refinement of anchors, and the filter of STC.
+
+Nothing here reads a config or needs a gradient.
+
+Shapes: N images · Rl anchors of a level · R anchors of an image, all levels one after the other
+        M boxes of an image, faces and ignore regions
+Labels: -1 ignore, 0 face, 1 background.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.modeling.matcher import Matcher
+from detectron2.structures import Boxes, pairwise_iou
+from torch import Tensor
+
+IGNORED = -1
+FACE = 0
+BACKGROUND = 1
+
+IOU_CHUNK_ELEMENTS = 2**22
+"""Size of the largest IoU matrix that is held at once: bounds the memory of matching."""
+
+
+class StepTargets(NamedTuple):
+    """What one step has to predict for the anchors of a batch.
+
+    Attributes:
+        labels: (N, R) int64, see the module; an anchor that the step leaves out is IGNORED.
+        boxes: (N, R, 4) XYXY, the face that each anchor overlaps most; only meaningful where the
+            label is FACE.
+        anchors: (N, R, 4) XYXY, from which the step's deltas start.
+    """
+
+    labels: Tensor
+    boxes: Tensor
+    anchors: Tensor
+
+    def select(self, anchor_mask: Tensor) -> "StepTargets":
+        """The targets of the anchors that ``anchor_mask``, (R,) bool, names in every image."""
+        return StepTargets(*(field[:, anchor_mask] for field in self))
+
+    def count(self, label: int) -> Tensor:
+        """Number of anchors with this label, over all images: a scalar tensor."""
+        return (self.labels == label).sum()
+
+
+class Overlaps(NamedTuple):
+    """The best overlap of each anchor of one image, see :func:`best_overlaps`.
+
+    Attributes:
+        face_iou: (R,) IoU with the face that the anchor overlaps most; 0 without faces.
+        face_index: (R,) int64, which face that is.
+        ignored_iou: (R,) IoU with the ignore region that it overlaps most.
+    """
+
+    face_iou: Tensor
+    face_index: Tensor
+    ignored_iou: Tensor
+
+
+def build_matcher(thresholds: Sequence[float]) -> Matcher:
+    """A matcher with labels 0 (background) below the first IoU, 1 (face) from the second on.
+
+    Between the two it says -1 (ignore). There are no low-quality matches (paper section 3.5).
+
+    Raises:
+        ValueError: unless 0 < first <= second <= 1.
+    """
+    low, high = thresholds
+    if not 0 < low <= high <= 1:
+        raise ValueError(f"IoU thresholds must be 0 < low <= high <= 1, not {list(thresholds)}")
+    return Matcher([low, high], labels=[0, -1, 1], allow_low_quality_matches=False)
+
+
+@torch.no_grad()
+def best_overlaps(anchors: Tensor, boxes: Tensor, is_ignored: Tensor) -> Overlaps:
+    """Find for each anchor the face and the ignore region that it overlaps most.
+
+    Works through the anchors in chunks, so that the memory does not grow with anchors x boxes.
+    Among equal overlaps the box of the lowest index counts.
+
+    Args:
+        anchors: (R, 4) XYXY.
+        boxes: (M, 4) XYXY.
+        is_ignored: (M,) bool, which of the boxes are ignore regions.
+    """
+    face_iou, face_index = _best_iou(anchors, boxes[~is_ignored])
+    ignored_iou, _ = _best_iou(anchors, boxes[is_ignored])
+    return Overlaps(face_iou, face_index, ignored_iou)
+
+
+@torch.no_grad()
+def label_anchors(
+    overlaps: Overlaps, boxes: Tensor, is_ignored: Tensor, matcher: Matcher
+) -> tuple[Tensor, Tensor]:
+    """Label each anchor of an image by its overlaps.
+
+    A face has precedence. An anchor that would be background but overlaps an ignore region too
+    much for a background (the matcher does not call it one) is ignored.
+
+    Args:
+        overlaps: as :func:`best_overlaps` gives for the same boxes.
+        boxes, is_ignored: (M, 4) and (M,) as there.
+        matcher: as :func:`build_matcher` gives.
+
+    Returns:
+        labels (R,) int64 and matched faces (R, 4), see :class:`StepTargets`.
+    """
+    _, matches = matcher(overlaps.face_iou[None])
+    _, ignored_matches = matcher(overlaps.ignored_iou[None])
+    labels = torch.full_like(overlaps.face_index, IGNORED)
+    labels[matches == 1] = FACE
+    labels[(matches == 0) & (ignored_matches == 0)] = BACKGROUND
+
+    faces = boxes[~is_ignored]
+    matched = faces[overlaps.face_index] if len(faces) else boxes.new_zeros(len(labels), 4)
+    return labels, matched
+
+
+@torch.no_grad()
+def two_step_targets(
+    anchors: Tensor,
+    refined_anchors: Tensor,
+    is_refined: Tensor,
+    gt_boxes: Sequence[Tensor],
+    gt_ignore: Sequence[Tensor],
+    matchers: Sequence[Matcher],
+) -> tuple[StepTargets, StepTargets]:
+    """The targets of both steps for all anchors of a batch, before the steps leave any out.
+
+    The first step matches the regular anchors, the second the refined ones, which differ on STR
+    levels only: on the others both steps share the overlaps.
+
+    Args:
+        anchors: (R, 4) the regular anchors.
+        refined_anchors: (N, R, 4) as :func:`refine_anchors` gives.
+        is_refined: (R,) bool, the anchors of STR levels.
+        gt_boxes, gt_ignore: per image (M, 4) and (M,), as :func:`best_overlaps` takes them.
+        matchers: of the first and of the second step.
+    """
+    labelled: tuple[list, list] = ([], [])
+    for image_anchors, boxes, is_ignored in zip(refined_anchors, gt_boxes, gt_ignore, strict=True):
+        first = best_overlaps(anchors, boxes, is_ignored)
+        second = Overlaps(*(field.clone() for field in first))
+        moved = best_overlaps(image_anchors[is_refined], boxes, is_ignored)
+        for field, moved_field in zip(second, moved, strict=True):
+            field[is_refined] = moved_field
+        for step, overlaps in enumerate((first, second)):
+            labelled[step].append(label_anchors(overlaps, boxes, is_ignored, matchers[step]))
+
+    step_anchors = (anchors.expand_as(refined_anchors), refined_anchors)
+    step1, step2 = (
+        StepTargets(
+            labels=torch.stack([labels for labels, _ in images]),
+            boxes=torch.stack([boxes for _, boxes in images]),
+            anchors=start,
+        )
+        for images, start in zip(labelled, step_anchors, strict=True)
+    )
+    return step1, step2
+
+
+@torch.no_grad()
+def refine_anchors(
+    anchors: Sequence[Tensor],
+    deltas_s1: Sequence[Tensor | None],
+    transform: Box2BoxTransform,
+    num_images: int,
+) -> list[Tensor]:
+    """Move the anchors of STR levels by their first-step deltas (paper section 3.3).
+
+    No gradient reaches the first step through the result.
+
+    Args:
+        anchors: per level (Rl, 4), the same for all images.
+        deltas_s1: per level (N, Rl, 4), or None where the level regresses once.
+
+    Returns:
+        per level (N, Rl, 4): each image's own anchors where the level regresses twice, else the
+        regular ones, repeated without a copy.
+    """
+    refined = []
+    for level_anchors, deltas in zip(anchors, deltas_s1, strict=True):
+        per_image = level_anchors.expand(num_images, -1, -1)
+        if deltas is not None:
+            flat = transform.apply_deltas(deltas.reshape(-1, 4), per_image.reshape(-1, 4))
+            per_image = flat.view_as(per_image)
+        refined.append(per_image)
+    return refined
+
+
+@torch.no_grad()
+def stc_keep_mask(scores_s1: Tensor, threshold: float) -> Tensor:
+    """Which anchors of an STC level stay for the second step (paper section 3.2).
+
+    An anchor leaves when its negative confidence 1 - p exceeds ``threshold`` (theta). With
+    threshold 1 all stay.
+
+    Args:
+        scores_s1: first-step logits, any shape.
+
+    Returns:
+        bool, of the same shape.
+    """
+    return 1 - scores_s1.float().sigmoid() <= threshold
+
+
+def _best_iou(anchors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, 4), (M, 4) -> IoU (R,) of the box that overlaps most, and its index (R,)."""
+    if len(boxes) == 0:
+        return anchors.new_zeros(len(anchors)), anchors.new_zeros(len(anchors), dtype=torch.int64)
+    chunk = max(1, IOU_CHUNK_ELEMENTS // len(boxes))
+    best = [
+        pairwise_iou(Boxes(boxes), Boxes(part)).max(dim=0)  # (M, chunk) -> (chunk,)
+        for part in anchors.split(chunk)
+    ]
+    return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
