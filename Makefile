@@ -1,20 +1,86 @@
-# make demo | make test: set-up included, on a machine with Python 3.11 and a package registry.
+# Set-up, tests and the demo, each complete from a fresh clone: `make help` lists the targets.
+#
+#   make demo PYTHON=/usr/bin/python3.12     another interpreter for the virtual environment
+#   make test ARGS="-k matching -x"          arguments for pytest
 
-PYTHON ?= python3.11
+# The first interpreter that is new enough for the versions pinned in constraints.txt.
+MIN_PYTHON := 3.11
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < tuple(map(int, "$(MIN_PYTHON)".split("."))))
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+
 VENV := .venv
 BIN := $(VENV)/bin
+# .installed: all of constraints.txt and setup.py is installed. .unfinished: an installation
+# began and did not reach its end.
 STAMP := $(VENV)/.installed
+UNFINISHED := $(VENV)/.unfinished
+INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
+	--constraint constraints.txt
+# detectron2 as a wheel: upstream's sources, packed under this name for Python 3.10. Its Python
+# code runs on any version; its compiled operators do not load elsewhere, and none is needed.
+DETECTRON2 := sal-detectron2
 
+DEMO_DIR := output/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install doctor test lint format demo bench clean distclean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# A pip that was killed may leave a package half installed that it later takes for complete, so an
+# unfinished environment is built anew; what had been downloaded comes from pip's cache.
 $(STAMP): setup.py constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e .[test]
-	$(BIN)/pip install -q --no-deps --upgrade --python-version 3.10 --only-binary=:all: \
-		--target $$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") \
-		sal-detectron2==0.7.2
-	touch $@
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: no Python >= $(MIN_PYTHON) found; name one: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' || { \
+		echo "make: PYTHON=$(PYTHON) does not run or is older than $(MIN_PYTHON)" >&2; exit 1; }
+	@if [ -e $(UNFINISHED) ]; then echo "The last installation did not finish: starting over."; \
+		rm -rf $(VENV); fi
+	@mkdir -p $(VENV) && touch $(UNFINISHED)
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages: 3 to 10 minutes, most of it torch (5 GB on disk with" \
+		"its CUDA libraries) ..."
+	@$(INSTALL) setuptools
+	@$(INSTALL) --no-build-isolation --editable '.[test]'
+	@$(INSTALL) --no-deps --upgrade --only-binary=:all: --python-version 3.10 \
+		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		$(DETECTRON2)
+	@$(BIN)/python -m srn_d2.doctor
+	@rm $(UNFINISHED) && touch $@
 
-.PHONY: install test
-install: $(STAMP)
+install: $(STAMP)  ## create .venv with everything that the other targets need
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
+doctor: $(STAMP)  ## versions, hardware, data sets and weights found, and how to mend what is missing
+	@$(BIN)/python -m srn_d2.doctor
+
+test: $(STAMP)  ## run the tests (ARGS: arguments for pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## check style and format, change nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The toy data set goes to ./datasets, wherever $DETECTRON2_DATASETS points.
+demo: export DETECTRON2_DATASETS := $(CURDIR)/datasets
+demo: $(STAMP)  ## train on drawn faces for a few minutes, evaluate, draw: see output/demo
+	rm -rf $(DEMO_DIR)
+	$(BIN)/python train_net.py --config-file configs/srn_toy.yaml OUTPUT_DIR $(DEMO_DIR)
+	$(BIN)/python tools/demo_report.py $(DEMO_DIR)
+
+bench: $(STAMP)  ## run the benchmarks, tools/benchmark_*.py
+	@set -e; for script in $(sort $(wildcard tools/benchmark_*.py)); do \
+		echo "$$script"; $(BIN)/python $$script; done
+
+clean:  ## remove caches and the demo's output
+	rm -rf $(DEMO_DIR) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv
+	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,269 @@
+"""Report what this machine has for the project, and how to mend what is missing.
+
+``python -m srn_d2.doctor`` exits with 1 if something is missing that everything needs. It runs
+without torch and detectron2: whatever it examines is imported inside a function, last of all.
+"""
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MIN_PYTHON = (3, 11)
+# Import name -> why it is needed, for the packages whose import shows whether they work.
+CORE_PACKAGES = {
+    "torch": "the network",
+    "torchvision": "NMS",
+    "cv2": "resizing, video",
+    "detectron2": "nearly everything",
+}
+# Backbone weights of configs/srn_R50.yaml, and where iopath's cache keeps them.
+R50_URI = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
+R50_IN_CACHE = "detectron2/ImageNetPretrained/torchvision/R-50.pkl"
+# CPU flag in /proc/cpuinfo -> what computes in bfloat16; the fastest first.
+BFLOAT16_CPU_FLAGS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX512_BF16",
+    "avx_ne_convert": "AVX-NE-CONVERT",
+    "bf16": "Arm BF16",
+}
+
+# make leaves an environment alone that it once finished, unless told to.
+INSTALL = "make --always-make install"
+REINSTALL = "make distclean install"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        name: what was examined.
+        value: what was found.
+        remedy: how to mend it; "" if nothing is wrong.
+        is_needed: whether the project does not work before it is mended.
+    """
+
+    name: str
+    value: str
+    remedy: str = ""
+    is_needed: bool = False
+
+
+def check_python(version: Sequence[int] = sys.version_info) -> Finding:
+    """The interpreter, against the oldest that the pinned packages run on."""
+    text = ".".join(map(str, version[:3]))
+    if tuple(version[:2]) >= MIN_PYTHON:
+        return Finding("Python", f"{text} ({sys.executable})")
+    oldest = ".".join(map(str, MIN_PYTHON))
+    remedy = f"{INSTALL} PYTHON=/path/to/python{oldest}   (or any later one)"
+    return Finding("Python", f"{text}, older than {oldest}", remedy, is_needed=True)
+
+
+def check_import(name: str, purpose: str) -> Finding:
+    """Import a package; says its version, or what goes wrong."""
+    try:
+        # detectron2 and its friends print warnings, which are not the doctor's news.
+        with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
+            module = importlib.import_module(name)
+    except Exception as error:  # a broken build may raise anything; that is what is asked here
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            return Finding(name, f"not installed (needed for {purpose})", INSTALL, is_needed=True)
+        return Finding(name, f"broken: {_one_line(error)}", REINSTALL, is_needed=True)
+    return Finding(name, getattr(module, "__version__", "installed"))
+
+
+def check_requirements(requirements: Iterable[str] | None) -> Finding:
+    """What setup.py names without an extra: is each there, in an accepted version?
+
+    Args:
+        requirements: such as "omegaconf<2.4", None if srn_d2 itself is not installed.
+    """
+    name = "requirements of setup.py"
+    if requirements is None:
+        return Finding(name, "srn_d2 is not installed here", INSTALL, is_needed=True)
+    requirements = [text for text in requirements if "extra ==" not in text]
+    problems = [problem for text in requirements if (problem := _requirement_problem(text))]
+    if problems:
+        return Finding(name, "; ".join(problems), INSTALL, is_needed=True)
+    return Finding(name, f"all {len(requirements)} installed")
+
+
+def _requirement_problem(requirement: str) -> str:
+    """What is wrong with the installed version of ``requirement``; "" if nothing is."""
+    name = re.match(r"[\w.-]+", requirement).group()
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"{name} is not installed"
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # reported as missing itself
+        return ""
+    if Requirement(requirement).specifier.contains(installed, prereleases=True):
+        return ""
+    return f"{name} is {installed}, wanted {requirement}"
+
+
+def installed_requirements() -> list[str] | None:
+    """The requirements that the installed srn_d2 declares; None if it is not installed."""
+    try:
+        return importlib.metadata.requires("srn_d2") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def check_detectron2_operators() -> Finding:
+    """Whether detectron2's compiled operators load. Nothing here needs them."""
+    try:
+        importlib.import_module("detectron2._C")
+    except ImportError:
+        return Finding("detectron2 operators", "not compiled (not needed)")
+    return Finding("detectron2 operators", "compiled")
+
+
+def check_cuda() -> Iterator[Finding]:
+    """The GPUs that torch sees, and whether they compute in bfloat16."""
+    import torch
+
+    if not torch.cuda.is_available():
+        built_for = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else ""
+        yield Finding("CUDA", f"no GPU{', ' + built_for if built_for else ''}: runs on the CPU")
+        return
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        text = f"{device.name}, {device.total_memory / 2**30:.0f} GiB"
+        yield Finding(f"CUDA device {index}", text)
+    supported = "yes" if torch.cuda.is_bf16_supported() else "no"
+    yield Finding("bfloat16 on CUDA", supported)
+
+
+def check_cpu() -> Iterator[Finding]:
+    """Cores that this process may use, and what the CPU has for bfloat16."""
+    yield Finding("CPU cores", f"{usable_cores()} usable of {os.cpu_count()}")
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        yield Finding("bfloat16 on the CPU", f"cannot be told on {platform.system()}")
+        return
+    units = cpu_bfloat16_units(cpuinfo.read_text(encoding="utf-8", errors="replace"))
+    text = f"{', '.join(units)}: SOLVER.CPU_BFLOAT16 True uses it" if units else "emulated, slow"
+    yield Finding("bfloat16 on the CPU", text)
+
+
+def usable_cores() -> int:
+    """The number of cores that the scheduler grants this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_bfloat16_units(cpuinfo: str) -> list[str]:
+    """What a CPU has for bfloat16, the fastest first.
+
+    Args:
+        cpuinfo: the text of Linux' /proc/cpuinfo.
+    """
+    match = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
+    flags = set(match.group(1).split()) if match else set()
+    return [unit for flag, unit in BFLOAT16_CPU_FLAGS.items() if flag in flags]
+
+
+def check_datasets() -> Iterator[Finding]:
+    """The registered data sets of faces; nothing is drawn, parsed or decoded."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    import srn_d2.data  # noqa: F401 -- registers them
+
+    for name in DatasetCatalog.list():
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("thing_classes") == ["face"] and metadata.get("image_root"):
+            yield check_dataset(name, metadata.image_root, metadata.get("annotation_file"))
+
+
+def check_dataset(name: str, image_root: str, annotation_file: str | None) -> Finding:
+    """Count the images of a data set.
+
+    Args:
+        name: as it is registered.
+        image_root: the folder of its images.
+        annotation_file: None if it has none of its own.
+    """
+    from srn_d2.data.datasets.common import has_image_suffix
+
+    if not os.path.isdir(image_root):
+        if name.startswith("toyface_"):
+            return Finding(name, "is drawn when it is first used")
+        remedy = (
+            "export DETECTRON2_DATASETS=/folder/of/data/sets   (datasets/README.md: its layout)"
+        )
+        return Finding(name, f"no folder {image_root}", remedy)
+    count = sum(has_image_suffix(file) for _, _, files in os.walk(image_root) for file in files)
+    text = f"{count} images in {image_root}"
+    if annotation_file and not os.path.isfile(annotation_file):
+        return Finding(name, f"{text}, but no {annotation_file}", "see datasets/README.md")
+    return Finding(name, text)
+
+
+def check_pretrained_weights(cache: Path | None = None) -> Finding:
+    """Whether the ImageNet backbone of configs/srn_R50.yaml has been downloaded.
+
+    Args:
+        cache: iopath's cache folder; by default the one that it would use.
+    """
+    if cache is None:
+        cache = Path(os.getenv("FVCORE_CACHE", "~/.torch/iopath_cache")).expanduser()
+    path = cache / R50_IN_CACHE
+    if path.is_file():
+        return Finding("ImageNet R-50 weights", f"{path} ({path.stat().st_size / 2**20:.0f} MiB)")
+    code = f"from detectron2.utils.file_io import PathManager as P; P.get_local_path('{R50_URI}')"
+    remedy = f'python -c "{code}"   (or put R-50.pkl there by hand)'
+    return Finding("ImageNet R-50 weights", f"not at {path}", remedy)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"
+
+
+def examine() -> list[Finding]:
+    """All findings. Data sets and hardware are left out where their packages do not work."""
+    findings = [check_python()]
+    imports = [check_import(name, purpose) for name, purpose in CORE_PACKAGES.items()]
+    findings += [*imports, check_requirements(installed_requirements()), *check_cpu()]
+    is_working = {finding.name for finding in imports if not finding.is_needed}
+    if "torch" in is_working:
+        findings += check_cuda()
+    if is_working == set(CORE_PACKAGES):
+        findings += [check_detectron2_operators(), *check_datasets()]
+    return [*findings, check_pretrained_weights()]
+
+
+def format_report(findings: Sequence[Finding]) -> str:
+    """The report: a line for each finding, below it its remedy, and a verdict at the end."""
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        mark = "!!" if finding.is_needed else "- " if finding.remedy else "ok"
+        lines.append(f"{mark} {finding.name:<{width}}  {finding.value}")
+        if finding.remedy:
+            lines.append(f"   {'':<{width}}  -> {finding.remedy}")
+    needed = sum(finding.is_needed for finding in findings)
+    verdict = f"{needed} to mend before anything works (!!)." if needed else "Ready."
+    return "\n".join([*lines, verdict])
+
+
+def main() -> int:
+    """Print the report; returns the exit status."""
+    findings = examine()
+    print(format_report(findings))
+    return int(any(finding.is_needed for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
