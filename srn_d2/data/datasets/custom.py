@@ -22,6 +22,11 @@ from srn_d2.data.datasets.wider_face import load_wider_face
 
 CSV_COLUMNS = ("file", "x", "y", "w", "h")
 
+# The parts of a COCO file that are read, and the JSON types they may have.
+_IMAGE_FIELDS = {"id": (int, str), "file_name": (str,)}
+_ANNOTATION_FIELDS = {"image_id": (int, str), "category_id": (int, str), "bbox": (list,)}
+_CATEGORY_FIELDS = {"id": (int, str), "name": (str,)}
+
 
 def register_face_folder(
     name: str, image_root: str | os.PathLike, annotations: str | os.PathLike
@@ -75,15 +80,14 @@ def load_coco_faces(
     face_category = _face_category(content, source)
     annotations_of: dict[Any, list[dict[str, Any]]] = {}
     names = []
-    for i, image in enumerate(_list_of(content, "images", ("id", "file_name"), source)):
+    for i, image in enumerate(_list_of(content, "images", _IMAGE_FIELDS, source)):
         if image["id"] in annotations_of:
             raise AnnotationFormatError(
                 source, f"images[{i}].id", f"{image['id']!r} is there twice"
             )
         annotations_of[image["id"]] = []
         names.append(image["file_name"])
-    keys = ("image_id", "category_id", "bbox")
-    for i, annotation in enumerate(_list_of(content, "annotations", keys, source)):
+    for i, annotation in enumerate(_list_of(content, "annotations", _ANNOTATION_FIELDS, source)):
         if annotation["category_id"] != face_category:
             continue
         if annotation["image_id"] not in annotations_of:
@@ -110,13 +114,9 @@ def load_csv_faces(
         AnnotationFormatError: the file is damaged; the message names the line.
     """
     source = str(annotation_file)
-    reader = csv.DictReader(io.StringIO(read_annotation_text(annotation_file)))
-    if not set(CSV_COLUMNS) <= set(reader.fieldnames or ()):
-        problem = f"expected the header {','.join(CSV_COLUMNS)}, found {reader.fieldnames}"
-        raise AnnotationFormatError(source, "line 1", problem)
     annotations_of: dict[str, list[dict[str, Any]]] = {}
-    for row in reader:
-        where = f"line {reader.line_num}"
+    for line, row in _csv_rows(read_annotation_text(annotation_file), source):
+        where = f"line {line}"
         if not row["file"]:
             raise AnnotationFormatError(source, where, "the column file is empty")
         annotations = annotations_of.setdefault(row["file"], [])
@@ -129,6 +129,18 @@ def load_csv_faces(
         for path, (name, annotations) in zip(paths, annotations_of.items(), strict=True)
     ]
     return drop_degenerate_boxes(dataset, source)
+
+
+def _csv_rows(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
+    """The rows below the header, each with the number of its line."""
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    try:
+        if not set(CSV_COLUMNS) <= set(reader.fieldnames or ()):
+            problem = f"expected the header {','.join(CSV_COLUMNS)}, found {reader.fieldnames}"
+            raise AnnotationFormatError(source, "line 1", problem)
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise AnnotationFormatError(source, f"line {reader.line_num}", str(error)) from error
 
 
 _LOADERS = {".txt": load_wider_face, ".json": load_coco_faces, ".csv": load_csv_faces}
@@ -145,23 +157,24 @@ def _loader_for(annotations: str | os.PathLike) -> Callable[..., list[dict[str, 
 
 
 def _list_of(
-    content: dict[str, Any], key: str, item_keys: tuple[str, ...], source: str
+    content: dict[str, Any], key: str, fields: dict[str, tuple[type, ...]], source: str
 ) -> list[dict[str, Any]]:
-    """``content[key]``, checked to be a list of objects that have ``item_keys``."""
+    """``content[key]``, checked to be a list of objects with ``fields`` of the given types."""
     items = content.get(key)
     if not isinstance(items, list):
         raise AnnotationFormatError(source, key, "this list is missing")
     for i, item in enumerate(items):
-        missing = [k for k in item_keys if not isinstance(item, dict) or k not in item]
-        if missing:
-            raise AnnotationFormatError(source, f"{key}[{i}]", f"has no {', '.join(missing)}")
+        for field, types in fields.items():
+            if not isinstance(item, dict) or not isinstance(item.get(field), types):
+                expected = " or ".join(t.__name__ for t in types)
+                raise AnnotationFormatError(source, f"{key}[{i}].{field}", f"expected {expected}")
     return items
 
 
 def _face_category(content: dict[str, Any], source: str) -> Any:
     """The id of the category "face", or of the only category."""
-    categories = _list_of(content, "categories", ("id", "name"), source)
-    faces = [c["id"] for c in categories if str(c["name"]).lower() == "face"]
+    categories = _list_of(content, "categories", _CATEGORY_FIELDS, source)
+    faces = [c["id"] for c in categories if c["name"].lower() == "face"]
     if len(faces) == 1:
         return faces[0]
     if len(categories) == 1:

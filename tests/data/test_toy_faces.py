@@ -1,0 +1,204 @@
+"""The toy data set: what is drawn, and how it gets onto the disk."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from srn_d2.data import register_builtin_datasets
+from srn_d2.data.datasets import toy_faces
+from srn_d2.data.datasets.toy_drawing import Canvas, Head, HeadPainter, rectangle
+from srn_d2.data.datasets.toy_scenes import MAX_FACE, MIN_FACE, SCENE_KINDS, draw_scene
+from srn_d2.data.datasets.wider_face import format_wider_annotations, parse_wider_annotations
+
+# Draws a set of few pictures below argv[1], as a training process would.
+SMALL_SET_SCRIPT = """
+import sys
+from srn_d2.data.datasets import toy_faces
+toy_faces.TOY_SPLITS.update(train=12, val=4)
+print(toy_faces.ensure_toy_faces(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """$DETECTRON2_DATASETS/toyface with the whole set."""
+    root = tmp_path_factory.mktemp("datasets") / "toyface"
+    toy_faces.ensure_toy_faces(root)
+    return root
+
+
+@pytest.fixture
+def few_pictures(monkeypatch):
+    for split, number in (("train", 8), ("val", 4)):
+        monkeypatch.setitem(toy_faces.TOY_SPLITS, split, number)
+
+
+def hashes(folder):
+    """Relative path -> hash, of all files below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(SCENE_KINDS), st.integers(0, 2**32))
+def test_scene(kind, seed):
+    image, faces = draw_scene(kind, np.random.default_rng(seed))
+    height, width, channels = image.shape
+    assert image.dtype == np.uint8
+    assert channels == 3
+    assert 320 <= min(height, width) <= max(height, width) <= 448
+    assert len(faces) <= kind.num_faces[1]
+    for face in faces:
+        assert 0 <= face.x < face.x + face.w <= width
+        assert 0 <= face.y < face.y + face.h <= height
+        assert MIN_FACE <= max(face.w, face.h) <= MAX_FACE
+    again, faces_again = draw_scene(kind, np.random.default_rng(seed))
+    assert np.array_equal(image, again)
+    assert faces == faces_again
+
+
+def test_polygon_lies_where_its_corners_are():
+    canvas = Canvas(40, 40, (0, 0, 0))
+    canvas.polygon(rectangle(10, 12, 20, 25), (240, 240, 240), owner=3)
+    image, owner = canvas.finish()
+    assert (image[12:25, 10:20] == 240).all()
+    for pixels in (image.max(axis=2), owner):
+        rows, columns = np.nonzero(pixels)
+        assert 9 <= columns.min() <= columns.max() <= 20
+        assert 11 <= rows.min() <= rows.max() <= 25
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.floats(8, 150), st.floats(-50, 50), st.floats(-1, 1), st.floats(0, 0.3), st.integers(0, 999)
+)
+def test_outline_is_tight_around_the_drawn_face(size, tilt, yaw, jaw, seed):
+    canvas = Canvas(200, 200, (90, 120, 150))
+    head = Head(100.0, 100.0, size, tilt, yaw, jaw)
+    HeadPainter(canvas, head, 1, np.random.default_rng(seed)).paint()
+    _, owner = canvas.finish()
+    rows, columns = np.nonzero(owner == 1)
+    drawn = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    outline = [*head.outline.min(axis=0), *head.outline.max(axis=0)]
+    np.testing.assert_allclose(drawn, outline, atol=1.5)
+
+
+def test_the_same_bytes_each_time(root, tmp_path):
+    toy_faces.draw_toy_split(tmp_path, "val")
+    again = hashes(tmp_path)
+    assert len(again) == 50 + 1
+    whole_set = hashes(toy_faces.toy_folder(root))
+    assert len(whole_set) == 250 + 2
+    assert len(set(whole_set.values())) == len(whole_set)  # no picture twice
+    assert again == {name: whole_set[name] for name in again}
+
+
+@pytest.mark.parametrize(("split", "number"), [("train", 200), ("val", 50)])
+def test_whole_set_through_the_parser(root, split, number):
+    text = toy_faces.annotation_file(toy_faces.toy_folder(root), split).read_text()
+    images = parse_wider_annotations(text)
+    assert format_wider_annotations(images) == text
+    dataset = toy_faces.load_toy_faces(root, split)
+    assert len(dataset) == len(images) == number
+    for image, record in zip(dataset, images, strict=True):
+        assert image["image_id"] == record.image_id
+        with Image.open(image["file_name"]) as picture:
+            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+            assert all(
+                f.x + f.w <= picture.width and f.y + f.h <= picture.height for f in record.faces
+            )
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_whole_set_is_varied(root, split):
+    dataset = toy_faces.load_toy_faces(root, split)
+    annotations = [a for image in dataset for a in image["annotations"]]
+    sizes = np.array([max(a["bbox"][2:]) for a in annotations])
+    assert sizes.min() >= MIN_FACE
+    assert sizes.min() < 12
+    assert sizes.max() > 250
+    assert 20 <= np.median(sizes) <= 40
+    counts = [len(image["annotations"]) for image in dataset]
+    assert min(counts) == 0
+    assert max(counts) >= 36
+    for attribute, values in (("blur", 3), ("expression", 2), ("illumination", 2), ("invalid", 2),
+                              ("occlusion", 3), ("pose", 2)):  # fmt: skip
+        assert {a[attribute] for a in annotations} == set(range(values))
+    assert 0 < np.mean([a["ignore"] for a in annotations]) < 0.05
+
+
+def test_registered(tmp_path, monkeypatch, few_pictures):
+    with monkeypatch.context() as context:
+        context.setenv("DETECTRON2_DATASETS", str(tmp_path))
+        register_builtin_datasets()
+        assert not list(tmp_path.iterdir())  # drawn on first use, not before
+        assert len(DatasetCatalog.get("toyface_val")) == 4
+        assert len(DatasetCatalog.get("toyface_train")) == 8
+        metadata = MetadataCatalog.get("toyface_val")
+        assert metadata.evaluator_type == "coco_face"
+        assert DatasetCatalog.get("toyface_val")[0]["file_name"].startswith(metadata.image_root)
+    register_builtin_datasets()
+
+
+def test_set_that_is_there_is_not_drawn_again(tmp_path, few_pictures):
+    folder = toy_faces.ensure_toy_faces(tmp_path)
+    mark = folder / "mark"
+    mark.touch()
+    assert toy_faces.ensure_toy_faces(tmp_path) == folder
+    assert mark.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionError, match=r"file/toyface/v\d+.*DETECTRON2_DATASETS"):
+        toy_faces.ensure_toy_faces(tmp_path / "file" / "toyface")
+
+
+def test_failure_leaves_nothing(tmp_path, monkeypatch, few_pictures):
+    def fail(*args):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(toy_faces, "write_wider_annotations", fail)
+        with pytest.raises(OSError, match="no space left"):
+            toy_faces.ensure_toy_faces(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def start(script, root):
+    command = [sys.executable, "-W", "ignore", "-c", script, str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_at_once(tmp_path):
+    processes = [start(SMALL_SET_SCRIPT, tmp_path / "a") for _ in range(2)]
+    folders = {process.communicate(timeout=120)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    folder = toy_faces.toy_folder(tmp_path / "a")
+    assert folders == {str(folder)}
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert len(hashes(folder)) == 12 + 4 + 2
+    toy_faces.load_toy_faces(tmp_path / "a", "val")
+
+
+def test_killed_process_leaves_no_half_set(tmp_path, few_pictures):
+    process = start(SMALL_SET_SCRIPT.replace("12", "2000"), tmp_path)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("*.jpg")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not toy_faces.toy_folder(tmp_path).exists()
+    assert len(toy_faces.load_toy_faces(tmp_path, "train")) == 8
