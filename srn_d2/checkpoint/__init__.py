@@ -1,0 +1,5 @@
+"""Loading and saving of weights."""
+
+from .checkpointer import SRNCheckpointer, pretrained_cache_path
+
+__all__ = ["SRNCheckpointer", "pretrained_cache_path"]

@@ -1,0 +1,109 @@
+"""Checkpoints that are whole or not there, and weights whose absence is explained."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from fvcore.common.checkpoint import _IncompatibleKeys
+from iopath.common.file_io import get_cache_dir
+
+DETECTRON2_SCHEME = "detectron2"
+DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # detectron2/utils/file_io.py
+
+
+class IncompatibleWeightsError(ValueError):
+    """A file's weights are not those of the model."""
+
+
+def pretrained_cache_path(weights: str) -> Path:
+    """Where detectron2 looks for the file behind ``weights`` before it downloads it.
+
+    Args:
+        weights: a URL, of the web or of detectron2's own scheme (``detectron2://...``).
+    """
+    return Path(get_cache_dir()) / urlparse(_web_url(weights)).path.lstrip("/")
+
+
+class SRNCheckpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer, with three differences.
+
+    A file appears under its name only when it is complete, so that a killed run never leaves
+    half a checkpoint. Weights that cannot be downloaded raise a FileNotFoundError that says which
+    file to put where. With ``strict`` weights that do not fit the model raise an
+    :class:`IncompatibleWeightsError` that lists all unmatched keys; otherwise they are logged.
+    """
+
+    def __init__(self, model, save_dir: str = "", *, strict: bool = False, **kwargs: Any):
+        super().__init__(model, save_dir, **kwargs)
+        self.strict = strict
+
+    def save(self, name: str, *, tag: bool = True, **extra: Any) -> None:
+        """Write ``<save_dir>/<name>.pth`` with model, optimizer and trainer state.
+
+        Args:
+            name: file name without ending.
+            tag: whether ``--resume`` is to continue from this file.
+            extra: further entries of the file.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": self.model.state_dict(), **extra}
+        data.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
+        path = Path(self.save_dir) / f"{name}.pth"
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        self.logger.info("Saving checkpoint to %s", path)
+        torch.save(data, partial)
+        partial.replace(path)
+        if tag:
+            self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        path = Path(self.save_dir) / "last_checkpoint"
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(last_filename_basename, encoding="utf-8")
+        partial.replace(path)
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if path:
+            self._require(path)
+        return super().load(path, *args, **kwargs)
+
+    def _require(self, weights: str) -> None:
+        """Fetch ``weights``, so that its absence is noticed here."""
+        try:
+            local = self.path_manager.get_local_path(weights.split("?")[0])
+        except OSError as error:  # no network, or no such file on the server
+            raise FileNotFoundError(
+                f"Cannot download MODEL.WEIGHTS {weights}: {error}. Download "
+                f"{_web_url(weights)} elsewhere and put it at {pretrained_cache_path(weights)}, or "
+                "set MODEL.WEIGHTS to the path of the file ('' starts from random weights)."
+            ) from error
+        if not os.path.isfile(local):
+            raise FileNotFoundError(f"MODEL.WEIGHTS {weights} is no file")
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
+        incompatible = super()._load_model(checkpoint)
+        problems = [
+            *(f"{key}: in the model, not in the file" for key in incompatible.missing_keys),
+            *(f"{key}: in the file, not in the model" for key in incompatible.unexpected_keys),
+            *(
+                f"{key}: {tuple(in_file)} in the file, {tuple(in_model)} in the model"
+                for key, in_file, in_model in incompatible.incorrect_shapes
+            ),
+        ]
+        if self.strict and problems:
+            raise IncompatibleWeightsError(
+                f"The weights do not fit the model, {len(problems)} keys are unmatched:\n  "
+                + "\n  ".join(problems)
+            )
+        return incompatible
+
+
+def _web_url(weights: str) -> str:
+    parsed = urlparse(weights)
+    if parsed.scheme == DETECTRON2_SCHEME:
+        return DETECTRON2_URL + parsed.netloc + parsed.path
+    return weights

@@ -1,0 +1,63 @@
+"""Hooks of the trainer."""
+
+import logging
+import math
+from pathlib import Path
+
+import torch
+from detectron2.engine import HookBase
+
+from srn_d2.checkpoint import SRNCheckpointer
+
+BEST_CHECKPOINT = "model_best"
+
+
+class KeepBestCheckpoint(HookBase):
+    """Keep the weights of the best evaluation so far as model_best.pth.
+
+    Unlike detectron2's BestCheckpointer it knows the best metric again after a resume, since it
+    is written into that file, and it never makes ``--resume`` go back to that file.
+
+    Args:
+        eval_period: iterations between evaluations, as of the EvalHook that runs before.
+        checkpointer: writes the file.
+        metric: name in the event storage, "task/metric"; the higher the better.
+    """
+
+    def __init__(self, eval_period: int, checkpointer: SRNCheckpointer, metric: str):
+        self._period = eval_period
+        self._checkpointer = checkpointer
+        self._metric = metric
+        self._best = -math.inf
+
+    def before_train(self) -> None:
+        path = Path(self._checkpointer.save_dir) / f"{BEST_CHECKPOINT}.pth"
+        if self.trainer.start_iter > 0 and path.is_file():
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            if saved.get("best_metric_name") == self._metric:
+                self._best = saved["best_metric"]
+
+    def after_step(self) -> None:
+        if self._period > 0 and (self.trainer.iter + 1) % self._period == 0:
+            self._keep_if_best()
+
+    def after_train(self) -> None:
+        # As detectron2's EvalHook, which evaluates here only after the last iteration.
+        if self.trainer.iter + 1 >= self.trainer.max_iter:
+            self._keep_if_best()
+
+    def _keep_if_best(self) -> None:
+        latest = self.trainer.storage.latest().get(self._metric)
+        if latest is None:
+            logging.getLogger(__name__).warning(
+                "TEST.BEST_METRIC %s is no metric of this evaluation; there are: %s",
+                self._metric,
+                ", ".join(name for name in self.trainer.storage.latest() if "/" in name),
+            )
+            return
+        value = float(latest[0])
+        if value > self._best:
+            self._best = value
+            self._checkpointer.save(
+                BEST_CHECKPOINT, tag=False, best_metric=value, best_metric_name=self._metric
+            )

@@ -1,0 +1,85 @@
+"""From command-line arguments to a config, with errors that say what would be valid."""
+
+import argparse
+import difflib
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.engine import default_setup
+
+from srn_d2.config import add_srn_config
+
+
+def setup_cfg(args: argparse.Namespace) -> CfgNode:
+    """The frozen config of a run, after detectron2's ``default_setup``.
+
+    Args:
+        args: as detectron2's ``default_argument_parser`` gives: ``config_file`` and ``opts``.
+
+    Raises:
+        KeyError: for an unknown key; the message names the closest valid ones.
+        RuntimeError: where MODEL.DEVICE is a CUDA device and there is none.
+    """
+    cfg = build_cfg(args.config_file, args.opts)
+    cfg.freeze()
+    check_device(cfg)
+    default_setup(cfg, args)
+    return cfg
+
+
+def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
+    """Detectron2's defaults, the project's keys, a config file and ``KEY VALUE`` pairs over them.
+
+    Raises:
+        KeyError, FileNotFoundError: for an unknown key, or no such file.
+        ValueError: for a file that is no YAML, or a key without a value.
+    """
+    cfg = get_cfg()
+    add_srn_config(cfg)
+    valid = list(_flatten_keys(cfg))
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+    except KeyError as error:
+        raise _unknown_key(error, valid, f"{config_file}: ") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config_file} is no valid YAML: {error}") from error
+    opts = list(opts or [])
+    if len(opts) % 2:
+        raise ValueError(f"the options {opts} must be pairs of a key and its value")
+    try:
+        cfg.merge_from_list(opts)
+    except (KeyError, AssertionError) as error:
+        raise _unknown_key(error, valid, "command line: ") from error
+    return cfg
+
+
+def check_device(cfg: CfgNode) -> None:
+    """Raise a RuntimeError where the config asks for CUDA and there is none."""
+    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeError(
+            f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r} but torch finds no CUDA device: append "
+            "`MODEL.DEVICE cpu` to the command, or see `python -m srn_d2.doctor`"
+        )
+
+
+def _flatten_keys(node: CfgNode, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in node.items():
+        keys += (
+            _flatten_keys(value, f"{prefix}{name}.")
+            if isinstance(value, CfgNode)
+            else [prefix + name]
+        )
+    return keys
+
+
+def _unknown_key(error: Exception, valid: list[str], where: str) -> KeyError:
+    message = str(error.args[0]) if error.args else str(error)
+    named = message.rsplit(" ", 1)[-1].strip("'\"")
+    parent = named.rpartition(".")[0]
+    siblings = [key for key in valid if key.rpartition(".")[0] == parent]
+    close = difflib.get_close_matches(named, valid, n=3, cutoff=0.7)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return KeyError(f"{where}{message}; {hint}valid keys there: {', '.join(siblings) or 'none'}")

@@ -1,0 +1,153 @@
+"""SRN's trainer."""
+
+import math
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, hooks
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.data import build_face_test_loader, build_face_train_loader
+from srn_d2.evaluation import build_evaluator
+
+from .hooks import KeepBestCheckpoint
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss became infinite or NaN; the message says on which images."""
+
+
+class SRNTrainer(DefaultTrainer):
+    """Detectron2's default trainer with the project's data, evaluation and checkpoints.
+
+    It also trains on CPUs, with several gloo workers if wished; a run that is killed and resumed
+    sees the same images, augmented in the same way, as one that was not; a loss that is not
+    finite stops it before the optimizer's step, with everything saved that explains it.
+
+    Args:
+        cfg: configuration with the keys of ``add_srn_config``.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        # Not DefaultTrainer.__init__: its data-parallel wrapper supposes GPUs.
+        TrainerBase.__init__(self)
+        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        model = _data_parallel(model)
+        step_type = _AMPStep if cfg.SOLVER.AMP.ENABLED else _Step
+        self._trainer = step_type(model, _RememberLast(self.build_train_loader(cfg)), optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As DefaultTrainer's; after a resume the data go on where the checkpoint was written."""
+        super().resume_or_load(resume)
+        if self.start_iter > 0:
+            self._trainer.reset_data_loader(
+                lambda: _RememberLast(self.build_train_loader(self.cfg, self.start_iter))
+            )
+
+    def build_hooks(self) -> list[hooks.HookBase]:
+        built = super().build_hooks()
+        if comm.is_main_process() and self.cfg.TEST.BEST_METRIC:
+            best = KeepBestCheckpoint(
+                self.cfg.TEST.EVAL_PERIOD, self.checkpointer, self.cfg.TEST.BEST_METRIC
+            )
+            built.insert(len(built) - 1, best)  # after the evaluation, before the writers
+        return built
+
+    def run_step(self) -> None:
+        self._trainer.iter = self.iter
+        try:
+            self._trainer.run_step()
+        except NonFiniteLossError as error:
+            state = Path(self.cfg.OUTPUT_DIR) / f"nonfinite_rank{comm.get_rank()}.pth"
+            torch.save(
+                {"trainer": self.state_dict(), "model": self.checkpointer.model.state_dict()}, state
+            )
+            raise NonFiniteLossError(f"{error}\nstate before the step: {state}") from error
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = super().build_model(cfg)
+        if cfg.MODEL.DEVICE == "cpu":
+            # What oneDNN's convolutions like; on CUDA it depends on precision and shape.
+            model = model.to(memory_format=torch.channels_last)
+        return model
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, start_iter: int = 0) -> Iterable[list[dict]]:
+        return build_face_train_loader(cfg, start_iter)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
+        return build_face_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        return build_evaluator(cfg, dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference"))
+
+
+class _RememberLast:
+    """A data loader that remembers the batch it gave last."""
+
+    def __init__(self, loader: Iterable[list[dict]]):
+        self._loader = loader
+        self.last: list[dict] = []
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        for batch in self._loader:
+            self.last = batch
+            yield batch
+
+
+class _CheckLosses:
+    """Stop before the optimizer's step where a worker's own losses are not finite.
+
+    Each worker looks at its own: the one that has the bad image knows its name. When one stops,
+    detectron2's launcher ends the others.
+    """
+
+    def _write_metrics(self, loss_dict: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> None:
+        losses = {name: loss.item() for name, loss in loss_dict.items()}
+        if not all(math.isfinite(value) for value in losses.values()):
+            rates = sorted({group["lr"] for group in self.optimizer.param_groups})
+            files = [sample.get("file_name", "?") for sample in self.data_loader.last]
+            raise NonFiniteLossError(
+                f"a loss is not finite at iteration {self.iter}\nlosses: {losses}\n"
+                f"learning rate: {', '.join(map(str, rates))}\nimages:\n  " + "\n  ".join(files)
+            )
+        super()._write_metrics(loss_dict, *args, **kwargs)
+
+
+class _Step(_CheckLosses, SimpleTrainer):
+    """A training step in float32, or in the model's own bfloat16 autocast on a CPU."""
+
+
+class _AMPStep(_CheckLosses, AMPTrainer):
+    """A training step in CUDA's mixed precision."""
+
+
+def _data_parallel(model: nn.Module) -> nn.Module:
+    """Wrap the model where there are several workers, on GPUs or on CPUs."""
+    if comm.get_world_size() == 1:
+        return model
+    on_cuda = next(model.parameters()).is_cuda
+    return DistributedDataParallel(
+        model,
+        device_ids=[comm.get_local_rank()] if on_cuda else None,
+        broadcast_buffers=False,
+    )

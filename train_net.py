@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""Train or evaluate SRN.
+
+python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8
+python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8 --resume
+python train_net.py --config-file configs/srn_R50.yaml --eval-only MODEL.WEIGHTS model.pth
+"""
+
+import argparse
+
+from detectron2.engine import default_argument_parser, launch
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.engine import SRNTrainer, setup_cfg
+
+
+def main(args: argparse.Namespace) -> dict | None:
+    cfg = setup_cfg(args)
+    if args.eval_only:
+        model = SRNTrainer.build_model(cfg)
+        checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        results = SRNTrainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
+
+    trainer = SRNTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def invoke_main() -> None:
+    args = default_argument_parser(epilog=__doc__).parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    invoke_main()
