@@ -125,7 +125,7 @@ def select_faces(
         Instances with ``gt_boxes``, ``gt_classes`` and ``gt_ignore``.
     """
     h, w = image_size
-    clipped = np.clip(boxes, 0, (w, h, w, h))
+    clipped = np.clip(boxes, 0, (w, h, w, h)).astype(np.float32)
     sides = clipped[:, 2:] - clipped[:, :2]  # (M, 2)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     is_centre_inside = np.all((centres >= 0) & (centres < (w, h)), axis=1)
@@ -133,7 +133,7 @@ def select_faces(
     is_small = sides.min(axis=1, initial=np.inf) < min_face_size
 
     instances = Instances(image_size)
-    instances.gt_boxes = Boxes(torch.from_numpy(clipped[keep].astype(np.float32)))
+    instances.gt_boxes = Boxes(torch.from_numpy(clipped[keep]))
     instances.gt_classes = torch.full((int(keep.sum()),), FACE_CLASS, dtype=torch.int64)
     instances.gt_ignore = torch.from_numpy((is_ignored | is_small)[keep])
     return instances
