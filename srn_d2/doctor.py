@@ -245,13 +245,17 @@ def examine() -> list[Finding]:
 
 
 def format_report(findings: Sequence[Finding]) -> str:
-    """The report: a line for each finding, below it its remedy, and a verdict at the end."""
+    """The report: a line for each finding and a verdict at the end.
+
+    The remedy stands below what it mends; below the last one, where several in a row share it.
+    """
     width = max(len(finding.name) for finding in findings)
     lines = []
-    for finding in findings:
+    next_remedies = [*(finding.remedy for finding in findings[1:]), ""]
+    for finding, next_remedy in zip(findings, next_remedies, strict=True):
         mark = "!!" if finding.is_needed else "- " if finding.remedy else "ok"
         lines.append(f"{mark} {finding.name:<{width}}  {finding.value}")
-        if finding.remedy:
+        if finding.remedy and finding.remedy != next_remedy:
             lines.append(f"   {'':<{width}}  -> {finding.remedy}")
     needed = sum(finding.is_needed for finding in findings)
     verdict = f"{needed} to mend before anything works (!!)." if needed else "Ready."
