@@ -1,0 +1,162 @@
+"""The doctor: each check alone, and the whole report from installations that lack something."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from srn_d2 import doctor
+from srn_d2.doctor import Finding
+
+
+def run_doctor(repo_root, *flags, **environment):
+    """Run the doctor in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *flags, "-m", "srn_d2.doctor"],
+        cwd=repo_root,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 13, 2), (4, 0, 0)])
+def test_a_new_python_is_accepted(version):
+    assert not doctor.check_python(version).is_needed
+
+
+@pytest.mark.parametrize("version", [(3, 10, 13), (2, 7, 18)])
+def test_an_old_python_is_needed_to_change(version):
+    finding = doctor.check_python(version)
+    assert finding.is_needed
+    assert ".".join(map(str, version)) in finding.value
+    assert "PYTHON=" in finding.remedy
+
+
+def test_an_absent_and_a_broken_package_are_told_apart(tmp_path, monkeypatch):
+    (tmp_path / "broken_package.py").write_text("raise RuntimeError('no operator\\n  nms')")
+    (tmp_path / "needs_absent.py").write_text("import absent_package")
+    (tmp_path / "working_package.py").write_text("__version__ = '1.2'")
+    monkeypatch.syspath_prepend(tmp_path)
+    absent = doctor.check_import("absent_package", "pictures")
+    broken = doctor.check_import("broken_package", "pictures")
+    incomplete = doctor.check_import("needs_absent", "pictures")
+    assert absent.is_needed
+    assert "not installed (needed for pictures)" in absent.value
+    assert broken.is_needed
+    assert broken.value == "broken: RuntimeError: no operator nms"
+    assert incomplete.is_needed
+    assert "absent_package" in incomplete.value
+    assert broken.remedy == incomplete.remedy != absent.remedy
+    assert doctor.check_import("working_package", "") == Finding("working_package", "1.2")
+
+
+def test_requirements_are_checked_by_name_and_version():
+    fine = doctor.check_requirements(["numpy>=1.0", "pytest", 'absent-package; extra == "eval"'])
+    assert not fine.is_needed
+    assert "all 2 installed" in fine.value
+    wrong = doctor.check_requirements(["numpy<1.0", "absent-package>=3", "pytest"])
+    assert wrong.is_needed
+    assert "absent-package is not installed" in wrong.value
+    assert "wanted numpy<1.0" in wrong.value
+    assert "pytest" not in wrong.value
+
+
+def test_a_package_that_is_not_installed_itself_is_reported():
+    assert doctor.check_requirements(None).is_needed
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "units"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu amx_bf16 avx512_bf16 sse\n", ["AMX", "AVX512_BF16"]),
+        ("Features\t: fp asimd bf16 i8mm\n", ["Arm BF16"]),
+        ("flags\t\t: fpu avx512f avx512bw\n", []),
+        ("model name\t: avx512_bf16 in the wrong place\n", []),
+        ("", []),
+    ],
+)
+def test_bfloat16_units_are_read_from_the_flags(cpuinfo, units):
+    assert doctor.cpu_bfloat16_units(cpuinfo) == units
+
+
+def test_a_data_set_is_counted_without_its_other_files(tmp_path):
+    for name in ("0--Parade/a.jpg", "0--Parade/b.PNG", "1--Ball/c.jpeg", "1--Ball/notes.txt"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    images = str(tmp_path / "images")
+    assert doctor.check_dataset("mine", images, None).value.startswith("3 images")
+    lost = doctor.check_dataset("mine", images, str(tmp_path / "lost.txt"))
+    assert "lost.txt" in lost.value
+    assert lost.remedy
+    assert not lost.is_needed
+
+
+def test_an_absent_data_set_names_its_folder_unless_it_draws_itself(tmp_path):
+    folder = str(tmp_path / "absent")
+    absent = doctor.check_dataset("widerface_val", folder, None)
+    assert folder in absent.value
+    assert "DETECTRON2_DATASETS" in absent.remedy
+    assert not absent.is_needed
+    assert not doctor.check_dataset("toyface_val", folder, None).remedy
+
+
+def test_pretrained_weights_are_looked_for_where_detectron2_puts_them(tmp_path, monkeypatch):
+    from srn_d2.checkpoint import pretrained_cache_path
+
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
+    path = pretrained_cache_path(doctor.R50_URI)
+    absent = doctor.check_pretrained_weights()
+    assert str(path) in absent.value
+    assert doctor.R50_URI in absent.remedy
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    assert not doctor.check_pretrained_weights().remedy
+
+
+def test_the_report_marks_problems_and_says_a_shared_remedy_once():
+    findings = [
+        Finding("a", "fine"),
+        Finding("b", "gone", "mend it", is_needed=True),
+        Finding("c", "gone", "mend it", is_needed=True),
+        Finding("d", "old", "renew it"),
+    ]
+    report = doctor.format_report(findings)
+    assert report.count("mend it") == 1
+    assert report.index("!! c") < report.index("mend it") < report.index("-  d")
+    assert report.splitlines()[-1].startswith("2 to mend")
+    assert doctor.format_report(findings[:1]).splitlines()[-1] == "Ready."
+
+
+def test_a_complete_installation_is_ready(repo_root, tmp_path):
+    import detectron2
+    import torch
+
+    done = run_doctor(repo_root, DETECTRON2_DATASETS=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert torch.__version__ in done.stdout
+    assert detectron2.__version__ in done.stdout
+    assert str(tmp_path / "widerface" / "WIDER_val" / "images") in done.stdout
+    assert "toyface_train" in done.stdout
+    assert not list(tmp_path.iterdir()), "the doctor only looks"
+
+
+def test_it_runs_without_any_package(repo_root):
+    done = run_doctor(repo_root, "-S", PYTHONPATH="")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "!! torch" in done.stdout
+    assert "!! detectron2" in done.stdout
+    assert "make --always-make install" in done.stdout
+
+
+def test_it_runs_where_torchvision_does_not_fit_torch(repo_root, tmp_path):
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    message = "operator torchvision::nms does not exist"
+    (package / "__init__.py").write_text(f"raise RuntimeError({message!r})")
+    done = run_doctor(repo_root, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert message in done.stdout
+    assert "1 to mend" in done.stdout
