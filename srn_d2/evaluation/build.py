@@ -5,6 +5,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from .coco_face_evaluation import CocoFaceEvaluator
+from .simple_ap_evaluation import SimpleApEvaluator
 
 # More than any WIDER FACE image has faces (709 in the validation set).
 MIN_DETECTIONS = 1000
@@ -15,7 +16,8 @@ def build_evaluator(
 ) -> DatasetEvaluator:
     """The evaluator(s) of ``dataset_name`` by its metadata's ``evaluator_type``.
 
-    "coco_face": COCO-style AP.
+    "coco_face": COCO-style AP. "fddb": discrete and continuous ROC. "afw", "pascal_face": AP at
+    IoU 0.5.
 
     Args:
         cfg: TEST.FACE_IOU_THRESHOLDS and TEST.DETECTIONS_PER_IMAGE are read.
@@ -27,7 +29,13 @@ def build_evaluator(
     """
     folder = output_folder or f"{cfg.OUTPUT_DIR}/inference/{dataset_name}"
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    builders = {"coco_face": [_coco_face], "widerface": [_coco_face]}
+    builders = {
+        "coco_face": [_coco_face],
+        "widerface": [_coco_face],
+        "fddb": [_fddb],
+        "afw": [_simple_ap],
+        "pascal_face": [_simple_ap],
+    }
     if evaluator_type not in builders:
         raise ValueError(
             f"Data set {dataset_name!r} has evaluator_type {evaluator_type!r}; known are "
@@ -44,3 +52,14 @@ def _coco_face(cfg: CfgNode, dataset_name: str, folder: str) -> CocoFaceEvaluato
         iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS,
         max_detections=max(MIN_DETECTIONS, cfg.TEST.DETECTIONS_PER_IMAGE),
     )
+
+
+def _fddb(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:
+    from .fddb_evaluation import FddbEvaluator  # needs scipy, an optional dependency
+
+    return FddbEvaluator(dataset_name, folder)
+
+
+def _simple_ap(cfg: CfgNode, dataset_name: str, folder: str) -> SimpleApEvaluator:
+    task = MetadataCatalog.get(dataset_name).evaluator_type
+    return SimpleApEvaluator(dataset_name, folder, task=task)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from srn_d2.data.datasets.benchmarks import register_benchmarks
 from srn_d2.data.datasets.common import dataset_root, register_face_dataset
 from srn_d2.data.datasets.toy_faces import TOY_SPLITS, load_toy_faces, toy_folder
 from srn_d2.data.datasets.wider_face import load_wider_face, load_wider_face_test
@@ -52,3 +53,4 @@ def register_builtin_datasets(root: str | os.PathLike | None = None) -> None:
     root = dataset_root() if root is None else Path(root).absolute()
     register_wider_face(root / "widerface")
     register_toy_faces(root / "toyface")
+    register_benchmarks(root)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from detectron2.structures import BoxMode
 
 from srn_d2.data.datasets.common import (
@@ -41,15 +42,9 @@ class FddbEllipse(NamedTuple):
     center_y: float
 
     @property
-    def bounding_box(self) -> list[float]:
-        """The tight axis-parallel box, XYWH; without area if a radius is not positive."""
-        if min(self.major_radius, self.minor_radius) <= 0:
-            return [self.center_x, self.center_y, 0.0, 0.0]
-        cos, sin = math.cos(self.angle), math.sin(self.angle)
-        half_width = math.hypot(self.major_radius * cos, self.minor_radius * sin)
-        half_height = math.hypot(self.major_radius * sin, self.minor_radius * cos)
-        corner = [self.center_x - half_width, self.center_y - half_height]
-        return [*corner, 2 * half_width, 2 * half_height]
+    def is_degenerate(self) -> bool:
+        """Whether the ellipse has no area."""
+        return self.major_radius <= 0 or self.minor_radius <= 0
 
 
 class FddbRecord(NamedTuple):
@@ -87,6 +82,14 @@ def parse_ellipse_list(text: str, source: str = "<text>") -> list[FddbRecord]:
         records.append(FddbRecord(name, faces))
         position += 2 + count
     return records
+
+
+def ellipse_bounding_boxes(ellipses: np.ndarray) -> np.ndarray:
+    """The tight axis-parallel boxes (M, 4), XYXY, of (M, 5) ellipses."""
+    major, minor, angle, x, y = np.asarray(ellipses, float).reshape(-1, 5).T
+    half_width = np.hypot(major * np.cos(angle), minor * np.sin(angle))
+    half_height = np.hypot(major * np.sin(angle), minor * np.cos(angle))
+    return np.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=1)
 
 
 def load_fddb(
@@ -129,16 +132,19 @@ def load_fddb(
 
 
 def _to_dict(path: str, record: FddbRecord, fold: int) -> dict[str, Any]:
+    boxes = ellipse_bounding_boxes(np.array(record.faces))
+    boxes[:, 2:] -= boxes[:, :2]
+    boxes[[face.is_degenerate for face in record.faces], 2:] = 0
     annotations = [
         {
-            "bbox": face.bounding_box,
+            "bbox": box,
             "bbox_mode": BoxMode.XYWH_ABS,
             "category_id": 0,
             "iscrowd": 0,
             "ignore": False,
             "ellipse": list(face),
         }
-        for face in record.faces
+        for box, face in zip(boxes.tolist(), record.faces, strict=True)
     ]
     return {"file_name": path, "image_id": record.name, "fold": fold, "annotations": annotations}
 
@@ -172,5 +178,7 @@ def _parse_ellipse(lines: list[tuple[int, str]], index: int, source: str) -> Fdd
     words = text.split()
     values = [float(word) for word in words if _is_number(word)]
     if len(words) != 6 or len(values) != 6 or not all(map(math.isfinite, values)) or values[5] != 1:
-        raise AnnotationFormatError(source, f"line {number}", f"expected {expected}, found {text!r}")
+        raise AnnotationFormatError(
+            source, f"line {number}", f"expected {expected}, found {text!r}"
+        )
     return FddbEllipse(*values[:5])

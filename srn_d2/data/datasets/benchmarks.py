@@ -1,0 +1,73 @@
+"""Registers the benchmarks fddb, afw and pascal_face; see datasets/README.md for their folders."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from srn_d2.data.datasets.afw import load_afw_mat
+from srn_d2.data.datasets.common import README_HINT, dataset_root, register_face_dataset
+from srn_d2.data.datasets.custom import load_coco_faces
+from srn_d2.data.datasets.fddb import load_fddb
+from srn_d2.data.datasets.pascal_face import load_toolbox_mat, load_voc_faces
+from srn_d2.data.datasets.wider_face import load_wider_face
+
+Loader = Callable[[Path, Path], list[dict[str, Any]]]
+
+# Annotations below the benchmark's folder -> their reader; the first that is there is read.
+COMMON_ANNOTATIONS: dict[str, Loader] = {
+    "annotations.txt": load_wider_face,
+    "annotations.json": load_coco_faces,
+    "Annotations": load_voc_faces,
+}
+AFW_ANNOTATIONS: dict[str, Loader] = {
+    "anno.mat": load_afw_mat,
+    "testimages/anno.mat": load_afw_mat,
+    "new_annotations_AFW.mat": load_toolbox_mat,
+    **COMMON_ANNOTATIONS,
+}
+PASCAL_FACE_ANNOTATIONS: dict[str, Loader] = {
+    "Annotations_Face_PASCALLayout_large_fixed.mat": load_toolbox_mat,
+    "Annotations_Face_PASCALLayout_large.mat": load_toolbox_mat,
+    **COMMON_ANNOTATIONS,
+}
+# Images below the benchmark's folder; the first that is there.
+IMAGE_FOLDERS = ("images", "testimages", "JPEGImages")
+
+
+def load_benchmark(
+    root: str | os.PathLike, annotations: Mapping[str, Loader]
+) -> list[dict[str, Any]]:
+    """The data set below ``root``, from the first of ``annotations`` that is there.
+
+    Raises:
+        FileNotFoundError: none of them, or none of ``IMAGE_FOLDERS``, is there; or an image.
+        AnnotationFormatError: the annotations are damaged.
+    """
+    root = Path(root).absolute()
+    annotation = _first_present(root, annotations)
+    return annotations[annotation](root / _first_present(root, IMAGE_FOLDERS), root / annotation)
+
+
+def register_benchmarks(root: str | os.PathLike | None = None) -> None:
+    """Register fddb, afw and pascal_face below ``root``, by default $DETECTRON2_DATASETS."""
+    root = dataset_root() if root is None else Path(root).absolute()
+    loaders = {
+        "fddb": load_fddb,
+        "afw": lambda folder: load_benchmark(folder, AFW_ANNOTATIONS),
+        "pascal_face": lambda folder: load_benchmark(folder, PASCAL_FACE_ANNOTATIONS),
+    }
+    for name, load in loaders.items():
+        register_face_dataset(
+            name,
+            lambda load=load, folder=root / name: load(folder),
+            evaluator_type=name,
+            image_root=str(root / name),
+        )
+
+
+def _first_present(root: Path, names: Mapping[str, Any] | tuple[str, ...]) -> str:
+    for name in names:
+        if (root / name).exists():
+            return name
+    raise FileNotFoundError(f"{root} has none of {', '.join(names)}; {README_HINT}.")

@@ -1,0 +1,269 @@
+"""AP of AFW and PASCAL face: by hand, and against plain restatements of VOC and the toolbox."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, BoxMode, Instances
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srn_d2.config import add_srn_config
+from srn_d2.data.datasets.common import register_face_dataset
+from srn_d2.evaluation import build_evaluator
+from srn_d2.evaluation.simple_ap import (
+    ApImage,
+    box_overlaps,
+    evaluate_ap,
+    evaluate_toolbox_ap,
+    match_faces,
+)
+
+
+def image(faces, boxes, scores, ignored=None):
+    return ApImage(
+        np.array(faces, float).reshape(-1, 4),
+        np.zeros(len(faces), bool) if ignored is None else np.array(ignored, bool),
+        np.array(boxes, float).reshape(-1, 4),
+        np.array(scores, float),
+    )
+
+
+# --- plain restatements, detection by detection --------------------------------------------------
+
+
+def plain_overlap(a, b, pixel):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    intersection = (width + pixel) * (height + pixel)
+    areas = [(c[2] - c[0] + pixel) * (c[3] - c[1] + pixel) for c in (a, b)]
+    return intersection / (sum(areas) - intersection)
+
+
+def plain_matches(images, pixel):
+    """(outcome, image, box, face) by falling score; outcome True, False or None for ignored."""
+    ranked = [(-s, i, d) for i, im in enumerate(images) for d, s in enumerate(im.scores)]
+    taken, matches = set(), []
+    for _, i, d in sorted(ranked):
+        best, best_face = 0.0, None
+        for f, face in enumerate(images[i].faces):
+            overlap = plain_overlap(images[i].boxes[d], face, pixel)
+            if overlap >= best:
+                best, best_face = overlap, f
+        if best > 0.5:
+            if images[i].ignored[best_face]:
+                matches.append((None, i, d, best_face))
+                continue
+            matches.append(((i, best_face) not in taken, i, d, best_face))
+            taken.add((i, best_face))
+        else:
+            matches.append((False, i, d, None))
+    return matches
+
+
+def plain_ap(images, pixel=0.0):
+    outcomes = [outcome for outcome, *_ in plain_matches(images, pixel) if outcome is not None]
+    num_faces = sum((~im.ignored).sum() for im in images)
+    recalls = [sum(outcomes[:k]) / num_faces for k in range(1, len(outcomes) + 1)]
+    precisions = [sum(outcomes[:k]) / k for k in range(1, len(outcomes) + 1)]
+    area, before = 0.0, 0.0
+    for k, recall in enumerate(recalls):
+        area += (recall - before) * max(precisions[k:])
+        before = recall
+    return area
+
+
+def plain_toolbox_ap(images):
+    images = [
+        ApImage(
+            im.faces,
+            im.ignored | np.array([min(f[2] - f[0], f[3] - f[1]) < 30 for f in im.faces], bool),
+            *(
+                np.array(
+                    [v for v, b in zip(values, im.boxes, strict=True) if max(b[2:] - b[:2]) > 21]
+                )
+                for values in (im.boxes, im.scores)
+            ),
+        )
+        for im in images
+    ]
+    for _ in range(4):
+        found = [m for m in plain_matches(images, 1.0) if m[0]]
+        pairs = [(images[i].boxes[d], images[i].faces[f]) for _, i, d, f in found]
+        shift, scale = [], []
+        for axis in (0, 1):
+            d = [(b[axis], b[axis + 2], f[axis], f[axis + 2]) for b, f in pairs]
+            shift.append(
+                np.mean([((f1 + f2) / 2 - (b1 + b2) / 2) / (b2 - b1) for b1, b2, f1, f2 in d])
+            )
+            scale.append(np.mean([(f2 - f1) / (b2 - b1) for b1, b2, f1, f2 in d]))
+        for i, im in enumerate(images):
+            moved = []
+            for box in im.boxes:
+                half = [(box[a + 2] - box[a]) / 2 for a in (0, 1)]
+                center = [(box[a + 2] + box[a]) / 2 + shift[a] * 2 * half[a] for a in (0, 1)]
+                low = [center[a] - half[a] * scale[a] for a in (0, 1)]
+                moved.append([*low, *(center[a] + half[a] * scale[a] for a in (0, 1))])
+            images[i] = im._replace(boxes=np.array(moved).reshape(-1, 4))
+    return plain_ap(images, 1.0)
+
+
+def random_images(seed):
+    """Crowds of overlapping faces, with detections near them, repeated ones and far ones."""
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(rng.integers(1, 5)):
+        corners = rng.uniform(0, 120, (rng.integers(1, 6), 2))
+        faces = np.hstack([corners, corners + rng.uniform(20, 60, corners.shape)])
+        near = faces[rng.integers(0, len(faces), 6)]
+        near = near + rng.normal(0, 5, near.shape)
+        boxes = np.vstack([near, rng.uniform([0, 0, 60, 60], [60, 60, 120, 120], (2, 4))])
+        scores = rng.integers(0, 9, len(boxes)) / 8
+        images.append(image(faces, boxes, scores, rng.uniform(size=len(faces)) < 0.3))
+    images[0].ignored[0] = False
+    return images
+
+
+# --- by hand -------------------------------------------------------------------------------------
+
+FACES = [(0, 0, 40, 40), (100, 0, 140, 40), (200, 0, 240, 40), (300, 0, 340, 40)]
+
+
+def test_ap_by_hand():
+    """By score: right, wrong (second on a face), right, neutral, wrong, right; 4 faces of 5."""
+    images = [
+        image(
+            [*FACES, (400, 0, 440, 40)],
+            [FACES[0], FACES[0], FACES[1], (400, 0, 440, 40), (600, 0, 640, 40)],
+            [0.9, 0.8, 0.7, 0.6, 0.5],
+            [False, False, False, False, True],
+        ),
+        image([], [], []),
+        image([], [(0, 0, 9, 9)], [0.45]),
+        image([FACES[0]], [FACES[0]], [0.4]),
+    ]
+    result = evaluate_ap(images)
+    assert result.num_faces == 5
+    assert result.scores.tolist() == [0.9, 0.8, 0.7, 0.5, 0.45, 0.4]
+    np.testing.assert_allclose(result.precision, [1, 1 / 2, 2 / 3, 2 / 4, 2 / 5, 3 / 6])
+    np.testing.assert_allclose(result.recall, [0.2, 0.2, 0.4, 0.4, 0.4, 0.6])
+    assert result.ap == pytest.approx(0.2 * 1 + 0.2 * 2 / 3 + 0.2 * 1 / 2)
+
+
+def test_a_match_needs_more_than_the_threshold():
+    half = image([FACES[0]], [(0, 0, 40, 20)], [1])
+    assert evaluate_ap([half]).ap == 0
+    assert evaluate_ap([half], iou_threshold=0.49).ap == 1
+    # 41 x 21 of 41 x 41 pixels
+    assert evaluate_ap([half], pixel=1.0).ap == 1
+
+
+def test_a_detection_belongs_to_the_face_that_it_overlaps_most():
+    """Not to the other face, even if that one is free or counts."""
+    faces = [(0, 0, 40, 40), (8, 0, 48, 40)]
+    both = [(1, 0, 41, 40), (0, 0, 40, 40)]  # each overlaps both faces by more than 0.5
+    outcome, face = match_faces(image(faces, both, [0.9, 0.8]))
+    assert (outcome.tolist(), face.tolist()) == ([1, 0], [0, 0])
+    outcome, _ = match_faces(image(faces, both, [0.9, 0.8], [True, False]))
+    assert outcome.tolist() == [-1, -1]
+
+
+def test_no_faces_and_no_detections():
+    assert np.isnan(evaluate_ap([image([], [FACES[0]], [0.5])]).ap)
+    assert np.isnan(evaluate_toolbox_ap([]).ap)
+    assert evaluate_ap([image(FACES, [], [])]).ap == 0
+    assert evaluate_toolbox_ap([image(FACES, [], [])]).ap == 0
+
+
+def test_overlaps_of_boxes_without_area():
+    boxes = np.array([[0.0, 0, 40, 40], [10, 10, 10, 30], [30, 30, 10, 10], [40, 0, 60, 40]])
+    for pixel in (0.0, 1.0):
+        assert box_overlaps(boxes[:1], boxes, pixel).tolist() == [[1, 0, 0, 0]]
+
+
+# --- properties ----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1.0]))
+def test_ap_is_that_of_the_plain_restatement(seed, pixel):
+    images = random_images(seed)
+    assert evaluate_ap(images, pixel=pixel).ap == pytest.approx(plain_ap(images, pixel))
+
+
+@given(st.integers(0, 10_000))
+def test_toolbox_ap_is_that_of_the_plain_restatement(seed):
+    images = random_images(seed)
+    images[0] = image([(0, 0, 50, 50)], [(0, 0, 50, 50)], [0.5])  # something to fit to
+    assert evaluate_toolbox_ap(images).ap == pytest.approx(plain_toolbox_ap(images))
+
+
+def test_toolbox_forgives_another_idea_of_a_box():
+    """All detections reach 40 % above the face; a few are good enough to fit the shift to."""
+    faces = np.array(FACES, float)
+    boxes = faces + np.array([0, -16, 0, 0])
+    worse = faces + np.array([0, -32, 0, -8])
+    images = [image(faces, boxes, np.full(4, 0.9)), image(faces, worse, np.full(4, 0.8))]
+    assert evaluate_ap(images).ap == 0.5
+    assert evaluate_toolbox_ap(images).ap == 1
+
+
+def test_toolbox_ignores_small_faces_and_drops_small_detections():
+    small_face, small_box = (0, 0, 29, 60), (100, 0, 121, 21)
+    images = [image([small_face, FACES[1]], [small_face, small_box, FACES[1]], [0.9, 0.8, 0.7])]
+    toolbox = evaluate_toolbox_ap(images)
+    assert (toolbox.num_faces, toolbox.ap, toolbox.scores.tolist()) == (1, 1, [0.7])
+    assert evaluate_ap(images).ap == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+# --- the evaluator -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["afw", "pascal_face"])
+def dataset(request):
+    boxes = {"a": FACES[:2], "b": FACES[:2]}
+    dicts = [
+        {
+            "file_name": f"{image_id}.jpg",
+            "image_id": image_id,
+            "annotations": [
+                {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, "ignore": i == 1}
+                for i, box in enumerate(boxes)
+            ],
+        }
+        for image_id, boxes in boxes.items()
+    ]
+    name = "simple_ap_test"
+    register_face_dataset(name, lambda: dicts, evaluator_type=request.param)
+    yield name
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+def test_evaluator(dataset, tmp_path, caplog):
+    cfg = get_cfg()
+    add_srn_config(cfg)
+    evaluator = build_evaluator(cfg, dataset, str(tmp_path / "out"))
+    task = MetadataCatalog.get(dataset).evaluator_type
+    evaluator.reset()
+    found = {"a": (FACES[:3], [0.5, 0.9, 0.8]), "b": ([FACES[0]], [float("nan")])}
+    for image_id, (boxes, scores) in found.items():
+        instances = Instances((60, 400))
+        instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
+        instances.scores = torch.tensor(scores)
+        with caplog.at_level(logging.INFO):
+            evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+    with caplog.at_level(logging.INFO):
+        results = evaluator.evaluate()
+    # Ignored, wrong, right: precision 1/2 at recall 1/2.
+    assert results == {task: {"AP50": 25.0, "AP50_toolbox": 25.0}}
+    assert "Image 'b': 1 detections with a NaN or infinite score" in caplog.text
+    assert "AP at IoU 0.5 on simple_ap_test: 2 images" in caplog.text
+    curves = json.loads((tmp_path / "out" / f"{task}_curves.json").read_text())
+    assert curves["AP50"]["precision"] == [0, 0.5]
+    assert curves["AP50"]["recall"] == [0, 0.5]
+    np.testing.assert_allclose(curves["AP50_toolbox"]["scores"], [0.8, 0.5])
