@@ -21,3 +21,20 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not there (set SRN_SHARED)")
     return path
+
+
+@pytest.fixture
+def small_cfg(repo_root):
+    """Make the config of a tiny SRN on the CPU, float32: ``small_cfg("MODEL.SRN.RFE", False)``."""
+
+    def make(*opts):
+        from srn_d2.engine.setup import build_cfg
+
+        small = [
+            *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", 16),
+            *("MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16),
+            *("SOLVER.CPU_BFLOAT16", False),
+        ]
+        return build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), [*small, *opts])
+
+    return make

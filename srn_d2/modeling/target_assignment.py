@@ -20,7 +20,7 @@ IGNORED = -1
 FACE = 0
 BACKGROUND = 1
 
-IOU_CHUNK_ELEMENTS = 2**22
+IOU_CHUNK_ELEMENTS = 2**20
 """Size of the largest IoU matrix that is held at once: bounds the memory of matching."""
 
 
@@ -210,11 +210,15 @@ def stc_keep_mask(scores_s1: Tensor, threshold: float) -> Tensor:
 
 def _best_iou(anchors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """(R, 4), (M, 4) -> IoU (R,) of the box that overlaps most, and its index (R,)."""
+    iou = anchors.new_zeros(len(anchors))
+    index = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
     if len(boxes) == 0:
-        return anchors.new_zeros(len(anchors)), anchors.new_zeros(len(anchors), dtype=torch.int64)
+        return iou, index
     chunk = max(1, IOU_CHUNK_ELEMENTS // len(boxes))
-    best = [
-        pairwise_iou(Boxes(boxes), Boxes(part)).max(dim=0)  # (M, chunk) -> (chunk,)
-        for part in anchors.split(chunk)
-    ]
-    return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])
+    # Results go into tensors made beforehand: small ones made between the large temporary ones
+    # would fragment the heap, whose peak would then grow with the number of chunks.
+    for start in range(0, len(anchors), chunk):
+        part = slice(start, start + chunk)
+        matrix = pairwise_iou(Boxes(boxes), Boxes(anchors[part]))  # (M, chunk)
+        torch.max(matrix, dim=0, out=(iou[part], index[part]))
+    return iou, index

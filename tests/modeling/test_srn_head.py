@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+
+from srn_d2.modeling import LEVELS, RFE, LevelSelection, SRNHead
+
+CHANNELS, ANCHORS = 8, 2
+
+
+def make_head(stc=("p2",), str_=("p5",), **kwargs) -> SRNHead:
+    return SRNHead(
+        channels=CHANNELS,
+        num_anchors=ANCHORS,
+        level_selection=LevelSelection(stc, str_),
+        **kwargs,
+    )
+
+
+def make_maps(head: SRNHead) -> list[torch.Tensor]:
+    return [torch.rand(3, CHANNELS, 4, 5) for _ in head.level_selection.features]
+
+
+def test_only_what_a_step_needs_is_computed():
+    head = make_head(stc=["p2", "p4"], str_=["p4", "p7"])
+    calls = {"cls": 0, "bbox": 0}
+    head.cls_subnet.register_forward_hook(lambda *_: calls.update(cls=calls["cls"] + 1))
+    head.bbox_subnet.register_forward_hook(lambda *_: calls.update(bbox=calls["bbox"] + 1))
+    out = head(make_maps(head))
+    assert [s is not None for s in out.scores_s1] == [True, False, True, False, False, False]
+    assert [d is not None for d in out.deltas_s1] == [False, False, True, False, False, True]
+    assert calls == {"cls": 2 + 6, "bbox": 2 + 6}
+    assert all(s.shape == (3, ANCHORS, 4, 5) for s in out.scores_s2)
+    assert all(d.shape == (3, ANCHORS * 4, 4, 5) for d in out.deltas_s2)
+
+
+def test_first_step_reads_c_maps_and_second_step_p_maps():
+    head = make_head(stc=["p3"], str_=[])
+    maps = make_maps(head)  # c3, p2 .. p7
+    out = head(maps)
+    torch.testing.assert_close(out.scores_s1[1], head.scores(maps[0]))
+    torch.testing.assert_close(out.scores_s2[1], head.scores(maps[2]))
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.2])
+def test_a_new_head_predicts_the_prior_on_empty_maps(prior):
+    head = make_head(prior_prob=prior)
+    scores = head.scores(torch.zeros(1, CHANNELS, 3, 3)).sigmoid()
+    torch.testing.assert_close(scores, torch.full_like(scores, prior))
+    assert math.isclose(head.bbox_pred.bias.abs().max().item(), 0.0)
+
+
+def test_without_rfe_the_subnets_are_retinanets_four_convolutions():
+    head = make_head(use_rfe=False)
+    convs = [m for m in head.cls_subnet.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.kernel_size for c in convs] == [(3, 3)] * 4
+    assert not any(isinstance(m, RFE) for m in head.modules())
+    assert any(isinstance(m, RFE) for m in make_head().modules())
+
+
+def test_every_parameter_gets_a_gradient():
+    head = make_head(LEVELS, LEVELS)
+    out = head(make_maps(head))
+    sum(t.square().sum() for group in out for t in group if t is not None).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_levels_need_the_same_number_of_anchors(small_cfg):
+    cfg = small_cfg("MODEL.ANCHOR_GENERATOR.SIZES", [[8, 11], [16], [32], [64], [128], [256]])
+    from detectron2.modeling import build_backbone
+
+    with pytest.raises(ValueError, match="same number of anchors"):
+        SRNHead(cfg, build_backbone(cfg).output_shape())
