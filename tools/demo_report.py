@@ -36,13 +36,13 @@ MIN_SCORE = 0.5
 NUM_PICTURES, COLUMNS, CELL = 12, 4, 320
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--min-ap50", type=float, default=90.0, help="in percent; default: 90")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def last_ap50(records: Sequence[Mapping[str, float]]) -> float:
@@ -78,12 +78,16 @@ def comparison_grid(cfg: CfgNode) -> np.ndarray:
     return image_grid(pictures, COLUMNS, CELL)
 
 
-def main() -> int:
-    args = parse_args()
-    cfg = build_cfg(str(args.run / "config.yaml"))
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        cfg = build_cfg(str(args.run / "config.yaml"))
+        records = read_metrics(args.run / "metrics.json")
+        ap50 = last_ap50(records)
+    except (OSError, ValueError) as error:
+        print(f"{args.run} is no finished run: {error}", file=sys.stderr)
+        return 1
     cfg.MODEL.WEIGHTS = str(args.run / "model_final.pth")
-    records = read_metrics(args.run / "metrics.json")
-    ap50 = last_ap50(records)
     plot_training(args.run / "losses.png", records, AP50)
     save_comparison(
         args.run / "detections.png",

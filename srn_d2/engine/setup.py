@@ -7,6 +7,7 @@ import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_setup
+from detectron2.utils.file_io import PathManager
 
 from srn_d2.config import add_srn_config
 
@@ -38,6 +39,8 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     cfg = get_cfg()
     add_srn_config(cfg)
     valid = list(_flatten_keys(cfg))
+    if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
+        raise FileNotFoundError(f"there is no config file {config_file}")
     try:
         if config_file:
             cfg.merge_from_file(config_file)

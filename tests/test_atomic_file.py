@@ -1,0 +1,35 @@
+"""Files that are there whole or not at all."""
+
+import pytest
+
+from srn_d2.atomic_file import atomic_path
+
+
+def test_the_file_appears_at_the_end_and_in_a_new_folder(tmp_path):
+    path = tmp_path / "new" / "picture.png"
+    with atomic_path(path) as draft:
+        draft.write_text("half")
+        assert not path.exists()
+        assert draft.suffix == path.suffix
+    assert path.read_text() == "half"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "faces.json"
+    path.write_text("old")
+
+    def write_half():
+        with atomic_path(path) as draft:
+            draft.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_before_anything_is_written_is_the_one_raised(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "faces.json"):
+        1 / 0  # noqa: B018
