@@ -26,6 +26,7 @@ from srn_d2.evaluation.fddb import (
     assign,
     fddb_curves,
     match_at_thresholds,
+    matched_pairs,
 )
 from srn_d2.evaluation.fddb_evaluation import FddbEvaluator
 from srn_d2.evaluation.fddb_regions import (
@@ -266,6 +267,12 @@ def test_detections_are_matched_anew_at_each_threshold():
     counts = match_at_thresholds(overlaps, np.array([0.9, 0.5]))
     np.testing.assert_allclose(counts.continuous, [0.6, 0.55 + 0.58])
     assert counts.discrete.tolist() == [1, 2]
+
+
+def test_pairs_that_count_as_found():
+    """The assignment is (0, 1) and (1, 0), of which 0.5 is not enough."""
+    faces, detections = matched_pairs(np.array([[0.6, 0.58], [0.5, 0.0]]))
+    assert (faces.tolist(), detections.tolist()) == ([0], [1])
 
 
 def test_discrete_rate_may_fall_and_lie_below_the_continuous_one():
