@@ -10,6 +10,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 from iopath.common.file_io import get_cache_dir
 
+from srn_d2.atomic_file import atomic_path
+
 DETECTRON2_SCHEME = "detectron2"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # detectron2/utils/file_io.py
 
@@ -53,18 +55,15 @@ class SRNCheckpointer(DetectionCheckpointer):
         data = {"model": self.model.state_dict(), **extra}
         data.update({key: obj.state_dict() for key, obj in self.checkpointables.items()})
         path = Path(self.save_dir) / f"{name}.pth"
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         self.logger.info("Saving checkpoint to %s", path)
-        torch.save(data, partial)
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            torch.save(data, partial)
         if tag:
             self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        path = Path(self.save_dir) / "last_checkpoint"
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(last_filename_basename, encoding="utf-8")
-        partial.replace(path)
+        with atomic_path(Path(self.save_dir) / "last_checkpoint") as partial:
+            partial.write_text(last_filename_basename, encoding="utf-8")
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if path:
@@ -86,8 +85,10 @@ class SRNCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
         incompatible = super()._load_model(checkpoint)
+        resized = {key for key, *_ in incompatible.incorrect_shapes}  # also among the missing
+        missing = [key for key in incompatible.missing_keys if key not in resized]
         problems = [
-            *(f"{key}: in the model, not in the file" for key in incompatible.missing_keys),
+            *(f"{key}: in the model, not in the file" for key in missing),
             *(f"{key}: in the file, not in the model" for key in incompatible.unexpected_keys),
             *(
                 f"{key}: {tuple(in_file)} in the file, {tuple(in_model)} in the model"

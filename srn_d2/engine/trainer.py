@@ -98,7 +98,7 @@ class SRNTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        return build_evaluator(cfg, dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference"))
+        return build_evaluator(cfg, dataset_name)
 
 
 class _RememberLast:

@@ -39,6 +39,7 @@ class SRNHead(nn.Module):
         num_anchors: anchors A of a cell, the same on all levels.
         level_selection: which levels take which step.
         use_rfe: False puts two plain 3x3 convolutions in RFE's place, as in RetinaNet.
+        prediction_init_std: of the prediction convolutions' initial weights; 0: xavier.
         prior_prob: probability of "face" that a new head predicts, in (0, 1).
     """
 
@@ -50,6 +51,7 @@ class SRNHead(nn.Module):
         num_anchors: int,
         level_selection: LevelSelection,
         use_rfe: bool = True,
+        prediction_init_std: float = 0.0,
         prior_prob: float = 0.01,
     ):
         super().__init__()
@@ -60,6 +62,8 @@ class SRNHead(nn.Module):
         self.bbox_pred = nn.Conv2d(channels, num_anchors * 4, 1)
         for conv in (self.cls_score, self.bbox_pred):
             weight_init.c2_xavier_fill(conv)
+            if prediction_init_std > 0:
+                nn.init.normal_(conv.weight, std=prediction_init_std)
         nn.init.constant_(self.cls_score.bias, -math.log((1 - prior_prob) / prior_prob))
 
     @classmethod
@@ -76,6 +80,7 @@ class SRNHead(nn.Module):
             "num_anchors": num_anchors.pop(),
             "level_selection": LevelSelection(srn.STC_LEVELS, srn.STR_LEVELS),
             "use_rfe": srn.RFE,
+            "prediction_init_std": srn.PREDICTION_INIT_STD,
             "prior_prob": srn.PRIOR_PROB,
         }
 

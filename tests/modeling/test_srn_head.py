@@ -50,6 +50,11 @@ def test_a_new_head_predicts_the_prior_on_empty_maps(prior):
     assert math.isclose(head.bbox_pred.bias.abs().max().item(), 0.0)
 
 
+def test_prediction_weights_start_as_small_as_asked():
+    assert make_head(prediction_init_std=0.01).bbox_pred.weight.std() < 0.02
+    assert make_head().bbox_pred.weight.std() > 0.2
+
+
 def test_without_rfe_the_subnets_are_retinanets_four_convolutions():
     head = make_head(use_rfe=False)
     convs = [m for m in head.cls_subnet.modules() if isinstance(m, torch.nn.Conv2d)]

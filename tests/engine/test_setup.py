@@ -1,0 +1,57 @@
+import argparse
+
+import pytest
+import torch
+
+from srn_d2.engine.setup import build_cfg, check_device, setup_cfg
+
+
+def test_unknown_key_on_the_command_line_names_the_closest_and_its_siblings():
+    with pytest.raises(KeyError) as error:
+        build_cfg(opts=["MODEL.SRN.STC_LEVEL", "[]"])
+    message = str(error.value)
+    assert "did you mean MODEL.SRN.STC_LEVELS" in message
+    assert "MODEL.SRN.RFE" in message
+    assert "command line" in message
+
+
+def test_unknown_key_in_a_file_names_the_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("MODEL:\n  SRN:\n    THETA: 0.9\n")
+    with pytest.raises(KeyError) as error:
+        build_cfg(str(path))
+    assert str(path) in str(error.value)
+    assert "MODEL.SRN.THETA" in str(error.value)
+    assert "MODEL.SRN.STC_THRESHOLD" in str(error.value)
+
+
+def test_broken_yaml_and_missing_file_are_named(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("MODEL: [\n")
+    with pytest.raises(ValueError, match=r"broken\.yaml"):
+        build_cfg(str(path))
+    with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
+        build_cfg(str(tmp_path / "none.yaml"))
+
+
+def test_a_key_without_value_is_refused():
+    with pytest.raises(ValueError, match="pairs"):
+        build_cfg(opts=["SEED"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_says_what_to_append(repo_root):
+    cfg = build_cfg(str(repo_root / "configs/srn_R50.yaml"))
+    with pytest.raises(RuntimeError, match=r"MODEL\.DEVICE cpu"):
+        check_device(cfg)
+
+
+def test_setup_freezes_and_writes_the_config(tmp_path, repo_root):
+    args = argparse.Namespace(
+        config_file=str(repo_root / "configs/srn_toy.yaml"),
+        opts=["OUTPUT_DIR", str(tmp_path)],
+        eval_only=False,
+    )
+    cfg = setup_cfg(args)
+    assert cfg.is_frozen()
+    assert build_cfg(str(tmp_path / "config.yaml")).MODEL.SRN == cfg.MODEL.SRN

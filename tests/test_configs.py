@@ -1,0 +1,108 @@
+"""Every shipped config builds, and the recipe is the paper's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from fvcore.nn import FlopCountAnalysis
+
+from srn_d2 import add_srn_config
+from srn_d2.engine.setup import build_cfg
+from srn_d2.modeling import LEVELS
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+ABLATION = sorted((CONFIGS / "ablation").glob("*.yaml"))
+FINE, COARSE = list(LEVELS[:3]), list(LEVELS[3:])
+TABLE_1 = {
+    "retinanet": ([], [], False),
+    "stc": (FINE, [], False),
+    "str": ([], COARSE, False),
+    "stc_str": (FINE, COARSE, False),
+    "srn": (FINE, COARSE, True),
+}
+TABLES = {
+    **TABLE_1,
+    **{f"stc_{level}": ([level], [], False) for level in LEVELS},
+    **{f"str_{level}": ([], [level], False) for level in LEVELS},
+}
+
+
+def test_add_srn_config_changes_no_default_of_detectron2():
+    def leave_out_ours(theirs, ours):
+        return {
+            key: leave_out_ours(value, ours[key]) if isinstance(value, dict) else ours[key]
+            for key, value in theirs.items()
+        }
+
+    plain, extended = get_cfg(), get_cfg()
+    add_srn_config(extended)
+    assert leave_out_ours(plain, extended) == plain
+    assert extended != plain
+
+
+def test_recipe_is_the_papers():
+    cfg = build_cfg(str(CONFIGS / "srn_R50.yaml"))
+    solver = cfg.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.REFERENCE_WORLD_SIZE) == (32, 8)
+    assert (solver.BASE_LR, solver.MOMENTUM, solver.WEIGHT_DECAY) == (0.01, 0.9, 1e-4)
+    iterations_per_epoch = 12_880 / 32
+    epochs = [steps / iterations_per_epoch for steps in (*solver.STEPS, solver.MAX_ITER)]
+    assert epochs == [100, 120, 130]
+    assert solver.CLIP_GRADIENTS.ENABLED
+    assert solver.WARMUP_ITERS > 0
+    assert cfg.INPUT.FACE_CROP_SIZE == 1024
+    assert cfg.MODEL.SRN.STC_LEVELS == FINE
+    assert cfg.MODEL.SRN.STR_LEVELS == COARSE
+    assert cfg.MODEL.SRN.STC_THRESHOLD == 0.99
+    assert cfg.MODEL.SRN.FIRST_STEP_IOU_THRESHOLDS == [0.3, 0.7]
+    assert cfg.MODEL.SRN.SECOND_STEP_IOU_THRESHOLDS == [0.4, 0.5]
+    assert (cfg.MODEL.SRN.TOPK_CANDIDATES_TEST, cfg.MODEL.SRN.NMS_THRESH_TEST) == (2000, 0.5)
+    assert cfg.TEST.DETECTIONS_PER_IMAGE == 750
+
+
+def test_there_is_one_config_for_every_row_of_the_ablation_tables():
+    assert {path.stem for path in ABLATION} == set(TABLES)
+
+
+@pytest.mark.parametrize("path", ABLATION, ids=lambda path: path.stem)
+def test_ablation_differs_from_the_recipe_in_its_row_only(path):
+    stc, str_, rfe = TABLES[path.stem]
+    cfg, recipe = build_cfg(str(path)), build_cfg(str(CONFIGS / "srn_R50.yaml"))
+    assert (stc, str_) == (cfg.MODEL.SRN.STC_LEVELS, cfg.MODEL.SRN.STR_LEVELS)
+    assert rfe == cfg.MODEL.SRN.RFE
+    for key in ("STC_LEVELS", "STR_LEVELS", "RFE"):
+        cfg.MODEL.SRN[key] = recipe.MODEL.SRN[key]
+    cfg.OUTPUT_DIR = recipe.OUTPUT_DIR
+    assert cfg == recipe
+
+
+def count(cfg, size: int) -> tuple[float, float]:
+    """GMAC of the dense network at size x size, and parameters in millions."""
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_model(cfg).eval()
+
+    class Network(torch.nn.Module):
+        def forward(self, image):
+            maps = model.backbone(image)
+            predictions = model.head([maps[name] for name in model.head_in_features])
+            return [x for level in predictions for x in level if x is not None]
+
+    network = Network()
+    network.model = model
+    analysis = FlopCountAnalysis(network, torch.zeros(1, 3, size, size))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return analysis.total() / 1e9, sum(p.numel() for p in model.parameters()) / 1e6
+
+
+def test_lite_keeps_its_budget():
+    gmac, parameters = count(build_cfg(str(CONFIGS / "srn_R18_lite.yaml")), 640)
+    assert gmac <= 26
+    assert parameters <= 14
+
+
+def test_srn_r50_computes_only_what_its_steps_need():
+    # 161 GMAC when both subnets run at all levels in both steps; 30 of them are not needed.
+    gmac, _ = count(build_cfg(str(CONFIGS / "srn_R50.yaml")), 512)
+    assert gmac == pytest.approx(161 - 30, abs=1)

@@ -1,0 +1,112 @@
+#!/usr/bin/env python
+"""Check that a config can learn at all: overfit a few images until they are found.
+
+    DETECTRON2_DATASETS=../shared python tools/overfit.py --config-file configs/srn_R50.yaml \
+        MODEL.DEVICE cpu MODEL.WEIGHTS "" MODEL.BACKBONE.FREEZE_AT 0 MODEL.RESNETS.NORM BN
+
+Trains on the first images of the training set that have faces large enough to be seen at that
+size, whole and without augmentation, and prints COCO AP50 on them until it exceeds the target.
+Exit code 1: it did not, within --max-steps.
+"""
+
+import argparse
+import itertools
+import sys
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import transforms as T
+from detectron2.evaluation import inference_context, inference_on_dataset
+from detectron2.modeling import build_model
+from detectron2.solver import build_optimizer
+from tqdm import tqdm
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.data import FaceDatasetMapper
+from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.evaluation import CocoFaceEvaluator
+
+DATASET = "overfit_images"
+MIN_FACE_SIZE = 8.0  # pixels after resizing: the smallest anchor
+
+
+def main() -> int:
+    args = parse_args()
+    cfg = build_cfg(args.config_file, args.opts)
+    check_device(cfg)
+    torch.manual_seed(max(cfg.SEED, 0))
+    train, test = load_images(cfg, args.num_images, args.size)
+    model = build_model(cfg)
+    SRNCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    optimizer = build_optimizer(cfg, model)
+    progress = tqdm(itertools.islice(itertools.cycle(train), args.max_steps), total=args.max_steps)
+    for step, sample in enumerate(progress, 1):
+        warm_up(optimizer, cfg, step)
+        loss = sum(model.train()([sample]).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        progress.set_postfix(loss=f"{loss.item():.3f}")
+        if step % args.eval_period == 0 and evaluate(model, test, step) > args.target:
+            return 0
+    return 1
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--num-images", type=int, default=8)
+    parser.add_argument("--size", type=int, default=640, help="longest side in pixels")
+    parser.add_argument("--max-steps", type=int, default=2000, help="of one image each")
+    parser.add_argument("--eval-period", type=int, default=40, help="steps between evaluations")
+    parser.add_argument("--target", type=float, default=90.0, help="AP50 in percent")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
+    return parser.parse_args()
+
+
+def load_images(cfg: CfgNode, number: int, size: int) -> tuple[list[dict], list[dict]]:
+    """The training samples and, registered as :data:`DATASET`, the same images as test samples.
+
+    Faces too small for the anchors at this size are ignored in both.
+    """
+    resize = [T.ResizeShortestEdge([size], size, "choice")]
+    train_mapper = FaceDatasetMapper(resize, is_train=True, min_face_size=MIN_FACE_SIZE)
+    test_mapper = FaceDatasetMapper(resize, is_train=False)
+    dicts, train = [], []
+    for dataset_dict in DatasetCatalog.get(cfg.DATASETS.TRAIN[0]):
+        sample = train_mapper(dataset_dict)
+        is_ignored = sample["instances"].gt_ignore
+        if (~is_ignored).any() and len(is_ignored) == len(dataset_dict["annotations"]):
+            annotations = [
+                {**annotation, "ignore": bool(ignore)}
+                for annotation, ignore in zip(dataset_dict["annotations"], is_ignored, strict=True)
+            ]
+            dicts.append({**dataset_dict, "annotations": annotations})
+            train.append(sample)
+        if len(train) == number:
+            break
+    DatasetCatalog.register(DATASET, lambda: dicts)
+    MetadataCatalog.get(DATASET).set(thing_classes=["face"], evaluator_type="coco_face")
+    return train, [test_mapper(dataset_dict) for dataset_dict in dicts]
+
+
+def warm_up(optimizer: torch.optim.Optimizer, cfg: CfgNode, step: int, steps: int = 50) -> None:
+    """Raise the learning rate linearly over the first ``steps`` steps."""
+    for group in optimizer.param_groups:
+        group["lr"] = cfg.SOLVER.BASE_LR * min(1.0, step / steps)
+
+
+def evaluate(model: torch.nn.Module, test: list[dict], step: int) -> float:
+    """COCO AP50 on the images, in percent."""
+    evaluator = CocoFaceEvaluator(DATASET)
+    with inference_context(model), torch.no_grad():
+        results = inference_on_dataset(model, [[sample] for sample in test], evaluator)
+    tqdm.write(f"step {step}: AP50 {results['bbox']['AP50']:.1f}")
+    return results["bbox"]["AP50"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
