@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from srn_d2.evaluation.simple_ap import (
     evaluate_toolbox_ap,
     match_faces,
 )
+from srn_d2.evaluation.simple_ap_evaluation import SimpleApEvaluator
 
 
 def image(faces, boxes, scores, ignored=None):
@@ -223,42 +225,48 @@ def test_toolbox_ignores_small_faces_and_drops_small_detections():
 # --- the evaluator -------------------------------------------------------------------------------
 
 
+NAME = "simple_ap_test"
+DETECTIONS = {"a": (FACES[:3], [0.5, 0.9, 0.8]), "b": ([FACES[0]], [float("nan")])}
+
+
+def register(evaluator_type):
+    """Two images with two faces, the second one ignored."""
+    annotations = [
+        {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, "ignore": i == 1}
+        for i, box in enumerate(FACES[:2])
+    ]
+    dicts = [
+        {"file_name": f"{image_id}.jpg", "image_id": image_id, "annotations": annotations}
+        for image_id in DETECTIONS
+    ]
+    register_face_dataset(NAME, lambda: dicts, evaluator_type=evaluator_type)
+
+
 @pytest.fixture(params=["afw", "pascal_face"])
 def dataset(request):
-    boxes = {"a": FACES[:2], "b": FACES[:2]}
-    dicts = [
-        {
-            "file_name": f"{image_id}.jpg",
-            "image_id": image_id,
-            "annotations": [
-                {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, "ignore": i == 1}
-                for i, box in enumerate(boxes)
-            ],
-        }
-        for image_id, boxes in boxes.items()
-    ]
-    name = "simple_ap_test"
-    register_face_dataset(name, lambda: dicts, evaluator_type=request.param)
-    yield name
-    DatasetCatalog.remove(name)
-    MetadataCatalog.remove(name)
+    register(request.param)
+    yield NAME
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+
+
+def run(evaluator, image_ids="ab"):
+    evaluator.reset()
+    for image_id in image_ids:
+        boxes, scores = DETECTIONS[image_id]
+        instances = Instances((60, 400))
+        instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
+        instances.scores = torch.tensor(scores)
+        evaluator.process([{"image_id": image_id}], [{"instances": instances}])
+    return evaluator.evaluate()
 
 
 def test_evaluator(dataset, tmp_path, caplog):
     cfg = get_cfg()
     add_srn_config(cfg)
-    evaluator = build_evaluator(cfg, dataset, str(tmp_path / "out"))
     task = MetadataCatalog.get(dataset).evaluator_type
-    evaluator.reset()
-    found = {"a": (FACES[:3], [0.5, 0.9, 0.8]), "b": ([FACES[0]], [float("nan")])}
-    for image_id, (boxes, scores) in found.items():
-        instances = Instances((60, 400))
-        instances.pred_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
-        instances.scores = torch.tensor(scores)
-        with caplog.at_level(logging.INFO):
-            evaluator.process([{"image_id": image_id}], [{"instances": instances}])
     with caplog.at_level(logging.INFO):
-        results = evaluator.evaluate()
+        results = run(build_evaluator(cfg, dataset, str(tmp_path / "out")))
     # Ignored, wrong, right: precision 1/2 at recall 1/2.
     assert results == {task: {"AP50": 25.0, "AP50_toolbox": 25.0}}
     assert "Image 'b': 1 detections with a NaN or infinite score" in caplog.text
@@ -267,3 +275,20 @@ def test_evaluator(dataset, tmp_path, caplog):
     assert curves["AP50"]["precision"] == [0, 0.5]
     assert curves["AP50"]["recall"] == [0, 0.5]
     np.testing.assert_allclose(curves["AP50_toolbox"]["scores"], [0.8, 0.5])
+
+
+def _worker(rank, folder):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
+    register("afw")
+    results = run(SimpleApEvaluator(NAME, task="afw"), image_ids="ab"[rank])
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(results))
+
+
+def test_two_workers_give_the_results_of_one(tmp_path):
+    torch.multiprocessing.spawn(_worker, args=(str(tmp_path),), nprocs=2)
+    assert json.loads((tmp_path / "0.json").read_text()) == {
+        "afw": {"AP50": 25.0, "AP50_toolbox": 25.0}
+    }
+    assert json.loads((tmp_path / "1.json").read_text()) == {}
