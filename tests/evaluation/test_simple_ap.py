@@ -175,6 +175,12 @@ def test_a_detection_belongs_to_the_face_that_it_overlaps_most():
     assert outcome.tolist() == [-1, -1]
 
 
+@pytest.mark.parametrize(("ignored", "expected"), [([True, False], 1), ([False, True], -1)])
+def test_of_equal_overlaps_the_last_face_wins(ignored, expected):
+    outcome, face = match_faces(image([FACES[0]] * 2, [FACES[0]], [0.5], ignored))
+    assert (outcome.tolist(), face.tolist()) == ([expected], [1])
+
+
 def test_no_faces_and_no_detections():
     assert np.isnan(evaluate_ap([image([], [FACES[0]], [0.5])]).ap)
     assert np.isnan(evaluate_toolbox_ap([]).ap)
@@ -212,6 +218,22 @@ def test_toolbox_forgives_another_idea_of_a_box():
     images = [image(faces, boxes, np.full(4, 0.9)), image(faces, worse, np.full(4, 0.8))]
     assert evaluate_ap(images).ap == 0.5
     assert evaluate_toolbox_ap(images).ap == 1
+
+
+def test_toolbox_fits_four_times():
+    """Group g lies 250 g pixels to the right of its faces and is 4 times the one before it.
+
+    Sides are 1,000, so that a match needs an offset below 333. Each fit moves the detections by
+    about 250 and brings one group more into reach: 2 after the first, 5 after the fourth, when
+    groups 1 and 2 have gone too far. A fifth would reach group 6.
+    """
+    images = []
+    for group in range(1, 7):
+        faces = np.arange(4 ** (group - 1))[:, None] * 10_000 + np.array([0, 0, 1000, 1000])
+        boxes = faces + np.array([250, 0, 250, 0]) * group
+        images.append(image(faces, boxes, np.ones(len(faces))))
+    counts = evaluate_toolbox_ap(images).recall[-1] * sum(4**g for g in range(6))
+    assert counts == pytest.approx(4**2 + 4**3 + 4**4)
 
 
 def test_toolbox_ignores_small_faces_and_drops_small_detections():
