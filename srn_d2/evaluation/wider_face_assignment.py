@@ -100,7 +100,8 @@ def assign_detections(
     Args:
         predictions: image id -> (n, 5) float64: x, y, w, h in pixels and the score. An image that
             is missing has no detections; images that are not evaluated are not looked at.
-        boxes: image id -> (M, 4) integer XYWH, all faces in the order of the ground truth.
+        boxes: image id -> (M, 4) XYWH, all faces in the order of the ground truth; whole numbers
+            within int32 where the arithmetic is official.
         iou_thresholds: in (0, 1], see the module's docstring for others than 0.5.
         images: only these count, for detections, faces and the range of scores; None: all of
             ``boxes``.
@@ -109,12 +110,12 @@ def assign_detections(
 
     Raises:
         ValueError: a score that is not finite (named), a wrong shape, threshold or arithmetic, an
-            image of ``images`` without ground truth, ground truth that is not whole numbers.
+            image of ``images`` without ground truth, ground truth that is not int32.
     """
     _check_options(iou_thresholds, arithmetic, sort)
     image_ids = _evaluated_images(boxes, images)
     detections, image, row = _flat_predictions(predictions, image_ids)
-    faces, face_offsets = _flat_boxes(boxes, image_ids)
+    faces, face_offsets = _flat_boxes(boxes, image_ids, arithmetic)
     if sort:
         order = np.lexsort((-detections[:, 4], image))  # stable (rule 1)
         detections, row = detections[order], row[order]  # ``image`` is ascending already
@@ -164,9 +165,8 @@ def _check_options(iou_thresholds: Sequence[float], arithmetic: str, sort: bool)
         raise ValueError(f'arithmetic is "official" or "float", not {arithmetic!r}')
     if arithmetic == "official" and not sort:
         raise ValueError("the official protocol sorts the boxes (sort=True)")
-    wrong = [threshold for threshold in iou_thresholds if not 0 < threshold <= 1]
-    if wrong:
-        raise ValueError(f"IoU thresholds lie in (0, 1]: {wrong}")
+    if not iou_thresholds or not all(0 < threshold <= 1 for threshold in iou_thresholds):
+        raise ValueError(f"IoU thresholds must lie in (0, 1], not {list(iou_thresholds)}")
 
 
 def _evaluated_images(
@@ -204,12 +204,11 @@ def _flat_predictions(
 
 
 def _flat_boxes(
-    boxes: Mapping[ImageId, np.ndarray], image_ids: Sequence[ImageId]
+    boxes: Mapping[ImageId, np.ndarray], image_ids: Sequence[ImageId], arithmetic: Arithmetic
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(F, 4) int32 faces and (images + 1,) offsets."""
+    """(F, 4) faces, whole numbers where the arithmetic is official, and (images + 1,) offsets."""
     arrays = [np.asarray(boxes[image_id]).reshape(-1, 4) for image_id in image_ids]
     faces = np.concatenate([np.zeros((0, 4), dtype=np.int32), *arrays])
-    whole = faces.astype(np.int32)
-    if not np.array_equal(whole, faces):
-        raise ValueError("ground truth boxes must be whole numbers within int32")
-    return whole, np.cumsum([0, *(len(array) for array in arrays)])
+    if arithmetic == "official" and not np.array_equal(faces.astype(np.int32), faces):
+        raise ValueError('ground truth boxes must be int32; arithmetic="float" takes any')
+    return faces, np.cumsum([0, *(len(array) for array in arrays)])

@@ -1,5 +1,6 @@
 """Reader of the four official ground truth files (.mat) of the WIDER FACE validation set."""
 
+import itertools
 import os
 import zlib
 from pathlib import Path
@@ -81,7 +82,7 @@ def _image_ids(mat: dict[str, Any], path: Path) -> list[list[str]]:
         [f"{event.item()}/{image.item()}" for image in names.ravel()]
         for event, names in zip(events, images, strict=True)
     ]
-    if len(set(sum(ids, []))) != sum(map(len, ids)):
+    if len(set(itertools.chain(*ids))) != sum(map(len, ids)):
         raise GroundTruthFormatError(f"{path}: file_list names an image twice")
     return ids
 
