@@ -97,6 +97,9 @@ def _add_input_config(cfg: CN) -> None:
 
 
 def _add_solver_and_test_config(cfg: CN) -> None:
+    # "SGD" [paper], or "AdamW": on networks trained from scratch it escapes the first plateau of
+    # the focal loss several times sooner. Both clip as SOLVER.CLIP_GRADIENTS says.
+    cfg.SOLVER.OPTIMIZER = "SGD"
     # bfloat16 autocast around the model's forward in training and evaluation on a CPU (about 3
     # times as fast where the CPU has AMX). CUDA uses detectron2's own SOLVER.AMP.ENABLED.
     cfg.SOLVER.CPU_BFLOAT16 = False

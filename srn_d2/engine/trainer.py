@@ -10,6 +10,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -19,6 +20,8 @@ from srn_d2.data import build_face_test_loader, build_face_train_loader
 from srn_d2.evaluation import build_evaluator
 
 from .hooks import KeepBestCheckpoint
+
+OPTIMIZERS = ("SGD", "AdamW")
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -87,6 +90,21 @@ class SRNTrainer(DefaultTrainer):
             # What oneDNN's convolutions like; on CUDA it depends on precision and shape.
             model = model.to(memory_format=torch.channels_last)
         return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
+            raise ValueError(
+                f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; valid are {list(OPTIMIZERS)}"
+            )
+        if cfg.SOLVER.OPTIMIZER == "SGD":
+            return super().build_optimizer(cfg, model)
+        parameters = get_default_optimizer_params(
+            model, base_lr=cfg.SOLVER.BASE_LR, weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM
+        )
+        return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(
+            parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY
+        )
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode, start_iter: int = 0) -> Iterable[list[dict]]:
