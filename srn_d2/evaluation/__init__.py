@@ -2,5 +2,7 @@
 
 from .build import build_evaluator
 from .coco_face_evaluation import CocoFaceEvaluator
+from .simple_ap_evaluation import SimpleApEvaluator
+from .wider_face_evaluation import WiderFaceEvaluator
 
-__all__ = ["CocoFaceEvaluator", "build_evaluator"]
+__all__ = ["CocoFaceEvaluator", "SimpleApEvaluator", "WiderFaceEvaluator", "build_evaluator"]

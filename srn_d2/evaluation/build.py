@@ -6,6 +6,7 @@ from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from .coco_face_evaluation import CocoFaceEvaluator
 from .simple_ap_evaluation import SimpleApEvaluator
+from .wider_face_evaluation import WiderFaceEvaluator
 
 # More than any WIDER FACE image has faces (709 in the validation set).
 MIN_DETECTIONS = 1000
@@ -16,8 +17,8 @@ def build_evaluator(
 ) -> DatasetEvaluator:
     """The evaluator(s) of ``dataset_name`` by its metadata's ``evaluator_type``.
 
-    "coco_face": COCO-style AP. "fddb": discrete and continuous ROC. "afw", "pascal_face": AP at
-    IoU 0.5.
+    "coco_face": COCO-style AP. "widerface": that, and the official WIDER FACE protocol. "fddb":
+    discrete and continuous ROC. "afw", "pascal_face": AP at IoU 0.5.
 
     Args:
         cfg: TEST.FACE_IOU_THRESHOLDS and TEST.DETECTIONS_PER_IMAGE are read.
@@ -31,7 +32,7 @@ def build_evaluator(
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
     builders = {
         "coco_face": [_coco_face],
-        "widerface": [_coco_face],
+        "widerface": [_coco_face, _wider_face],
         "fddb": [_fddb],
         "afw": [_simple_ap],
         "pascal_face": [_simple_ap],
@@ -52,6 +53,10 @@ def _coco_face(cfg: CfgNode, dataset_name: str, folder: str) -> CocoFaceEvaluato
         iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS,
         max_detections=max(MIN_DETECTIONS, cfg.TEST.DETECTIONS_PER_IMAGE),
     )
+
+
+def _wider_face(cfg: CfgNode, dataset_name: str, folder: str) -> WiderFaceEvaluator:
+    return WiderFaceEvaluator(dataset_name, folder, iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS)
 
 
 def _fddb(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,15 @@ from pathlib import Path
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.structures import BoxMode
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
+from srn_d2.atomic_file import atomic_path
+
 from .coco_ap import ImageDetections, ImageFaces, coco_average_precision
+from .coco_ground_truth import ImageId, annotated_faces, setting_faces
+from .wider_face_ap import SETTINGS
+from .wider_face_ground_truth import load_ground_truth
 
 RESULTS_FILE_NAME = "coco_instances_results.json"
 
@@ -28,7 +31,9 @@ class CocoFaceEvaluator(DatasetEvaluator):
     Results are in percent: ``{"bbox": {"AP": mean over the thresholds, "AP50": ..., ...}}``. NaN
     means that there is no face to find.
 
-    Faces whose annotation says "iscrowd" or "ignore" are ignore regions. In a distributed run
+    Faces whose annotation says "iscrowd" or "ignore" are ignore regions. Where the data set is
+    WIDER FACE and its official ground truth is there, "bbox_easy", "bbox_medium" and "bbox_hard"
+    have the same for the faces of each setting, the others being ignored. In a distributed run
     every worker processes its share; the main one gathers, evaluates and returns the results,
     the others return {}.
     """
@@ -60,7 +65,7 @@ class CocoFaceEvaluator(DatasetEvaluator):
         self._iou_thresholds = tuple(iou_thresholds)
         self._max_detections = max_detections
         self._distributed = distributed
-        self._detections: list[tuple[str | int, ImageDetections]] = []
+        self._detections: list[tuple[ImageId, ImageDetections]] = []
 
     def reset(self) -> None:
         """Forget all detections."""
@@ -88,49 +93,50 @@ class CocoFaceEvaluator(DatasetEvaluator):
             save_coco_results(path, by_image, self._category_id())
         return self._evaluate(by_image)
 
-    def _evaluate(self, by_image: dict[str | int, ImageDetections]) -> dict[str, dict[str, float]]:
+    def _evaluate(self, by_image: dict[ImageId, ImageDetections]) -> dict[str, dict[str, float]]:
         faces = annotated_faces(DatasetCatalog.get(self._dataset_name))
         _check_image_ids(by_image, faces, self._dataset_name)
         nothing = ImageDetections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
         detections = [by_image.get(image_id, nothing) for image_id in faces]
+        num_detections = sum(len(image.scores) for image in detections)
         results = OrderedDict()
-        for task, setting in [("bbox", list(faces.values()))]:
+        for task, setting in {"bbox": faces, **self._subsets(faces)}.items():
             ap = coco_average_precision(
-                setting, detections, self._iou_thresholds, self._max_detections
+                list(setting.values()), detections, self._iou_thresholds, self._max_detections
             )
             results[task] = named_average_precisions(ap, self._iou_thresholds)
-            num_faces = sum(image.num_counted for image in setting)
+            num_faces = sum(image.num_counted for image in setting.values())
             logger.info(
                 f"COCO-style AP in % on {self._dataset_name}, {task}: {num_faces} faces in "
-                f"{len(faces)} images, {sum(len(d.scores) for d in detections)} detections, at "
-                f"most {self._max_detections} an image\n{create_small_table(results[task])}"
+                f"{len(faces)} images, {num_detections} detections, at most "
+                f"{self._max_detections} an image\n{create_small_table(results[task])}"
             )
         return results
+
+    def _subsets(self, faces: dict[ImageId, ImageFaces]) -> dict[str, dict[ImageId, ImageFaces]]:
+        """WIDER FACE's Easy, Medium and Hard faces by task; {} where there is no ground truth."""
+        metadata = MetadataCatalog.get(self._dataset_name)
+        if metadata.get("evaluator_type") != "widerface":
+            return {}
+        try:
+            ground_truth = load_ground_truth(metadata.ground_truth_dir)
+        except (FileNotFoundError, ImportError) as error:  # no .mat files, or no scipy
+            logger.info(f"COCO-style AP is over all faces of {self._dataset_name} only: {error}")
+            return {}
+        unknown = [image_id for image_id in faces if image_id not in ground_truth.boxes]
+        if unknown:
+            logger.info(
+                f"COCO-style AP is over all faces of {self._dataset_name} only: {len(unknown)} "
+                f"images, {unknown[0]!r} first, are not in {metadata.ground_truth_dir}"
+            )
+            return {}
+        return {f"bbox_{s}": setting_faces(ground_truth, s, faces) for s in SETTINGS}
 
     def _category_id(self) -> int:
         """The data set's own number for class 0."""
         metadata = MetadataCatalog.get(self._dataset_name)
         to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id", {0: 0})
         return {v: k for k, v in to_contiguous.items()}[0]
-
-
-def annotated_faces(dataset_dicts: list[dict]) -> dict[str | int, ImageFaces]:
-    """The faces of a data set by image_id; "iscrowd" and "ignore" ones are ignore regions.
-
-    Boxes of zero or negative width or height are left out: nothing can match them.
-    """
-    faces = {}
-    for image in dataset_dicts:
-        annotations = image.get("annotations", [])
-        boxes = [
-            BoxMode.convert(a["bbox"], BoxMode(a["bbox_mode"]), BoxMode.XYXY_ABS)
-            for a in annotations
-        ]
-        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        crowd = np.array([bool(a.get("iscrowd") or a.get("ignore")) for a in annotations], bool)
-        valid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        faces[image["image_id"]] = ImageFaces(boxes[valid], crowd[valid], ~crowd[valid])
-    return faces
 
 
 def named_average_precisions(ap: np.ndarray, iou_thresholds: Sequence[float]) -> dict[str, float]:
@@ -140,15 +146,13 @@ def named_average_precisions(ap: np.ndarray, iou_thresholds: Sequence[float]) ->
 
 
 def save_coco_results(
-    path: Path, detections: dict[str | int, ImageDetections], category_id: int
+    path: Path, detections: dict[ImageId, ImageDetections], category_id: int
 ) -> None:
     """Write detections as COCO results, a list of {image_id, category_id, bbox, score}.
 
     The file appears complete or not at all. Boxes are XYWH, rounded to a thousandth of a pixel.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
+    with atomic_path(path) as draft, open(draft, "w", encoding="utf-8") as file:
         file.write("[")
         separator = ""
         for image_id, image in detections.items():
@@ -159,14 +163,13 @@ def save_coco_results(
                 file.write(separator + json.dumps({**record, "bbox": box, "score": score}))
                 separator = ",\n"
         file.write("]\n")
-    os.replace(temporary, path)
 
 
 def _by_image(
-    detections: list[tuple[str | int, ImageDetections]],
-) -> dict[str | int, ImageDetections]:
+    detections: list[tuple[ImageId, ImageDetections]],
+) -> dict[ImageId, ImageDetections]:
     """Detections by image_id, without those that are not finite; bad ones are logged."""
-    by_image: dict[str | int, ImageDetections] = {}
+    by_image: dict[ImageId, ImageDetections] = {}
     num_empty = 0
     for image_id, image in detections:
         if image_id in by_image:
@@ -186,8 +189,8 @@ def _by_image(
 
 
 def _check_image_ids(
-    detections: dict[str | int, ImageDetections],
-    faces: dict[str | int, ImageFaces],
+    detections: dict[ImageId, ImageDetections],
+    faces: dict[ImageId, ImageFaces],
     dataset_name: str,
 ) -> None:
     unknown = [image_id for image_id in detections if image_id not in faces]

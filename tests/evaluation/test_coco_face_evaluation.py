@@ -11,9 +11,11 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import print_csv_format
 from detectron2.structures import Boxes, BoxMode, Instances
+from wider_face_mat import write_ground_truth
 
 from srn_d2.evaluation import CocoFaceEvaluator
-from srn_d2.evaluation.coco_face_evaluation import RESULTS_FILE_NAME, annotated_faces
+from srn_d2.evaluation.coco_face_evaluation import RESULTS_FILE_NAME
+from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
 
 NAME = "coco_face_evaluation_test"
 FACES = {"a": [(10, 10, 20, 30)], "b": [(5, 5, 40, 40), (100, 100, 20, 30)], "c": []}  # XYWH
@@ -33,14 +35,10 @@ def dataset_dicts():
     ]
 
 
-def register():
-    DatasetCatalog.register(NAME, dataset_dicts)
-    MetadataCatalog.get(NAME).set(thing_classes=["face"], evaluator_type="coco_face")
-
-
 @pytest.fixture
 def dataset():
-    register()
+    DatasetCatalog.register(NAME, dataset_dicts)
+    MetadataCatalog.get(NAME).set(thing_classes=["face"], evaluator_type="coco_face")
     yield NAME
     DatasetCatalog.remove(NAME)
     MetadataCatalog.remove(NAME)
@@ -152,32 +150,74 @@ def test_wrong_use_is_named(dataset):
         CocoFaceEvaluator(dataset, iou_thresholds=[50])
 
 
-def test_crowd_ignore_and_empty_boxes():
-    def annotation(bbox, **flags):
-        return {"bbox": bbox, "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, **flags}
+@pytest.fixture
+def wider_face(dataset, tmp_path):
+    """The data set with official ground truth: Easy counts b's first face, Hard all three."""
+    boxes = {key: np.array(rows, np.int32).reshape(-1, 4) for key, rows in FACES.items()}
+    hard = {key: np.ones(len(rows), bool) for key, rows in FACES.items()}
+    easy = {**hard, "a": np.array([False]), "b": np.array([True, False])}
+    names = {key: f"0--Parade/{key}" for key in FACES}
 
-    annotations = [
-        annotation([0, 0, 5, 5], iscrowd=0),
-        annotation([1, 1, 5, 5], iscrowd=1),
-        annotation([2, 2, 5, 5], ignore=True),
-        annotation([3, 3, 0, 5], iscrowd=0),
-    ]
-    faces = annotated_faces([{"image_id": 3, "annotations": annotations}])[3]
-    np.testing.assert_array_equal(faces.boxes, [[0, 0, 5, 5], [1, 1, 6, 6], [2, 2, 7, 7]])
-    np.testing.assert_array_equal(faces.crowd, [False, True, True])
-    np.testing.assert_array_equal(faces.counted, [True, False, False])
+    def renamed(per_image):
+        return {names[key]: value for key, value in per_image.items()}
+
+    ground_truth = WiderFaceGroundTruth(
+        renamed(boxes),
+        {"easy": renamed(easy), "medium": renamed(easy), "hard": renamed(hard)},
+        {"invalid": renamed({key: np.zeros(len(rows), np.int64) for key, rows in FACES.items()})},
+    )
+    write_ground_truth(tmp_path / "ground_truth", ground_truth)
+    DatasetCatalog.remove(dataset)
+    DatasetCatalog.register(
+        dataset, lambda: [{**d, "image_id": names[d["image_id"]]} for d in dataset_dicts()]
+    )
+    MetadataCatalog.remove(dataset)
+    MetadataCatalog.get(dataset).set(
+        evaluator_type="widerface", ground_truth_dir=str(tmp_path / "ground_truth")
+    )
+    return renamed(OUTPUTS)
+
+
+def test_wider_face_subsets(dataset, wider_face, caplog):
+    with caplog.at_level(logging.INFO):
+        results = run(CocoFaceEvaluator(dataset), wider_face, wider_face)
+    assert list(results) == ["bbox", "bbox_easy", "bbox_medium", "bbox_hard"]
+    assert results["bbox_hard"] == results["bbox"]
+    np.testing.assert_allclose(list(results["bbox"].values()), EXPECTED_AP)
+    # The false positive, then the one face that counts; the other faces' detections are ignored.
+    np.testing.assert_allclose(list(results["bbox_easy"].values()), 50)
+    assert "bbox_easy: 1 faces in 3 images" in caplog.text
+    assert not any("-" in name for task in results.values() for name in task)
+
+
+def test_wider_face_without_ground_truth(dataset, wider_face, tmp_path, caplog):
+    (tmp_path / "ground_truth" / "wider_hard_val.mat").unlink()
+    with caplog.at_level(logging.INFO):
+        assert list(run(CocoFaceEvaluator(dataset), wider_face, wider_face)) == ["bbox"]
+    assert "over all faces of coco_face_evaluation_test only" in caplog.text
+    assert "wider_hard_val.mat" in caplog.text
+
+
+def test_wider_face_images_of_another_split(dataset, wider_face, caplog):
+    DatasetCatalog.remove(dataset)
+    DatasetCatalog.register(dataset, dataset_dicts)
+    with caplog.at_level(logging.INFO):
+        assert list(run(CocoFaceEvaluator(dataset))) == ["bbox"]
+    assert "3 images, 'a' first, are not in" in caplog.text
 
 
 def _worker(rank, folder):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
-    register()
     results = run(CocoFaceEvaluator(NAME), image_ids=["ac", "b"][rank])
     (Path(folder) / f"{rank}.json").write_text(json.dumps(results))
 
 
 def test_two_workers_give_the_results_of_one(dataset, tmp_path):
-    torch.multiprocessing.spawn(_worker, args=(str(tmp_path),), nprocs=2)
+    # Forked, they need not import torch again, and know the data set.
+    torch.multiprocessing.start_processes(
+        _worker, args=(str(tmp_path),), nprocs=2, start_method="fork"
+    )
     assert json.loads((tmp_path / "0.json").read_text()) == run(CocoFaceEvaluator(dataset))
     assert json.loads((tmp_path / "1.json").read_text()) == {}

@@ -1,0 +1,166 @@
+"""tools/evaluate_widerface.py as a user runs it, on .mat files and predictions made by hand."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
+from wider_face_mat import write_ground_truth
+
+A, B, C, D = (10, 10, 40, 40), (100, 100, 20, 20), (50, 50, 100, 100), (10, 10, 30, 30)
+BOXES = {
+    "0--Parade/a": np.array([A, B], np.int32),
+    "0--Parade/b": np.array([C], np.int32),
+    "1--Handshaking/c": np.array([D], np.int32),
+}
+
+
+def counted(*flags):
+    return {key: np.array(values, bool) for key, values in zip(BOXES, flags, strict=True)}
+
+
+GROUND_TRUTH = WiderFaceGroundTruth(
+    BOXES,
+    {
+        "easy": counted([1, 0], [1], [0]),
+        "medium": counted([1, 0], [1], [1]),
+        "hard": counted([1, 1], [1], [1]),
+    },
+    {
+        name: {key: np.zeros(len(boxes), np.int64) for key, boxes in BOXES.items()}
+        for name in ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
+    },
+)
+
+
+def write(folder, image_id, *rows):
+    path = folder / f"{image_id}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{image_id}.jpg", str(len(rows)), *(" ".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The four .mat files and two folders of predictions.
+
+    "ours", of falling score: A, C, a false positive, B; nothing for image c. "perfect": all faces.
+    """
+    folder = tmp_path_factory.mktemp("evaluate_widerface")
+    write_ground_truth(folder / "ground_truth", GROUND_TRUTH)
+    write(folder / "ours", "0--Parade/a", (*A, 0.9), (*B, 0.5), (300, 300, 30, 30, 0.7))
+    write(folder / "ours", "0--Parade/b", (*C, 0.8))
+    write(folder / "perfect", "0--Parade/a", (*A, 0.9), (*B, 0.5))
+    write(folder / "perfect", "0--Parade/b", (*C, 0.8))
+    write(folder / "perfect", "1--Handshaking/c", (*D, 0.04))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tool(repo_root):
+    """The script as a module, for what needs no process of its own."""
+    path = repo_root / "tools" / "evaluate_widerface.py"
+    spec = importlib.util.spec_from_file_location("evaluate_widerface", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_whole_report(folder, repo_root):
+    tool = repo_root / "tools" / "evaluate_widerface.py"
+    arguments = ["--predictions", "ours", "--compare", "perfect", "--ground-truth", "ground_truth"]
+    done = subprocess.run(
+        [sys.executable, tool, *arguments, "--iou", "0.5", "0.8", "--out", "report"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 images have no file" in done.stdout
+    assert "1 files are not sorted" in done.stdout
+    assert "no score is below 0.5" in done.stdout
+    ours, perfect = json.loads((folder / "report" / "report.json").read_text())
+    assert [ours["name"], perfect["name"]] == ["ours", "perfect"]
+    # Easy: A and C before any error. Medium: D is not found. Hard: B comes after the error.
+    for setting, expected in {"easy": 1, "medium": 2 / 3, "hard": 1 / 2 + 3 / 4 / 4}.items():
+        assert ours["settings"][setting]["ap"]["0.5"] == pytest.approx(expected, abs=1e-12)
+        assert ours["settings"][setting]["ap"]["0.8"] == pytest.approx(expected, abs=1e-12)
+        assert set(perfect["settings"][setting]["ap"].values()) == {1.0}
+    at_recalls = ours["settings"]["hard"]["false_positives_at_recall"]
+    assert list(at_recalls.values()) == [0, 0, 0, None, None, None]
+    assert perfect["warnings"] == []
+    pictures = {path.name for path in (folder / "report").glob("*.png")}
+    assert {"precision_recall.png", "ap_by_iou.png", "false_positives_at_recall.png"} <= pictures
+    table = (folder / "report" / "report.md").read_text()
+    assert "68.75" in table
+    assert table.split("![")[0].strip() in done.stdout
+
+
+def test_listed_images_only(tool, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "list.txt").write_text("0--Parade/a.jpg\n")
+    arguments = ["--predictions", "ours", "--ground-truth", "ground_truth"]
+    assert tool.main([*arguments, "--images", "list.txt", "--out", "subset"]) == 0
+    assert "have no file" not in capsys.readouterr().out
+    (report,) = json.loads((folder / "subset" / "report.json").read_text())
+    assert report["num_images"] == 1
+    assert report["settings"]["easy"]["ap"]["0.5"] == pytest.approx(1)
+    assert report["settings"]["hard"]["ap"]["0.5"] == pytest.approx(1 / 2 + 2 / 3 / 2)
+    assert report["settings"]["hard"]["num_faces"] == 2
+
+
+@pytest.mark.parametrize(
+    ("predictions", "ground_truth", "options", "expected"),
+    [
+        ("nowhere", "ground_truth", [], "nowhere"),
+        ("empty", "ground_truth", [], "no readable prediction"),
+        ("ours", "nowhere", [], "wider_easy_val.mat"),
+        ("ours", "ground_truth", ["--images", "strange.txt"], "'0--Parade/strange' first"),
+        ("ours", "ground_truth", ["--annotations", "strange.txt"], "strange.txt"),
+        ("ours", "ground_truth", ["--iou", "50"], "(0, 1]"),
+    ],
+)
+def test_errors_are_one_line(
+    tool, folder, monkeypatch, capsys, predictions, ground_truth, options, expected
+):
+    monkeypatch.chdir(folder)
+    (folder / "strange.txt").write_text("0--Parade/strange.jpg\n")
+    (folder / "empty").mkdir(exist_ok=True)
+    arguments = ["--predictions", predictions, "--ground-truth", ground_truth, *options]
+    assert tool.main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ")
+    assert expected in output.err
+
+
+def test_same_folder_names_are_told_apart(tool, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    write(folder / "other" / "ours", "0--Parade/a", (*A, 0.9))
+    arguments = ["--predictions", "ours", "--compare", "other/ours"]
+    assert tool.main([*arguments, "--ground-truth", "ground_truth"]) == 0
+    assert "| other/ours " in capsys.readouterr().out
+
+
+def test_malformed_file_is_named(tool, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    write(folder / "broken", "0--Parade/b", (*C, 0.8), (1, 1, 9, 9, 0.04))
+    write(folder / "broken", "0--Parade/a", (10, 10, 40, "x", 0.9))
+    assert tool.main(["--predictions", "broken", "--ground-truth", "ground_truth"]) == 0
+    output = capsys.readouterr().out
+    assert "a.txt:3: " in output
+    assert "'10 10 40 x 0.9'" in output
+
+
+def test_help_shows_an_example(tool, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        tool.main(["--help"])
+    assert "--ground-truth datasets/widerface/ground_truth" in capsys.readouterr().out
