@@ -141,7 +141,7 @@ def evaluate_subset(
 def threshold_counts(assignments: DetectionAssignments, outcomes: np.ndarray) -> np.ndarray:
     """(1000, 2) int64: proposals and matched faces at each of ``THRESHOLDS`` (rule 6)."""
     scores = _reached_scores(assignments)
-    # NaN, the only score that reaches no threshold at all, is not looked up.
+    # NaN is the only score that reaches no threshold at all.
     reached = np.flatnonzero(~np.isnan(scores) & (outcomes != IGNORED))
     passed = np.searchsorted(THRESHOLDS[::-1], scores[reached], side="right")
     first_threshold = NUM_THRESHOLDS - passed
@@ -173,15 +173,15 @@ def _reached_scores(assignments: DetectionAssignments) -> np.ndarray:
     """(N,) the score down to which each detection is in the list.
 
     The code looks for the last detection of an image that reaches the threshold, and takes all
-    before it too. Where boxes are sorted this is the detection's own score; otherwise the highest
-    of its own and all later ones of its image.
+    before it too: a detection is in the list by the highest of its own score and all later ones of
+    its image. That is another score than its own where boxes are not sorted, and where it is NaN
+    (inf / inf: scores beyond float32).
     """
-    scores = assignments.normalised_scores
-    bounds = np.searchsorted(assignments.image, np.arange(len(assignments.image_ids) + 1))
-    unsorted = (scores[1:] > scores[:-1]) & (assignments.image[1:] == assignments.image[:-1])
-    if not unsorted.any():
+    scores, image = assignments.normalised_scores, assignments.image
+    in_order = (scores[1:] <= scores[:-1]) | (image[1:] != image[:-1])
+    if in_order.all():
         return scores
     scores = scores.copy()
-    for begin, end in itertools.pairwise(bounds):
-        scores[begin:end] = np.maximum.accumulate(scores[begin:end][::-1])[::-1]
+    for begin, end in itertools.pairwise([0, *(np.flatnonzero(np.diff(image)) + 1), len(scores)]):
+        scores[begin:end] = np.fmax.accumulate(scores[begin:end][::-1])[::-1]
     return scores

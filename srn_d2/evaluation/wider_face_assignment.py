@@ -157,6 +157,11 @@ def _is_first(faces: np.ndarray) -> np.ndarray:
     return is_first & (faces >= 0)
 
 
+def is_int32(boxes: np.ndarray) -> bool:
+    """Whether all values are whole numbers within int32, as the official arithmetic needs."""
+    return bool(np.all((boxes == np.trunc(boxes)) & (np.abs(boxes) < 2.0**31)))
+
+
 # --- input --------------------------------------------------------------------------------------
 
 
@@ -209,6 +214,6 @@ def _flat_boxes(
     """(F, 4) faces, whole numbers where the arithmetic is official, and (images + 1,) offsets."""
     arrays = [np.asarray(boxes[image_id]).reshape(-1, 4) for image_id in image_ids]
     faces = np.concatenate([np.zeros((0, 4), dtype=np.int32), *arrays])
-    if arithmetic == "official" and not np.array_equal(faces.astype(np.int32), faces):
+    if arithmetic == "official" and not is_int32(faces):
         raise ValueError('ground truth boxes must be int32; arithmetic="float" takes any')
     return faces, np.cumsum([0, *(len(array) for array in arrays)])

@@ -13,6 +13,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
 
 from .wider_face_ap import ImageId, WiderFaceGroundTruth, evaluate_wider_face
+from .wider_face_assignment import is_int32
 from .wider_face_files import write_predictions
 from .wider_face_ground_truth import load_ground_truth
 
@@ -105,14 +106,16 @@ class WiderFaceEvaluator(DatasetEvaluator):
 
     def _average_precisions(self, predictions: dict[ImageId, np.ndarray]) -> dict[str, float]:
         truth = self._ground_truth
-        # The protocol's integers need whole numbers, which only other data sets may lack.
-        is_whole = all(np.array_equal(boxes, np.trunc(boxes)) for boxes in truth.boxes.values())
+        # Only annotations of other data sets may be other than the protocol's integers.
+        is_official = all(map(is_int32, truth.boxes.values()))
+        if not is_official:
+            logger.warning("The faces are no integers: overlaps are computed in floating point")
         by_setting = evaluate_wider_face(
             predictions,
             truth,
             self._iou_thresholds,
             self._image_ids,
-            arithmetic="official" if is_whole else "float",
+            arithmetic="official" if is_official else "float",
         )
         return {
             metric_name(setting, threshold): 100.0 * by_threshold[threshold].ap
