@@ -183,11 +183,11 @@ class SRN(DenseDetector):
         norm_s1, norm_s2 = loss_normalizers([step1.count(FACE), phi.count(FACE)])
         first_step = omega_stc | omega_str
         losses = {}
-        if omega_stc.any():
+        if any(scores is not None for scores in predictions.scores_s1):
             scores = _cat_levels(predictions.scores_s1)
             targets = step1.select(omega_stc[first_step])
             losses["loss_cls_s1"] = self.criterion.classification_loss(scores, targets, norm_s1)
-        if omega_str.any():
+        if any(deltas is not None for deltas in predictions.deltas_s1):
             deltas = _cat_levels(predictions.deltas_s1)
             targets = step1.select(omega_str[first_step])
             losses["loss_box_s1"] = self.criterion.box_loss(deltas, targets, norm_s1)
@@ -205,21 +205,25 @@ class SRN(DenseDetector):
         """
         if not has_event_storage():
             return
-        num_images = len(phi.labels)
         counts = {
             "positives_s1": step1.count(FACE),
             "positives_s2": phi.count(FACE),
             "positives_before_stc": step2.count(FACE),
             "negatives_before_stc": step2.count(BACKGROUND),
             "negatives_after_stc": phi.count(BACKGROUND),
+            "kept": keep_stc.sum(),
         }
-        scalars = {f"srn/{name}": count.item() / num_images for name, count in counts.items()}
+        # One transfer from the device for all of them.
+        values = torch.stack(list(counts.values())).tolist()
+        counts = dict(zip(counts, values, strict=True))
+        kept = counts.pop("kept")
+        scalars = {name: count / len(phi.labels) for name, count in counts.items()}
         for when, positives in (("before", "positives_before_stc"), ("after", "positives_s2")):
-            negatives = max(counts[f"negatives_{when}_stc"].item(), 1)
-            scalars[f"srn/positives_per_negative_{when}_stc"] = counts[positives].item() / negatives
+            negatives = max(counts[f"negatives_{when}_stc"], 1)
+            scalars[f"positives_per_negative_{when}_stc"] = counts[positives] / negatives
         if keep_stc.numel():
-            scalars["srn/stc_removed_share"] = 1 - keep_stc.float().mean().item()
-        get_event_storage().put_scalars(**scalars)
+            scalars["stc_removed_share"] = 1 - kept / keep_stc.numel()
+        get_event_storage().put_scalars(**{f"srn/{name}": x for name, x in scalars.items()})
 
     # --- inference -----------------------------------------------------------------------------
 
