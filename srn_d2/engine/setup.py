@@ -7,7 +7,9 @@ import torch
 import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import default_setup
+from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
 
 from srn_d2.config import add_srn_config
 
@@ -26,6 +28,8 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     cfg.freeze()
     check_device(cfg)
     default_setup(cfg, args)
+    # It sets up detectron2's and fvcore's loggers only; ours carries the evaluators' tables.
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="srn_d2")
     return cfg
 
 

@@ -1,4 +1,5 @@
 import argparse
+import logging
 
 import pytest
 import torch
@@ -46,7 +47,16 @@ def test_cuda_without_a_device_says_what_to_append(repo_root):
         check_device(cfg)
 
 
-def test_setup_freezes_and_writes_the_config(tmp_path, repo_root):
+@pytest.fixture
+def srn_logger():
+    """The project's logger, put back as it was: the set-up takes it away from pytest's caplog."""
+    logger = logging.getLogger("srn_d2")
+    state = logger.handlers[:], logger.propagate, logger.level
+    yield logger
+    logger.handlers[:], logger.propagate, logger.level = state
+
+
+def test_setup_freezes_and_writes_the_config(tmp_path, repo_root, srn_logger):
     args = argparse.Namespace(
         config_file=str(repo_root / "configs/srn_toy.yaml"),
         opts=["OUTPUT_DIR", str(tmp_path)],
@@ -55,3 +65,7 @@ def test_setup_freezes_and_writes_the_config(tmp_path, repo_root):
     cfg = setup_cfg(args)
     assert cfg.is_frozen()
     assert build_cfg(str(tmp_path / "config.yaml")).MODEL.SRN == cfg.MODEL.SRN
+    logging.getLogger("srn_d2.evaluation").info("a table")
+    for handler in srn_logger.handlers:
+        handler.flush()
+    assert "a table" in (tmp_path / "log.txt").read_text()
