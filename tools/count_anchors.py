@@ -4,7 +4,7 @@
 python tools/count_anchors.py --config-file configs/srn_R50.yaml --num 100 \\
     --opts MODEL.WEIGHTS output/srn/model_final.pth
 
-The images are those of the training loader, augmented, in its order. The paper (section 3.2) has
+The images are those of the training loader, augmented, in its order. The paper has
 22 positives and 339,700 negatives without STC, and 22 and 8,895 with it.
 """
 

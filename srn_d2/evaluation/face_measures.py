@@ -13,7 +13,7 @@ import numpy as np
 
 from .wider_face_assignment import IGNORED, TRUE_POSITIVE
 
-# The recall levels of the SRN paper's table of false positives (section 3.2, table 2).
+# The recall levels at which the SRN paper counts false positives.
 PAPER_RECALLS = (0.1, 0.3, 0.5, 0.8, 0.9, 0.95)
 
 
