@@ -85,20 +85,41 @@ def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> MatchCounts
     scores, overlaps = scores[order], overlaps[:, order]
     # Position of the last detection of each distinct score.
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
-    # Detections without any overlap change nothing but the number of false positives.
-    touching = np.flatnonzero(overlaps.any(axis=0))
-    overlaps = overlaps[overlaps.any(axis=1)][:, touching]
+    # The others change nothing but the number of false positives.
+    relevant = _relevant_detections(overlaps)
+    overlaps = overlaps[:, relevant]
     discrete, continuous = np.zeros(len(ends)), np.zeros(len(ends))
     num_before = 0
-    for p, num_touching in enumerate(np.searchsorted(touching, ends, side="right")):
-        if num_touching > num_before:
-            pairs = overlaps[:, :num_touching][assign(overlaps[:, :num_touching])]
+    for p, num_relevant in enumerate(np.searchsorted(relevant, ends, side="right")):
+        if num_relevant > num_before:
+            pairs = overlaps[:, :num_relevant][assign(overlaps[:, :num_relevant])]
             discrete[p] = np.count_nonzero(pairs > DISCRETE_OVERLAP)
             continuous[p] = pairs.sum()
         elif p:
             discrete[p], continuous[p] = discrete[p - 1], continuous[p - 1]
-        num_before = num_touching
+        num_before = num_relevant
     return MatchCounts(scores[ends], discrete, continuous, ends + 1 - discrete)
+
+
+def _relevant_detections(overlaps: np.ndarray) -> np.ndarray:
+    """Indices, int64, of the detections that the best assignment may need at some threshold.
+
+    A detection that is not among the M best of any face, of those before it, is not needed: where
+    it is paired, one of that face's M best is free and no worse.
+
+    Args:
+        overlaps: (M, D), by falling score.
+    """
+    num_faces = len(overlaps)
+    best = np.zeros((num_faces, num_faces))  # each face's M best overlaps so far, rising
+    relevant = []
+    for d in np.flatnonzero(overlaps.any(axis=0)):
+        better = overlaps[:, d] > best[:, 0]
+        if better.any():
+            relevant.append(d)
+            best[better, 0] = overlaps[better, d]
+            best[better] = np.sort(best[better], axis=1)
+    return np.array(relevant, dtype=np.int64)
 
 
 def assign(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

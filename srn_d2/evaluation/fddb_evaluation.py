@@ -20,6 +20,8 @@ from .fddb_regions import (
 )
 
 MAX_FALSE_POSITIVES = 1000
+# Published curves end at 2,000 false positives; with all low scores they would have millions.
+MAX_WRITTEN_FALSE_POSITIVES = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +35,8 @@ class FddbEvaluator(FaceBenchmarkEvaluator):
     nothing is found in other folds).
 
     ``output_dir`` gets the curves as the official code writes them, ``fddb_box_DiscROC.txt`` and
-    so on (a line for each threshold: rate, false positives, score), and the boxes in the format
-    that it reads, ``fold-XX-out.txt``.
+    so on (rate, false positives and score at each threshold, up to 10,000 false positives), and
+    the boxes in the format that it reads, ``fold-XX-out.txt``.
     """
 
     def _evaluate(
@@ -105,7 +107,8 @@ def learn_maps(
 def write_curves(folder: Path, prefix: str, curves: FddbCurves) -> None:
     """Write PREFIX_DiscROC.txt and PREFIX_ContROC.txt, by rising score as the official code."""
     for name, rates in (("Disc", curves.discrete), ("Cont", curves.continuous)):
-        columns = np.stack([rates, curves.false_positives, curves.thresholds], axis=1)[::-1]
+        columns = np.stack([rates, curves.false_positives, curves.thresholds], axis=1)
+        columns = columns[curves.false_positives <= MAX_WRITTEN_FALSE_POSITIVES][::-1]
         np.savetxt(folder / f"{prefix}_{name}ROC.txt", columns, fmt=["%.6g", "%d", "%.8g"])
 
 

@@ -96,11 +96,13 @@ def region_overlaps(
         (M, D) float64.
     """
     faces, detections = np.asarray(faces, float), np.asarray(detections, float)
+    masks = [draw_ellipse(face, image_size) for face in faces]
+    if detections.shape[1] == 4:
+        return _rectangle_overlaps(masks, pixel_rectangles(detections, image_size))
     overlaps = np.zeros((len(faces), len(detections)))
-    touching = _boxes_touch(_drawn_boxes(faces), _drawn_boxes(detections))  # (M, D)
-    masks = [draw_region(face, image_size) for face in faces]
+    touching = _boxes_touch(_padded_boxes(faces), _padded_boxes(detections))  # (M, D)
     for d in np.flatnonzero(touching.any(axis=0)):
-        detected = draw_region(detections[d], image_size)
+        detected = draw_ellipse(detections[d], image_size)
         for m in np.flatnonzero(touching[:, d]):
             intersection = _intersection_area(masks[m], detected)
             if intersection:
@@ -117,46 +119,62 @@ class RegionMask(NamedTuple):
     area: int  # number of pixels
 
 
-def draw_region(region: np.ndarray, image_size: tuple[int, int]) -> RegionMask:
-    """Draw one rectangle (4 numbers) or ellipse (5) as the official code does."""
-    is_rectangle = len(region) == 4
-    if is_rectangle:
-        has_area = region[2] > region[0] and region[3] > region[1]
-    else:
-        has_area = region[0] > 0 and region[1] > 0
-    left, top, right, bottom = _drawn_boxes(region[None])[0]
-    left, top = max(left, 0), max(top, 0)
-    right, bottom = min(right, image_size[1] - 1), min(bottom, image_size[0] - 1)
-    if not has_area or right < left or bottom < top:
+def draw_ellipse(ellipse: np.ndarray, image_size: tuple[int, int]) -> RegionMask:
+    """Draw an ellipse as EllipseR.cpp does; one without area has no pixels."""
+    major, minor = int(ellipse[0]), int(ellipse[1])
+    degrees = round(math.degrees(ellipse[2]))
+    x, y = (int(value) for value in _round(ellipse[3:]))
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    half_width = math.ceil(math.hypot(major * cos, minor * sin)) + _DRAWING_MARGIN
+    half_height = math.ceil(math.hypot(major * sin, minor * cos)) + _DRAWING_MARGIN
+    left, right = max(x - half_width, 0), min(x + half_width + 1, image_size[1])
+    top, bottom = max(y - half_height, 0), min(y + half_height + 1, image_size[0])
+    if ellipse[0] <= 0 or ellipse[1] <= 0 or right <= left or bottom <= top:
         return RegionMask(0, 0, np.zeros((0, 0), np.uint8), 0)
-    pixels = np.full((bottom - top + 1, right - left + 1), is_rectangle, np.uint8)
-    if not is_rectangle:
-        major, minor, degrees, x, y = (int(value) for value in _drawn_ellipses(region[None])[0])
-        cv2.ellipse(pixels, (x - left, y - top), (major, minor), degrees, 0, 360, 1, cv2.FILLED)
-    return RegionMask(left, top, pixels, int(np.count_nonzero(pixels)))
+    pixels = np.zeros((bottom - top, right - left), np.uint8)
+    cv2.ellipse(pixels, (x - left, y - top), (major, minor), degrees, 0, 360, 1, cv2.FILLED)
+    return RegionMask(left, top, pixels, cv2.countNonZero(pixels))
 
 
-def _drawn_boxes(regions: np.ndarray) -> np.ndarray:
-    """(n, 4) int64: first and last column and row that drawing could touch, inclusive."""
-    if regions.shape[1] == 4:
-        return _round(regions)
-    drawn = _drawn_ellipses(regions).astype(float)
-    drawn[:, 2] = np.deg2rad(drawn[:, 2])
-    boxes = ellipse_bounding_boxes(drawn)
-    low = np.floor(boxes[:, :2]) - _DRAWING_MARGIN
-    high = np.ceil(boxes[:, 2:]) + _DRAWING_MARGIN
-    return np.concatenate([low, high], axis=1).astype(np.int64)
+def pixel_rectangles(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The pixels that RectangleR.cpp fills, as (D, 4) int64 XYXY, right and bottom exclusive.
+
+    A box without area has none: its right or bottom is not above its left or top.
+    """
+    height, width = image_size
+    rectangles = np.clip(_round(boxes) + np.array([0, 0, 1, 1]), 0, [width, height] * 2)
+    rectangles[(boxes[:, 2:] <= boxes[:, :2]).any(axis=1)] = 0
+    return rectangles
 
 
-def _drawn_ellipses(ellipses: np.ndarray) -> np.ndarray:
-    """(n, 5) int64: what OpenCV draws, with the angle in degrees."""
-    radii = np.trunc(ellipses[:, :2]).astype(np.int64)
-    degrees = np.rint(np.rad2deg(ellipses[:, 2:3])).astype(np.int64)
-    return np.concatenate([radii, degrees, _round(ellipses[:, 3:])], axis=1)
+def _rectangle_overlaps(masks: list[RegionMask], rectangles: np.ndarray) -> np.ndarray:
+    """(M, D) intersection over union of faces and the outcome of :func:`pixel_rectangles`."""
+    overlaps = np.zeros((len(masks), len(rectangles)))
+    areas = np.prod(rectangles[:, 2:] - rectangles[:, :2], axis=1)
+    for m, mask in enumerate(masks):
+        if mask.area == 0:
+            continue
+        height, width = mask.pixels.shape
+        in_window = rectangles - [mask.left, mask.top] * 2
+        left, top, right, bottom = np.clip(in_window, 0, [width, height] * 2).T
+        sums = cv2.integral(mask.pixels)
+        intersections = (
+            sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+        )
+        overlaps[m] = intersections / (mask.area + areas - intersections)
+    return overlaps
+
+
+def _padded_boxes(ellipses: np.ndarray) -> np.ndarray:
+    """(n, 4) boxes that hold all that is drawn of (n, 5) ellipses."""
+    boxes = ellipse_bounding_boxes(ellipses)
+    # The angle is rounded by up to half a degree, 0.009 radians.
+    padding = _DRAWING_MARGIN + 1 + 0.009 * np.abs(ellipses[:, :2]).max(axis=1, keepdims=True)
+    return np.concatenate([boxes[:, :2] - padding, boxes[:, 2:] + padding], axis=1)
 
 
 def _boxes_touch(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, m) bool: which inclusive boxes of ``first`` and ``second`` share a pixel."""
+    """(n, m) bool: which boxes of ``first`` and ``second`` intersect."""
     first, second = first[:, None], second[None]
     return (
         np.minimum(first[..., 2:], second[..., 2:]) >= np.maximum(first[..., :2], second[..., :2])
@@ -173,7 +191,7 @@ def _intersection_area(first: RegionMask, second: RegionMask) -> int:
         mask.pixels[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
         for mask in (first, second)
     )
-    return int(np.count_nonzero(np.bitwise_and(*windows)))
+    return cv2.countNonZero(cv2.bitwise_and(*windows))
 
 
 def _round(coordinates: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
@@ -63,6 +63,7 @@ def test_ellipse_list():
 finite = st.floats(-1e6, 1e6)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -20,6 +20,7 @@ from srn_d2.data.datasets.benchmarks import register_benchmarks
 from srn_d2.data.datasets.fddb import ellipse_bounding_boxes
 from srn_d2.evaluation import build_evaluator
 from srn_d2.evaluation.fddb import (
+    FddbCurves,
     FddbImage,
     MatchCounts,
     accumulate_curves,
@@ -28,12 +29,13 @@ from srn_d2.evaluation.fddb import (
     match_at_thresholds,
     matched_pairs,
 )
-from srn_d2.evaluation.fddb_evaluation import FddbEvaluator
+from srn_d2.evaluation.fddb_evaluation import FddbEvaluator, write_curves
 from srn_d2.evaluation.fddb_regions import (
     FIXED_BOX_TO_ELLIPSE,
     BoxToEllipse,
-    draw_region,
+    draw_ellipse,
     fit_box_to_ellipse,
+    pixel_rectangles,
     region_overlaps,
 )
 
@@ -119,9 +121,9 @@ def test_overlap_by_hand():
     """A circle of radius 10 drawn around (50, 50) reaches from 40 to 60 in both directions."""
     circle = np.array([[10.0, 10.0, 0.3, 50.2, 49.8]])
     box_around = np.array([[39.6, 40.4, 60.4, 59.6]])  # columns and rows 40 to 60: 441 pixels
-    mask = draw_region(circle[0], CANVAS)
+    mask = draw_ellipse(circle[0], CANVAS)
     assert (mask.pixels.any(axis=0).sum(), mask.pixels.any(axis=1).sum()) == (21, 21)
-    assert draw_region(box_around[0], CANVAS).area == 441
+    assert pixel_rectangles(box_around, CANVAS).tolist() == [[40, 40, 61, 61]]
     assert region_overlaps(circle, box_around, CANVAS)[0, 0] == mask.area / 441
     right_half = np.array([[51.0, 0.0, 200.0, 400.0]])  # to column 61 of 62: nothing of it outside
     column = 21  # the circle's middle column, which is not in the box
@@ -133,7 +135,7 @@ def test_overlap_by_hand():
 def test_nothing_outside_the_image_counts():
     face = np.array([[30.0, 30.0, 0.0, 0.0, 0.0]])
     box = np.array([[-500.0, -500.0, 14.0, 14.0]])  # 15 x 15 pixels are inside
-    quarter = draw_region(face[0], CANVAS).area
+    quarter = draw_ellipse(face[0], CANVAS).area
     assert region_overlaps(face, box, CANVAS)[0, 0] == 225 / quarter
     assert region_overlaps(face, box - 1000, CANVAS)[0, 0] == 0
     assert region_overlaps(face - 1000, box, CANVAS)[0, 0] == 0
@@ -151,16 +153,18 @@ radius = st.floats(5, 120)
 angle = st.floats(-math.pi, math.pi)
 
 
+@settings(deadline=None)
 @given(radius, radius, angle)
 def test_drawn_area_is_that_of_an_ellipse(major, minor, angle):
     """pi a b, up to a pixel along the edge: radii are truncated, and the edge is drawn."""
-    area = draw_region(np.array([major, minor, angle, 150.5, 150.5]), (301, 301)).area
+    area = draw_ellipse(np.array([major, minor, angle, 150.5, 150.5]), (301, 301)).area
     perimeter = math.pi * (
         3 * (major + minor) - math.sqrt((3 * major + minor) * (major + 3 * minor))
     )
     assert abs(area - math.pi * major * minor) <= perimeter
 
 
+@settings(deadline=None)
 @given(radius, radius, angle, st.integers(-40, 40), st.integers(-40, 40))
 def test_overlap_of_rotated_ellipses(major, minor, angle, shift_x, shift_y):
     size, center = (700, 700), (350.0, 350.0)
@@ -182,6 +186,7 @@ def test_overlap_of_rotated_ellipses(major, minor, angle, shift_x, shift_y):
     assert abs(region_overlaps(first, second + 2 * quarter, size)[0, 0] - overlap) < tolerance
 
 
+@settings(deadline=None)
 @given(radius, radius, angle)
 def test_bounding_box_touches_the_contour(major, minor, angle):
     t = np.linspace(0, 2 * math.pi, 20_000)
@@ -201,6 +206,7 @@ def test_fixed_map_by_hand():
     np.testing.assert_allclose(ellipse_bounding_boxes(ellipse), [[100, 176, 200, 320]])
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         BoxToEllipse,
@@ -239,12 +245,14 @@ def overlap_matrices(max_side):
     return st.tuples(side, side).flatmap(lambda shape: arrays(float, shape, elements=values))
 
 
+@settings(deadline=None)
 @given(overlap_matrices(5))
 def test_assignment_is_the_optimum(overlaps):
     pairs = overlaps[assign(overlaps)]
     assert pairs.sum() == pytest.approx(sum(best_assignment(overlaps)))
 
 
+@settings(deadline=None)
 @given(overlap_matrices(4), st.data())
 def test_counts_at_each_threshold(overlaps, data):
     num_detections = overlaps.shape[1]
@@ -439,6 +447,14 @@ def test_evaluator(dataset, tmp_path, caplog):
     np.testing.assert_allclose(
         np.array(text[2].split(), float), [27, 25.6, 32, 38.4, 0.9], atol=1e-3
     )
+
+
+def test_written_curves_end_at_10000_false_positives(tmp_path):
+    thresholds = np.linspace(1, 0, 12_001)
+    zeros = np.zeros(12_001)
+    curves = FddbCurves(thresholds, np.arange(12_001), zeros, zeros, 1)
+    write_curves(tmp_path, "all", curves)
+    assert np.loadtxt(tmp_path / "all_DiscROC.txt")[[0, -1], 1].tolist() == [10_000, 0]
 
 
 def test_learned_map_does_not_see_its_own_fold(dataset):

@@ -10,7 +10,7 @@ import torch
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srn_d2.config import add_srn_config
@@ -197,12 +197,14 @@ def test_overlaps_of_boxes_without_area():
 # --- properties ----------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 1.0]))
 def test_ap_is_that_of_the_plain_restatement(seed, pixel):
     images = random_images(seed)
     assert evaluate_ap(images, pixel=pixel).ap == pytest.approx(plain_ap(images, pixel))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_toolbox_ap_is_that_of_the_plain_restatement(seed):
     images = random_images(seed)
