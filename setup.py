@@ -35,9 +35,14 @@ DETECTRON2_REQUIRES = [
     "yacs",
 ]
 
+EVAL_REQUIRES = [
+    "faster-coco-eval",
+    "h5py",  # AFW's anno.mat is of MATLAB 7.3
+    "scipy",  # other .mat files, the assignment of FDDB
+]
 EXTRAS = {
-    "eval": ["faster-coco-eval", "scipy"],
-    "test": ["faster-coco-eval", "scipy", "hypothesis", "pytest", "ruff"],
+    "eval": EVAL_REQUIRES,
+    "test": [*EVAL_REQUIRES, "hypothesis", "pytest", "ruff"],
 }
 
 setup(
