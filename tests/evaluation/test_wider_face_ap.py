@@ -178,8 +178,8 @@ def test_rule_3_boxes_that_only_touch_do_not_match(gap):
 
 
 def test_rule_3_arithmetic_saturates():
-    # The detection's true overlap is 0.3, but face area, intersection and union are 2 ** 31 - 1.
-    assert assigned_face([0, 0, 100000, 30000], [0, 0, 100000, 100000]) == 0
+    # The true overlap is 1 / 3. Intersection and sum of areas are both 2 ** 31 - 1: union 0.
+    assert assigned_face([0, 0, 100000, 300000], [0, 0, 100000, 100000]) == 0
     assert assigned_face([-1e12, -1e12, 2e12, 2e12], FACE) == -1
     assert assigned_face([5e9, 5e9, 10, 10], FACE) == -1
 
@@ -196,6 +196,7 @@ def test_boxes_that_are_not_finite_match_nothing():
             detection = [0.0, 0.0, 9.0, 9.0]
             detection[column] = value
             assert assigned_face(detection, [0, 0, 9, 9]) == -1
+    assert assigned_face([0, 0, np.nan, 0], [0, 0, 1, 0]) == -1  # x2 = 0, union 0 - 1
 
 
 # --- rules 4 and 5: assignment ------------------------------------------------------------------
@@ -218,6 +219,13 @@ def test_rule_4_lowest_index_wins_over_best_overlap():
 def test_rule_4_other_iou_thresholds_use_the_lowest_index_too():
     assert assigned_face(HIGH, LOW, HIGH, iou_threshold=0.6) == 0
     assert assigned_face(HIGH, LOW, HIGH, iou_threshold=0.7) == 1
+
+
+def test_other_iou_thresholds_use_the_quotient_of_the_same_integers():
+    assert assigned_face([0, 0, 5, 0], [0, 0, 9, 0], iou_threshold=0.6) == 0  # 6 / 10
+    # 6 / (round(10 + 6.4) - 6) = 0.6; in float it would be 6.4 / 10.
+    assert assigned_face([0, 0, 5.4, 0], [0, 0, 9, 0], iou_threshold=0.6) == 0
+    assert assigned_face([0, 0, 5.4, 0], [0, 0, 9, 0], iou_threshold=0.61) == -1
 
 
 def test_rule_4_a_quotient_above_one_wins():
@@ -315,6 +323,8 @@ def test_rule_7_precision_without_proposals_is_passed_over():
     precision, recall = precision_recall(counts, 4)
     assert np.isnan(precision[:2]).all()
     assert average_precision(recall, precision) == 0.5
+    curve = np.array([0.5, 0.5, 1.0]), np.array([1.0, np.nan, 0.5])
+    assert average_precision(*curve) == 0.75
 
 
 def test_rule_7_without_a_counted_face_ap_is_undefined():
