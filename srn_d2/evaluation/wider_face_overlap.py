@@ -17,8 +17,8 @@ Arithmetic = Literal["official", "float"]
 INT32_MAX = np.iinfo(np.int32).max
 INT32_MIN = np.iinfo(np.int32).min
 
-# Pairs handled at a time: bounds the memory of crowded images (about 100 bytes a pair).
-_PAIRS_PER_CHUNK = 1 << 19
+# Pairs handled at a time: bounds the memory (about 100 bytes a pair), and stays within the cache.
+_PAIRS_PER_CHUNK = 1 << 16
 
 
 def assigned_faces(
