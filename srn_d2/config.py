@@ -1,5 +1,7 @@
 """The configuration keys that this project adds to detectron2's."""
 
+import math
+
 from detectron2.config import CfgNode as CN
 
 
@@ -63,13 +65,19 @@ def _add_model_config(cfg: CN) -> None:
     srn.SMOOTH_L1_BETA = 0.1
     # Weights (wx, wy, ww, wh) of the deltas.
     srn.BBOX_REG_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+    # Largest logarithmic growth of width and height that a delta can make [detectron2]; .inf in a
+    # config file: no limit [released].
+    srn.BBOX_REG_SCALE_CLAMP = math.log(1000 / 16)
     # Factor of the two box losses L_STR against the two classification losses L_STC.
     srn.BBOX_REG_LOSS_WEIGHT = 1.0
 
     # --- inference [paper 3.5] -------------------------------------------------------------------
+    # "paper", or "released": candidates level by level, no score threshold on a level of fewer
+    # than 120 cells, NMS with boxes one pixel wider and higher [released].
+    srn.POSTPROCESSING = "paper"
     # Detections at or below this score are dropped before anything else. 0: none is.
     srn.SCORE_THRESH_TEST = 0.0
-    # The most confident anchors of an image that reach NMS, over all levels.
+    # The most confident anchors that reach NMS: of an image [paper], of a level [released].
     srn.TOPK_CANDIDATES_TEST = 2000
     # IoU above which NMS removes the weaker box. TEST.DETECTIONS_PER_IMAGE are kept (750).
     srn.NMS_THRESH_TEST = 0.5

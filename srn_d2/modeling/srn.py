@@ -12,13 +12,13 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from .criterion import SRNCriterion, loss_normalizers
 from .level_selection import LEVELS
+from .postprocessing import Postprocessing, build_postprocessing
 from .srn_head import SRNHead, SRNPredictions
 from .target_assignment import (
     BACKGROUND,
@@ -53,8 +53,7 @@ class SRN(DenseDetector):
         matchers: of the first and of the second step, as ``build_matcher`` gives.
         criterion: the losses.
         stc_threshold: theta of STC, see ``stc_keep_mask``.
-        score_threshold, topk_candidates, nms_threshold, max_detections: inference keeps scores
-            above the first, of these the best so many, after NMS at this IoU so many.
+        postprocessing: from the second step's predictions to detections.
         cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
             themselves stay in float32).
         pixel_mean, pixel_std: of the input, RGB, in [0, 255].
@@ -71,10 +70,7 @@ class SRN(DenseDetector):
         matchers: Sequence[Matcher],
         criterion: SRNCriterion,
         stc_threshold: float,
-        score_threshold: float,
-        topk_candidates: int,
-        nms_threshold: float,
-        max_detections: int,
+        postprocessing: Postprocessing,
         cpu_bfloat16: bool,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
@@ -91,10 +87,7 @@ class SRN(DenseDetector):
         self.matchers = list(matchers)
         self.criterion = criterion
         self.stc_threshold = stc_threshold
-        self.score_threshold = score_threshold
-        self.topk_candidates = topk_candidates
-        self.nms_threshold = nms_threshold
-        self.max_detections = max_detections
+        self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
 
     @classmethod
@@ -102,7 +95,9 @@ class SRN(DenseDetector):
         srn = cfg.MODEL.SRN
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
-        transform = Box2BoxTransform(weights=tuple(srn.BBOX_REG_WEIGHTS))
+        transform = Box2BoxTransform(
+            weights=tuple(srn.BBOX_REG_WEIGHTS), scale_clamp=srn.BBOX_REG_SCALE_CLAMP
+        )
         return {
             "backbone": backbone,
             "head": SRNHead(cfg, shapes),
@@ -121,10 +116,7 @@ class SRN(DenseDetector):
                 box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
             ),
             "stc_threshold": srn.STC_THRESHOLD,
-            "score_threshold": srn.SCORE_THRESH_TEST,
-            "topk_candidates": srn.TOPK_CANDIDATES_TEST,
-            "nms_threshold": srn.NMS_THRESH_TEST,
-            "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -242,30 +234,11 @@ class SRN(DenseDetector):
             images.image_sizes,
             strict=True,
         )
-        return [self._detect(*image) for image in per_image]
-
-    def _detect(
-        self, scores: Tensor, deltas: Tensor, anchors: Tensor, image_size: tuple[int, int]
-    ) -> Instances:
-        """Detections of one image, best first (paper section 3.5, inference).
-
-        Args:
-            scores: (R,) probability of "face"; negative where STC took the anchor away.
-            deltas: (R, 4) of the second step.
-            anchors: (R, 4) from which they start.
-            image_size: (height, width).
-        """
-        scores, chosen = scores.topk(min(self.topk_candidates, len(scores)))
-        chosen = chosen[scores > self.score_threshold]
-        scores = scores[: len(chosen)]
-        boxes = self.transform.apply_deltas(deltas[chosen], anchors[chosen])
-        kept = nms(boxes, scores, self.nms_threshold)[: self.max_detections]
-        return Instances(
-            image_size,
-            pred_boxes=Boxes(boxes[kept]),
-            scores=scores[kept],
-            pred_classes=torch.zeros_like(kept),
-        )
+        level_cells = [x.shape[-2] * x.shape[-1] for x in features[-len(LEVELS) :]]
+        return [
+            self.postprocessing(scores, deltas, boxes, level_cells, size)
+            for scores, deltas, boxes, size in per_image
+        ]
 
     # --- both ----------------------------------------------------------------------------------
 

@@ -1,0 +1,152 @@
+"""From the second step's predictions to detections, in the paper's way and in the released code's.
+
+Shapes: R anchors of an image, all levels one after the other
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+from torchvision.ops import nms
+
+FEW_CELLS = 120
+"""A level with fewer cells has no score threshold in the released code."""
+
+
+@dataclass(frozen=True)
+class Postprocessing(ABC):
+    """Choose candidates by score, decode them, remove duplicates by NMS, keep the best.
+
+    Attributes:
+        transform: between boxes and deltas.
+        score_threshold: candidates have a score above it.
+        topk_candidates: the most confident candidates that reach NMS.
+        nms_threshold: IoU above which NMS removes the weaker box.
+        max_detections: the most detections of an image.
+    """
+
+    transform: Box2BoxTransform
+    score_threshold: float
+    topk_candidates: int
+    nms_threshold: float
+    max_detections: int
+
+    def __call__(
+        self,
+        scores: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        level_cells: Sequence[int],
+        image_size: tuple[int, int],
+    ) -> Instances:
+        """Detections of one image, best first. Boxes are not clipped to the image.
+
+        Args:
+            scores: (R,) probability of "face"; negative where STC took the anchor away.
+            deltas: (R, 4) of the second step.
+            anchors: (R, 4) from which they start.
+            level_cells: height x width of each level's map, finest level first.
+            image_size: (height, width).
+        """
+        chosen = self._candidates(scores, level_cells)
+        scores = scores[chosen]
+        boxes = self.transform.apply_deltas(deltas[chosen], anchors[chosen])
+        kept = self._nms(boxes, scores)[: self.max_detections]
+        return Instances(
+            image_size,
+            pred_boxes=Boxes(boxes[kept]),
+            scores=scores[kept],
+            pred_classes=torch.zeros_like(kept),
+        )
+
+    @abstractmethod
+    def _candidates(self, scores: Tensor, level_cells: Sequence[int]) -> Tensor:
+        """Indices (C,) of the anchors that are decoded."""
+
+    @abstractmethod
+    def _nms(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """Indices of the boxes that are no duplicates, best first."""
+
+
+class PaperPostprocessing(Postprocessing):
+    """The best candidates of all levels together, NMS (paper section 3.5, inference)."""
+
+    def _candidates(self, scores: Tensor, level_cells: Sequence[int]) -> Tensor:
+        scores, chosen = scores.topk(min(self.topk_candidates, len(scores)))
+        return chosen[scores > self.score_threshold]
+
+    def _nms(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        return nms(boxes, scores, self.nms_threshold)
+
+
+class ReleasedPostprocessing(Postprocessing):
+    """The best candidates of each level, NMS in whose areas a box includes its last pixel.
+
+    Coarse maps of few cells take part without a score threshold.
+
+    Source: DESIGN.md section 4, from the released test code.
+    """
+
+    def _candidates(self, scores: Tensor, level_cells: Sequence[int]) -> Tensor:
+        anchors_per_cell = len(scores) // sum(level_cells)
+        chosen, start = [], 0
+        for cells in level_cells:
+            level_scores = scores[start : start + cells * anchors_per_cell]
+            threshold = self.score_threshold if cells >= FEW_CELLS else 0.0
+            best, index = level_scores.topk(min(self.topk_candidates, len(level_scores)))
+            chosen.append(start + index[best > threshold])
+            start += len(level_scores)
+        return torch.cat(chosen)
+
+    def _nms(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        return inclusive_nms(boxes, scores, self.nms_threshold)
+
+
+def build_postprocessing(cfg: CfgNode, transform: Box2BoxTransform) -> Postprocessing:
+    """The post-processing that MODEL.SRN.POSTPROCESSING names.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    srn = cfg.MODEL.SRN
+    if srn.POSTPROCESSING not in POSTPROCESSINGS:
+        raise ValueError(
+            f"MODEL.SRN.POSTPROCESSING is {srn.POSTPROCESSING!r}; valid are {list(POSTPROCESSINGS)}"
+        )
+    return POSTPROCESSINGS[srn.POSTPROCESSING](
+        transform=transform,
+        score_threshold=srn.SCORE_THRESH_TEST,
+        topk_candidates=srn.TOPK_CANDIDATES_TEST,
+        nms_threshold=srn.NMS_THRESH_TEST,
+        max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
+    )
+
+
+POSTPROCESSINGS: dict[str, type[Postprocessing]] = {
+    "paper": PaperPostprocessing,
+    "released": ReleasedPostprocessing,
+}
+
+
+def inclusive_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """NMS by the IoU of boxes whose corners are their first and last pixels (width x2 - x1 + 1).
+
+    Moving x2 and y2 by one pixel gives all widths, of boxes and of intersections, that pixel.
+
+    Args:
+        boxes: (C, 4) XYXY.
+        scores: (C,).
+        threshold: IoU above which the weaker box leaves, compared in single precision.
+
+    Returns:
+        indices of the boxes that stay, best first.
+    """
+    # On a CPU torchvision compares float32 IoUs with a float64 threshold: without rounding it
+    # first, an IoU of just 0.4 would be above 0.4 there and not on CUDA nor in the released code.
+    threshold = torch.tensor(threshold, dtype=torch.float32).item()
+    return nms(boxes + boxes.new_tensor([0, 0, 1, 1]), scores, threshold)

@@ -1,0 +1,126 @@
+"""Post-processing on made-up predictions."""
+
+import math
+
+import pytest
+import torch
+from detectron2.modeling.box_regression import Box2BoxTransform
+from torchvision.ops import nms
+
+from srn_d2.modeling.postprocessing import (
+    FEW_CELLS,
+    PaperPostprocessing,
+    ReleasedPostprocessing,
+    build_postprocessing,
+    inclusive_nms,
+)
+
+TRANSFORM = Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0), scale_clamp=math.inf)
+
+
+def released(**changes):
+    options = {"score_threshold": 0.05, "topk_candidates": 6000, "nms_threshold": 0.4}
+    return ReleasedPostprocessing(TRANSFORM, **{**options, "max_detections": 750, **changes})
+
+
+def far_apart(number):
+    """Boxes of 8 x 8 that do not touch: (number, 4)."""
+    x = 20.0 * torch.arange(number)
+    return torch.stack([x, torch.zeros(number), x + 8, torch.full((number,), 8.0)], dim=1)
+
+
+def detect(postprocessing, scores, level_cells):
+    scores = torch.as_tensor(scores)
+    boxes = far_apart(len(scores))
+    return postprocessing(scores, torch.zeros_like(boxes), boxes, level_cells, (10, 10))
+
+
+def random_boxes(number, seed):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(number, 2, generator=generator) * 60
+    sides = torch.rand(number, 2, generator=generator) * 30
+    return torch.cat([corner, corner + sides], dim=1), torch.rand(number, generator=generator)
+
+
+def plain_iou(a, b):
+    """IoU of the pixels of two boxes with integer corners, counted one by one."""
+
+    def pixels(box):
+        x1, y1, x2, y2 = box
+        return {(x, y) for x in range(x1, x2 + 1) for y in range(y1, y2 + 1)}
+
+    return len(pixels(a) & pixels(b)) / len(pixels(a) | pixels(b))
+
+
+def plain_inclusive_nms(boxes, scores, threshold):
+    kept = []
+    for i in scores.argsort(descending=True).tolist():
+        if all(plain_iou(boxes[i], boxes[j]) <= threshold for j in kept):
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_inclusive_nms_counts_pixels(seed):
+    boxes, scores = random_boxes(120, seed)
+    boxes = boxes.round()
+    expected = plain_inclusive_nms(boxes.int().tolist(), scores, 0.4)
+    assert inclusive_nms(boxes, scores, 0.4).tolist() == expected
+    assert nms(boxes, scores, 0.4).tolist() != expected  # the pixel makes a difference
+
+
+@pytest.mark.parametrize(("width", "kept"), [(4, [0]), (3, [0]), (2, [0, 1]), (1, [0, 1])])
+def test_inclusive_nms_removes_above_the_threshold_only(width, kept):
+    """Against 5 pixels: an IoU of 0.8, 0.6, just 0.4 and 0.2."""
+    boxes = torch.tensor([[0, 0, 4, 0], [0, 0, width - 1, 0]], dtype=torch.float32)
+    assert inclusive_nms(boxes, torch.tensor([0.9, 0.8]), 0.4).tolist() == kept
+
+
+def test_inclusive_nms_of_nothing():
+    assert inclusive_nms(torch.zeros(0, 4), torch.zeros(0), 0.4).tolist() == []
+
+
+def test_a_level_of_few_cells_has_no_threshold():
+    """120 cells are enough, however many anchors they have; zero and below is no candidate."""
+    many, few = FEW_CELLS, FEW_CELLS - 1
+    scores = torch.full((2 * (many + few),), -1.0)
+    scores[0], scores[1], scores[2] = 0.06, 0.05, 0.04
+    scores[2 * many], scores[2 * many + 1], scores[2 * many + 2] = 0.03, 1e-6, 0.0
+    found = detect(released(), scores, [many, few])
+    torch.testing.assert_close(found.scores, torch.tensor([0.06, 0.03, 1e-6]))
+    wanted = far_apart(len(scores))[[0, 2 * many, 2 * many + 1]]
+    torch.testing.assert_close(found.pred_boxes.tensor, wanted)
+
+
+def test_released_candidates_are_the_best_of_each_level():
+    scores = [0.9, 0.8, 0.7, 0.6, 0.3, 0.2]  # four anchors of the first level, two of the other
+    found = detect(released(topk_candidates=3), scores, [2, 1])
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8, 0.7, 0.3, 0.2]))
+    found = detect(released(topk_candidates=3, max_detections=4), scores, [2, 1])
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8, 0.7, 0.3]))
+
+
+def test_paper_candidates_are_the_best_of_all_levels():
+    paper = PaperPostprocessing(TRANSFORM, 0.65, 3, 0.5, 750)
+    found = detect(paper, [0.5, 0.6, 0.7, 0.9], [1, 1])
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.7]))  # 0.6 is below 0.65
+    assert found.pred_boxes.tensor[:, 0].tolist() == [60.0, 40.0]
+    assert found.pred_classes.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("postprocessing", [released(), PaperPostprocessing(TRANSFORM, 0, 9, 1, 9)])
+def test_no_candidate_gives_no_detection(postprocessing):
+    found = detect(postprocessing, [-1.0, -1.0], [1])
+    assert len(found) == 0
+    assert found.pred_boxes.tensor.shape == (0, 4)
+
+
+def test_the_config_chooses(small_cfg):
+    assert isinstance(build_postprocessing(small_cfg(), TRANSFORM), PaperPostprocessing)
+    cfg = small_cfg("MODEL.SRN.POSTPROCESSING", "released", "MODEL.SRN.NMS_THRESH_TEST", 0.3)
+    chosen = build_postprocessing(cfg, TRANSFORM)
+    assert isinstance(chosen, ReleasedPostprocessing)
+    assert chosen.nms_threshold == 0.3
+    cfg = small_cfg("MODEL.SRN.POSTPROCESSING", "soft")
+    with pytest.raises(ValueError, match=r"POSTPROCESSING is 'soft'.*paper.*released"):
+        build_postprocessing(cfg, TRANSFORM)
