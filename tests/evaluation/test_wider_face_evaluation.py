@@ -208,6 +208,13 @@ def test_results_are_logged_as_tables(registered, ground_truth_dir, caplog):
     assert "Easy,Medium,Hard,Easy80,Medium80,Hard80" in caplog.text
 
 
+def test_reset_forgets_earlier_detections(registered, ground_truth_dir):
+    registered(dataset_dicts(), ground_truth_dir=ground_truth_dir)
+    evaluator = WiderFaceEvaluator(NAME)
+    assert run(evaluator)["widerface"]["Hard"] > 0
+    assert run(evaluator, {})["widerface"] == {"Easy": 0, "Medium": 0, "Hard": 0}
+
+
 def test_metric_names_hold_no_hyphen():
     names = [metric_name("hard", iou) for iou in (0.5, 0.55, 0.6, 0.7, 0.75, 0.95)]
     assert names == ["Hard", "Hard55", "Hard60", "Hard70", "Hard75", "Hard95"]
