@@ -12,6 +12,12 @@ from iopath.common.file_io import get_cache_dir
 
 from srn_d2.atomic_file import atomic_path
 
+from .released_weights import (
+    convert_released_weights,
+    is_released_checkpoint,
+    released_state_dict,
+)
+
 DETECTRON2_SCHEME = "detectron2"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # detectron2/utils/file_io.py
 
@@ -30,12 +36,13 @@ def pretrained_cache_path(weights: str) -> Path:
 
 
 class SRNCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, with three differences.
+    """Detectron2's checkpointer, with four differences.
 
     A file appears under its name only when it is complete, so that a killed run never leaves
     half a checkpoint. Weights that cannot be downloaded raise a FileNotFoundError that says which
     file to put where. With ``strict`` weights that do not fit the model raise an
-    :class:`IncompatibleWeightsError` that lists all unmatched keys; otherwise they are logged.
+    :class:`IncompatibleWeightsError` that lists all unmatched keys; otherwise they are logged. The
+    authors' released checkpoint is recognised by its keys and loads under this project's names.
     """
 
     def __init__(self, model, save_dir: str = "", *, strict: bool = False, **kwargs: Any):
@@ -82,6 +89,13 @@ class SRNCheckpointer(DetectionCheckpointer):
             ) from error
         if not os.path.isfile(local):
             raise FileNotFoundError(f"MODEL.WEIGHTS {weights} is no file")
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        loaded = super()._load_file(filename)
+        if is_released_checkpoint(loaded["model"]):
+            self.logger.info("%s has the released checkpoint's layout: renamed", filename)
+            return {"model": convert_released_weights(released_state_dict(loaded["model"]))}
+        return loaded
 
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
         incompatible = super()._load_model(checkpoint)
