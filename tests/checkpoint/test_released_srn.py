@@ -136,3 +136,10 @@ def test_detections_of_the_whole_model_are_clipped_to_the_image(model, both):
     expected[:, :4] = expected[:, :4].clip(0, [width, height, width, height])
     inside = (expected[:, 2] > expected[:, 0]) & (expected[:, 3] > expected[:, 1])
     assert_same_detections(ours, expected[inside])
+
+
+def test_growth_of_boxes_has_no_limit(model):
+    """Detectron2's default would stop at a factor of 62.5."""
+    box = torch.tensor([[0.0, 0.0, 10.0, 20.0]])
+    grown = model.transform.apply_deltas(torch.tensor([[0.0, 0.0, 5.0, 5.0]]), box)
+    torch.testing.assert_close(grown[:, 2:] - grown[:, :2], np.e**5 * torch.tensor([[10.0, 20.0]]))
