@@ -120,7 +120,7 @@ def folder(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
 
-    write("0--A/good", b"\xff\xfe.jpg\r\n2\r\n1 2 3 4 0.5\r\n1 2 0 -4 0.6\r\n")
+    write("0--A/good", b"\xff\xfe.jpg\r\n3\r\n1 2 3 4 0.5\r\n1 2 0 4 0.6\r\n1 2 3 -4 0.6\r\n")
     write("0--A/with.dot", b"x\n1\n1 2 3 4 0.5")
     write("1--B/none", b"x\n0\n")
     write("1--B/broken", b"x\n1\n1 2 3 oops 0.5\n")
@@ -135,7 +135,11 @@ IDS = ["0--A/good", "0--A/with.dot", "0--A/absent", "1--B/none", "1--B/broken", 
 def test_folder_gives_the_readable_images(folder):
     found = read_predictions(folder, IDS)
     assert list(found.predictions) == ["0--A/good", "0--A/with.dot", "1--B/none", "1--B/nan"]
-    assert found.predictions["0--A/good"].tolist() == [BOX, [1, 2, 0, -4, 0.6]]
+    assert found.predictions["0--A/good"].tolist() == [
+        BOX,
+        [1, 2, 0, 4, 0.6],
+        [1, 2, 3, -4, 0.6],
+    ]
     assert found.predictions["1--B/none"].shape == (0, 5)
 
 
@@ -144,7 +148,7 @@ def test_folder_reports_what_is_wrong(folder):
     assert found.missing == ("0--A/absent",)
     assert [issue.line for issue in found.malformed] == [3]
     assert str(found.malformed[0]).startswith(str(folder / "1--B" / "broken.txt") + ":3: expected")
-    assert found.num_non_positive == 1
+    assert found.num_non_positive == 2
     assert len(found.warnings()) == 4
     assert "1--B/broken.txt:3" in found.warnings()[1].replace("\\", "/")
 
