@@ -105,8 +105,8 @@ def _add_input_config(cfg: CN) -> None:
 
 
 def _add_solver_and_test_config(cfg: CN) -> None:
-    # "SGD" [paper], or "AdamW": on networks trained from scratch it escapes the first plateau of
-    # the focal loss several times sooner. Both clip as SOLVER.CLIP_GRADIENTS says.
+    # "SGD" [paper], or "AdamW", which fits a network trained from scratch in fewer steps. Both
+    # clip gradients as SOLVER.CLIP_GRADIENTS says.
     cfg.SOLVER.OPTIMIZER = "SGD"
     # bfloat16 autocast around the model's forward in training and evaluation on a CPU (about 3
     # times as fast where the CPU has AMX). CUDA uses detectron2's own SOLVER.AMP.ENABLED.
