@@ -20,7 +20,7 @@ DETECTION_COLOR = "lime"
 # Scores are left out of pictures with more faces than this: they would hide the faces.
 MAX_SCORED_FACES = 30
 # Thinner lines and smaller text than detectron2's: faces are small objects.
-FONT_SCALE = 0.5
+FONT_SCALE = 0.75
 # IoU at which a detection has found a face, as for AP50.
 FOUND_IOU = 0.5
 
