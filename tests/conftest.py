@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -38,3 +40,26 @@ def small_cfg(repo_root):
         return build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), [*small, *opts])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_datasets(tmp_path_factory) -> Path:
+    """$DETECTRON2_DATASETS with a widerface of 12 + 4 pictures of bright discs."""
+    root = tmp_path_factory.mktemp("datasets")
+    rng = np.random.default_rng(0)
+    split_folder = root / "widerface" / "wider_face_split"
+    split_folder.mkdir(parents=True)
+    for split, number in (("train", 12), ("val", 4)):
+        folder = root / "widerface" / f"WIDER_{split}" / "images" / "0--Discs"
+        folder.mkdir(parents=True)
+        lines = []
+        for index in range(number):
+            image = rng.integers(0, 90, (96, 128, 3), dtype=np.uint8)
+            x, y, r = (int(v) for v in rng.integers((20, 20, 8), (100, 70, 18)))
+            cv2.circle(image, (x, y), r, (180, 200, 230), -1)
+            cv2.imwrite(str(folder / f"{index}.jpg"), image)
+            box = f"{x - r} {y - r} {2 * r} {2 * r} 0 0 0 0 0 0"
+            lines += [f"0--Discs/{index}.jpg", "1", box]
+        path = split_folder / f"wider_face_{split}_bbx_gt.txt"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
