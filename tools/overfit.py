@@ -1,8 +1,13 @@
 #!/usr/bin/env python
 """Check that a config can learn at all: overfit a few images until they are found.
 
-    DETECTRON2_DATASETS=../shared python tools/overfit.py --config-file configs/srn_R50.yaml \
-        MODEL.DEVICE cpu MODEL.WEIGHTS "" MODEL.BACKBONE.FREEZE_AT 0 MODEL.RESNETS.NORM BN
+python tools/overfit.py --config-file configs/srn_R50.yaml
+python tools/overfit.py --config-file configs/srn_R50.yaml MODEL.DEVICE cpu MODEL.WEIGHTS "" \\
+    MODEL.BACKBONE.FREEZE_AT 0 MODEL.RESNETS.NORM GN MODEL.FPN.NORM GN \\
+    MODEL.SRN.PREDICTION_INIT_STD 0.01 SOLVER.OPTIMIZER AdamW SOLVER.BASE_LR 0.0005
+
+The second line is for a CPU and random weights. A step is one image: statistics over the batch, as
+BatchNorm takes them, would be another image's in evaluation.
 
 Trains on the first images of the training set that have faces large enough to be seen at that
 size, whole and without augmentation, and prints COCO AP50 on them until it exceeds the target.
