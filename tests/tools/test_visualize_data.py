@@ -109,7 +109,8 @@ def test_matched_anchors(tool, repo_root, pictures, capsys):
             expected = [left - 58 * growth, 76 - 72 * growth]
             expected += [left + 58 * (1 + growth), 76 + 72 * (1 + growth)]
             drawn = box_of_color(picture, "GB")  # cyan
-            np.testing.assert_allclose(drawn, expected, atol=2)
+            # Within a pixel of the box, plus half the drawn line and its soft edge.
+            np.testing.assert_allclose(drawn, expected, atol=3)
 
 
 @pytest.mark.parametrize(
