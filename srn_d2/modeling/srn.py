@@ -4,6 +4,7 @@ Shapes: N images · A anchors of a cell · Rl = Hl * Wl * A anchors of a level �
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -12,6 +13,7 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
@@ -123,10 +125,16 @@ class SRN(DenseDetector):
         }
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
-        if self.cpu_bfloat16 and self.device.type == "cpu":
-            with torch.autocast("cpu", torch.bfloat16):
+        if self.training:
+            with self._autocast():
                 return super().forward(batched_inputs)
-        return super().forward(batched_inputs)
+        images = self.preprocess_image(batched_inputs)
+        outputs = []
+        for instances, x in zip(self.detect(images), batched_inputs, strict=True):
+            height, width = instances.image_size
+            output_size = x.get("height", height), x.get("width", width)
+            outputs.append({"instances": detector_postprocess(instances, *output_size)})
+        return outputs
 
     # --- training ------------------------------------------------------------------------------
 
@@ -220,6 +228,22 @@ class SRN(DenseDetector):
     # --- inference -----------------------------------------------------------------------------
 
     @torch.no_grad()
+    def detect(self, images: ImageList) -> list[Instances]:
+        """The detections of each image of a batch, best first.
+
+        Args:
+            images: normalised and padded, as ``preprocess_image`` gives.
+
+        Returns:
+            Instances of the size of each image of the batch, in its pixels, with ``pred_boxes``
+            (not clipped to the image), ``scores`` and ``pred_classes``.
+        """
+        with self._autocast():
+            maps = self.backbone(images.tensor)
+            features = [maps[name] for name in self.head_in_features]
+            return self.forward_inference(images, features, self.head(features))
+
+    @torch.no_grad()
     def forward_inference(
         self, images: ImageList, features: list[Tensor], predictions: SRNPredictions
     ) -> list[Instances]:
@@ -241,6 +265,12 @@ class SRN(DenseDetector):
         ]
 
     # --- both ----------------------------------------------------------------------------------
+
+    def _autocast(self) -> AbstractContextManager:
+        """Where the network runs: bfloat16 on a CPU if asked for, else as the caller has it."""
+        if self.cpu_bfloat16 and self.device.type == "cpu":
+            return torch.autocast("cpu", torch.bfloat16)
+        return nullcontext()
 
     def _anchors(self, features: list[Tensor]) -> list[Tensor]:
         """Anchors of the levels p2 .. p7: per level (Rl, 4)."""
