@@ -95,6 +95,14 @@ def _add_input_config(cfg: CN) -> None:
     cfg.INPUT.FACE_FULL_PATCH_PROB = 0.5
     # Side in pixels to which the square patch is resized.
     cfg.INPUT.FACE_CROP_SIZE = 1024
+    # Data-anchor sampling [PyramidBox 3.3] instead of the two patches and the expansion, with
+    # this probability: a square around a random face. 0: never [paper].
+    cfg.INPUT.FACE_ANCHOR_SAMPLING_PROB = 0.0
+    # Least and largest size (square root of the area, pixels) that the chosen face has then,
+    # after the resize ...
+    cfg.INPUT.FACE_SAMPLED_SIZES = (8.0, 256.0)
+    # ... unless it would enlarge the image more than this many times.
+    cfg.INPUT.FACE_MAX_ENLARGEMENT = 2.0
     # A face whose shorter side is below this many pixels after augmentation is an ignore region.
     # (No figure in the paper; half of the smallest anchor's width.)
     cfg.INPUT.FACE_MIN_SIZE = 4.0

@@ -5,13 +5,13 @@ Boxes are XYXY in absolute pixels, coordinates inside an image of shape (H, W) l
 All random numbers come from ``np.random``, as in detectron2.
 """
 
-# ruff: noqa: NPY002 -- detectron2's augmentations draw from the global np.random.
-
 import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform, Transform
+
+from .patches import AnchorSampledPatch, ExpandedSquarePatch
 
 # Ranges of SSD's photometric distortion: Liu et al., ECCV 2016, and its data layer's settings.
 BRIGHTNESS_DELTA = 32.0  # added, of 255
@@ -32,15 +32,18 @@ def build_face_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation
     """
     if not is_train:
         return [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]
-    augmentations = [
-        ExpandedSquarePatch(
-            cfg.INPUT.FACE_EXPAND_RANGE,
-            cfg.INPUT.FACE_PATCH_SCALES,
-            cfg.INPUT.FACE_FULL_PATCH_PROB,
-        ),
-        ResizeSquare(cfg.INPUT.FACE_CROP_SIZE),
-        T.RandomFlip(),
-    ]
+    patch = ExpandedSquarePatch(
+        cfg.INPUT.FACE_EXPAND_RANGE, cfg.INPUT.FACE_PATCH_SCALES, cfg.INPUT.FACE_FULL_PATCH_PROB
+    )
+    if cfg.INPUT.FACE_ANCHOR_SAMPLING_PROB > 0:
+        patch = AnchorSampledPatch(
+            cfg.INPUT.FACE_CROP_SIZE,
+            cfg.INPUT.FACE_SAMPLED_SIZES,
+            cfg.INPUT.FACE_MAX_ENLARGEMENT,
+            cfg.INPUT.FACE_ANCHOR_SAMPLING_PROB,
+            otherwise=patch,
+        )
+    augmentations = [patch, ResizeSquare(cfg.INPUT.FACE_CROP_SIZE), T.RandomFlip()]
     if cfg.INPUT.FACE_PHOTOMETRIC:
         augmentations.insert(0, PhotometricDistortion())
     return augmentations
@@ -133,88 +136,6 @@ class PhotometricTransform(Transform):
 
 def _to_uint8(levels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-
-
-class ExpandedSquarePatch(T.Augmentation):
-    """A random square of the image on a random zero canvas: the paper's expansion and patches.
-
-    The image lies at a random spot of a zero canvas ``expand_range`` times its size. Of two
-    squares within the canvas, one with the side of the canvas' shorter side, one of
-    ``patch_scales`` times that, one is chosen; it lies at a random spot of the canvas. Only the
-    square is ever made, never the canvas.
-    """
-
-    def __init__(
-        self,
-        expand_range: tuple[float, float],
-        patch_scales: tuple[float, float],
-        full_patch_prob: float,
-    ):
-        """
-        Args:
-            expand_range: least and largest factor of the canvas, each at least 1.
-            patch_scales: least and largest side of the smaller square, as shares in (0, 1].
-            full_patch_prob: probability of the larger square.
-
-        Raises:
-            ValueError: a value is out of its range.
-        """
-        super().__init__()
-        if not 1.0 <= expand_range[0] <= expand_range[1]:
-            raise ValueError(f"FACE_EXPAND_RANGE {expand_range} is not 1 <= low <= high")
-        if not 0.0 < patch_scales[0] <= patch_scales[1] <= 1.0:
-            raise ValueError(f"FACE_PATCH_SCALES {patch_scales} is not 0 < low <= high <= 1")
-        if not 0.0 <= full_patch_prob <= 1.0:
-            raise ValueError(f"FACE_FULL_PATCH_PROB {full_patch_prob} is not a probability")
-        self._init(locals())
-
-    def get_transform(self, image: np.ndarray) -> Transform:
-        h, w = image.shape[:2]
-        factor = self._rand_range(*self.expand_range)
-        canvas_h, canvas_w = round(h * factor), round(w * factor)
-        image_y, image_x = _random_offset(canvas_h - h), _random_offset(canvas_w - w)
-
-        side = min(canvas_h, canvas_w)
-        if self._rand_range() >= self.full_patch_prob:
-            side = max(1, round(side * self._rand_range(*self.patch_scales)))
-        patch_y, patch_x = _random_offset(canvas_h - side), _random_offset(canvas_w - side)
-        return PaddedCropTransform(patch_x - image_x, patch_y - image_y, side, side)
-
-
-def _random_offset(slack: int) -> int:
-    """A whole number of pixels in 0..slack."""
-    return int(np.random.randint(slack + 1))
-
-
-class PaddedCropTransform(Transform):
-    """Crop a rectangle that may reach beyond the image; what lies outside it is zero."""
-
-    def __init__(self, x0: int, y0: int, w: int, h: int):
-        """
-        Args:
-            x0, y0: left upper corner of the rectangle in the image, possibly negative (pixels).
-            w, h: size of the rectangle (pixels).
-        """
-        super().__init__()
-        self._set_attributes(locals())
-
-    def apply_image(self, img: np.ndarray) -> np.ndarray:
-        img_h, img_w = img.shape[:2]
-        left, right = np.clip((self.x0, self.x0 + self.w), 0, img_w)
-        top, bottom = np.clip((self.y0, self.y0 + self.h), 0, img_h)
-        inside = img[top:bottom, left:right]
-        if inside.shape[:2] == (self.h, self.w):
-            return inside
-        patch = np.zeros((self.h, self.w, *img.shape[2:]), img.dtype)
-        if inside.size:
-            y, x = top - self.y0, left - self.x0
-            patch[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-        return patch
-
-    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        coords[:, 0] -= self.x0
-        coords[:, 1] -= self.y0
-        return coords
 
 
 class ResizeSquare(T.Augmentation):
