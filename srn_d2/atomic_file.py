@@ -21,3 +21,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def remove_drafts(folder: str | os.PathLike) -> None:
+    """Remove what killed processes left of :func:`atomic_path` in ``folder`` and below it.
+
+    Only for a folder that no other process writes to: its drafts would go as well.
+    """
+    for draft in Path(folder).rglob(".*.*.partial*"):
+        draft.unlink()

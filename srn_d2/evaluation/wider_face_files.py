@@ -15,7 +15,7 @@ the same. The order of the boxes does not matter.
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -170,9 +170,21 @@ def write_predictions(directory: str | os.PathLike, predictions: Mapping[str, np
     for image_id, boxes in predictions.items():
         path = Path(directory) / f"{image_id}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # repr() of a float64 is the shortest text that reads back as the same number.
-        rows = [" ".join(map(repr, row)) for row in np.asarray(boxes, dtype=np.float64).tolist()]
-        path.write_text("\n".join([image_id, str(len(rows)), *rows, ""]), encoding="utf-8")
+        rows = np.asarray(boxes, dtype=np.float64).tolist()
+        path.write_text(format_predictions(image_id, rows), encoding="utf-8")
+
+
+def format_predictions(image_id: str, rows: Iterable[Sequence[float]]) -> str:
+    """The text of a prediction file, which :func:`parse_predictions` reads back exactly.
+
+    Args:
+        image_id: becomes line 1. The official code does not read it; others take the part after
+            the last "/" as the image's name.
+        rows: x, y, w, h, score, each a Python int or float.
+    """
+    # repr() of a float is the shortest text that reads back as the same number.
+    lines = [" ".join(map(repr, row)) for row in rows]
+    return "\n".join([image_id, str(len(lines)), *lines, ""])
 
 
 def _parse_count(lines: list[str], source: str) -> int:
