@@ -1,0 +1,205 @@
+"""tools/write_submission.py: killed and resumed, and what it refuses, with random weights."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from srn_d2.data import register_builtin_datasets
+from srn_d2.evaluation.wider_face_files import read_predictions
+
+NUM_IMAGES = 4
+IMAGE_IDS = [f"0--Discs/{index}" for index in range(NUM_IMAGES)]
+# Few detections, so that files are small.
+OPTS = ("TEST.DETECTIONS_PER_IMAGE", 5)
+
+# Runs the tool, but dies where the third prediction file would get its name.
+DIE_AT_THIRD_FILE = """
+import os, runpy, signal, sys
+replace, files = os.replace, []
+
+def replace_or_die(source, target):
+    if str(target).endswith(".txt"):
+        files.append(target)
+    if len(files) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = replace_or_die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def model_arguments(repo_root, tmp_path_factory):
+    """--config-file and MODEL.WEIGHTS of a tiny model, seeded random weights."""
+    from srn_d2.checkpoint import SRNCheckpointer
+    from srn_d2.engine import SRNTrainer
+    from srn_d2.engine.setup import build_cfg
+
+    folder = tmp_path_factory.mktemp("run")
+    small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
+    opts = [*small, *OPTS, "MODEL.DEVICE", "cpu"]
+    cfg = build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), opts)
+    (folder / "config.yaml").write_text(cfg.dump())
+    torch.manual_seed(0)
+    SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model")
+    return ["--config-file", folder / "config.yaml"], ["MODEL.WEIGHTS", folder / "model.pth"]
+
+
+@pytest.fixture
+def run_process(repo_root, tiny_datasets, model_arguments):
+    """Run the tool in a process of its own, by Python code around it if there is some."""
+
+    def run(output, *code):
+        config, weights = model_arguments
+        arguments = [*config, "--dataset", "widerface_val", "--output", output, *weights]
+        tool = repo_root / "tools" / "write_submission.py"
+        return subprocess.run(
+            [sys.executable, *code, str(tool), *map(str, arguments)],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(tiny_datasets)},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture
+def registered(tiny_datasets):
+    """widerface_val is the tiny one."""
+    register_builtin_datasets(tiny_datasets)
+    yield tiny_datasets
+    register_builtin_datasets()
+
+
+@pytest.fixture
+def run_here(repo_root, registered, model_arguments, caplog):
+    """Call the tool's main: ``run_here(output, *opts)`` gives its status and its messages."""
+    path = repo_root / "tools" / "write_submission.py"
+    spec = importlib.util.spec_from_file_location("write_submission", path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def run(output, *opts, flags=(), dataset="widerface_val"):
+        config, weights = model_arguments
+        arguments = [*config, "--dataset", dataset, "--output", output, *flags, *weights, *opts]
+        caplog.clear()
+        with caplog.at_level("INFO", logger="srn_d2.write_submission"):
+            status = tool.main(list(map(str, arguments)))
+        return status, caplog.text
+
+    return run
+
+
+def files_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_never_killed(run_process, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    done = run_process(killed, "-c", DIE_AT_THIRD_FILE)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    first = [killed / f"{image_id}.txt" for image_id in IMAGE_IDS[:2]]
+    names = {path.name for path in (killed / "0--Discs").iterdir()}
+    assert names > {path.name for path in first}
+    assert any("partial" in name for name in names), "the third, not yet under its name"
+    times = [path.stat().st_mtime_ns for path in first]
+
+    done = run_process(killed)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 4 images are done already" in done.stderr
+    assert [path.stat().st_mtime_ns for path in first] == times
+    done = run_process(whole)
+    assert done.returncode == 0, done.stderr
+    assert "0 of 4 images are done already" in done.stderr
+    assert files_of(killed) == files_of(whole)
+    assert files_of(killed).keys() == {f"{image_id}.txt" for image_id in IMAGE_IDS}
+    assert killed.with_name("killed.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_files_hold_what_the_predictor_detects(run_here, registered, model_arguments, tmp_path):
+    from srn_d2.data.image_io import read_image
+    from srn_d2.engine.setup import build_cfg
+    from srn_d2.predictor import FacePredictor
+
+    status, messages = run_here(tmp_path / "out")
+    assert status == 0, messages
+    ground_truth = registered / "widerface" / "ground_truth"
+    assert f"--ground-truth {ground_truth} --predictions {tmp_path / 'out'}" in messages
+    found = read_predictions(tmp_path / "out", IMAGE_IDS)
+    assert found.warnings() == []
+    (_, config), weights = model_arguments
+    predictor = FacePredictor(build_cfg(str(config), list(map(str, weights))))
+    folder = registered / "widerface" / "WIDER_val" / "images"
+    for image_id in IMAGE_IDS:
+        wanted = predictor(read_image(folder / f"{image_id}.jpg"))
+        rows = torch.from_numpy(found.predictions[image_id])
+        assert len(rows) == 5
+        corners = torch.cat([rows[:, :2], rows[:, :2] + rows[:, 2:4]], dim=1)
+        assert torch.equal(corners.float(), wanted.pred_boxes.tensor)
+        assert torch.equal(rows[:, 4].float(), wanted.scores)
+
+
+def test_only_the_damaged_file_is_written_again(run_here, tmp_path):
+    output = tmp_path / "out"
+    assert run_here(output)[0] == 0
+    before = files_of(output)
+    times = {path: path.stat().st_mtime_ns for path in output.rglob("*.txt")}
+    damaged = output / f"{IMAGE_IDS[1]}.txt"
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    status, messages = run_here(output)
+    assert status == 0
+    assert "3 of 4 images are done already" in messages
+    assert files_of(output) == before
+    changed = [path for path, time in times.items() if path.stat().st_mtime_ns != time]
+    assert changed == [damaged]
+
+
+def test_other_settings_and_absent_things_are_refused(run_here, tmp_path):
+    output = tmp_path / "out"
+    assert run_here(output)[0] == 0
+    before = files_of(tmp_path)
+    for messages_of, expected in (
+        (lambda: run_here(output, "MODEL.SRN.NMS_THRESH_TEST", 0.4), "NMS_THRESH_TEST: 0.5 there"),
+        (lambda: run_here(output, flags=["--integer-boxes"]), "integer_boxes: False there"),
+        (lambda: run_here(output, dataset="widerface_train"), "dataset: widerface_val there"),
+        (lambda: run_here(tmp_path / "new", "MODEL.WEIGHTS", "absent.pth"), "absent.pth"),
+        (lambda: run_here(tmp_path / "new", dataset="widerface_vall"), "'widerface_vall' is not"),
+    ):
+        status, messages = messages_of()
+        assert status == 2
+        assert expected in messages
+    assert files_of(tmp_path) == before
+
+
+def test_integer_boxes_are_integers(run_here, tmp_path):
+    status, messages = run_here(tmp_path / "out", flags=["--integer-boxes"])
+    assert status == 0, messages
+    found = read_predictions(tmp_path / "out", IMAGE_IDS)
+    for rows in found.predictions.values():
+        assert (rows[:, :4] == rows[:, :4].round()).all()
+        assert (rows[:, 4] == rows[:, 4].round(3)).all()
+
+
+def test_an_unreadable_image_is_named_and_the_rest_written(run_here, registered, tmp_path):
+    picture = registered / "widerface" / "WIDER_val" / "images" / f"{IMAGE_IDS[1]}.jpg"
+    good = picture.read_bytes()
+    try:
+        picture.write_bytes(good[:300])
+        status, messages = run_here(tmp_path / "out")
+    finally:
+        picture.write_bytes(good)
+    assert status == 1
+    assert "1 of 4 images failed" in messages
+    assert f"{IMAGE_IDS[1]}: {picture} cannot be decoded" in messages
+    wanted = {f"{image_id}.txt" for image_id in IMAGE_IDS if image_id != IMAGE_IDS[1]}
+    assert files_of(tmp_path / "out").keys() == wanted
+    status, messages = run_here(tmp_path / "out")
+    assert status == 0
+    assert "3 of 4 images are done already" in messages
