@@ -7,6 +7,7 @@ from .level_selection import LEVELS, LevelSelection
 from .rfe import RFE
 from .srn import SRN
 from .srn_head import SRNHead, SRNPredictions
+from .timm_backbone import TimmBackbone, build_srn_timm_fpn_backbone
 
 __all__ = [
     "LEVELS",
@@ -18,6 +19,8 @@ __all__ = [
     "SRNCriterion",
     "SRNHead",
     "SRNPredictions",
+    "TimmBackbone",
     "build_srn_fpn",
     "build_srn_resnet_fpn_backbone",
+    "build_srn_timm_fpn_backbone",
 ]
