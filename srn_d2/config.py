@@ -14,6 +14,7 @@ def add_srn_config(cfg: CN) -> None:
     [RetinaNet] Lin et al., ICCV 2017, where the paper prints no value.
     """
     _add_model_config(cfg)
+    _add_timm_config(cfg)
     _add_input_config(cfg)
     _add_solver_and_test_config(cfg)
 
@@ -81,6 +82,20 @@ def _add_model_config(cfg: CN) -> None:
     srn.TOPK_CANDIDATES_TEST = 2000
     # IoU above which NMS removes the weaker box. TEST.DETECTIONS_PER_IMAGE are kept (750).
     srn.NMS_THRESH_TEST = 0.5
+
+
+def _add_timm_config(cfg: CN) -> None:
+    """What MODEL.BACKBONE.NAME build_srn_timm_fpn_backbone reads beside MODEL.BACKBONE.FREEZE_AT.
+
+    FREEZE_AT 0: nothing is frozen; 1: the stem; 2 .. 5: all up to the end of the stage of stride
+    4, 8, 16 or 32. MODEL.FPN.IN_FEATURES is ["c2", "c3", "c4", "c5"].
+    """
+    cfg.MODEL.TIMM = CN()
+    # Any network of timm with maps of strides 4, 8, 16 and 32, as timm.list_models() names it.
+    cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
+    # "BN": its batch normalisation learns. "FrozenBN": it keeps the loaded statistics, weights and
+    # biases.
+    cfg.MODEL.TIMM.NORM = "BN"
 
 
 def _add_input_config(cfg: CN) -> None:

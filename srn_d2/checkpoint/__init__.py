@@ -1,6 +1,14 @@
 """Loading and saving of weights."""
 
 from .checkpointer import SRNCheckpointer, pretrained_cache_path
+from .efficientnet_lite import convert_efficientnet_lite
+from .packaged_weights import packaged_weights_path
 from .released_weights import load_released_checkpoint
 
-__all__ = ["SRNCheckpointer", "load_released_checkpoint", "pretrained_cache_path"]
+__all__ = [
+    "SRNCheckpointer",
+    "convert_efficientnet_lite",
+    "load_released_checkpoint",
+    "packaged_weights_path",
+    "pretrained_cache_path",
+]

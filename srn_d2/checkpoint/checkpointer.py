@@ -12,6 +12,11 @@ from iopath.common.file_io import get_cache_dir
 
 from srn_d2.atomic_file import atomic_path
 
+from .efficientnet_lite import (
+    convert_efficientnet_lite,
+    is_efficientnet_lite,
+    without_classifier,
+)
 from .released_weights import (
     convert_released_weights,
     is_released_checkpoint,
@@ -20,6 +25,9 @@ from .released_weights import (
 
 DETECTRON2_SCHEME = "detectron2"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # detectron2/utils/file_io.py
+
+BOTTOM_UP = "backbone.bottom_up."  # what the keys of the pyramid's bottom-up network begin with
+TIMM_NET = BOTTOM_UP + "net."  # ... and of one of timm, before timm's own names
 
 
 class IncompatibleWeightsError(ValueError):
@@ -36,13 +44,15 @@ def pretrained_cache_path(weights: str) -> Path:
 
 
 class SRNCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, with four differences.
+    """Detectron2's checkpointer, with some differences.
 
     A file appears under its name only when it is complete, so that a killed run never leaves
     half a checkpoint. Weights that cannot be downloaded raise a FileNotFoundError that says which
     file to put where. With ``strict`` weights that do not fit the model raise an
     :class:`IncompatibleWeightsError` that lists all unmatched keys; otherwise they are logged. The
     authors' released checkpoint is recognised by its keys and loads under this project's names.
+    So is an EfficientNet-Lite classifier: what comes before its classifier loads into the bottom-up
+    network, all of which it must match even without ``strict``.
     """
 
     def __init__(self, model, save_dir: str = "", *, strict: bool = False, **kwargs: Any):
@@ -95,21 +105,40 @@ class SRNCheckpointer(DetectionCheckpointer):
         if is_released_checkpoint(loaded["model"]):
             self.logger.info("%s has the released checkpoint's layout: renamed", filename)
             return {"model": convert_released_weights(released_state_dict(loaded["model"]))}
+        if is_efficientnet_lite(loaded["model"]):
+            weights, dropped = without_classifier(convert_efficientnet_lite(loaded["model"]))
+            self.logger.info(
+                "%s has EfficientNet-Lite's layout: its %d weights before the classifier load into "
+                "%s*, all else is initialised at random; dropped: %s",
+                *(filename, len(weights), BOTTOM_UP, ", ".join(dropped)),
+            )
+            weights = {TIMM_NET + key: value for key, value in weights.items()}
+            return {"model": weights, "required_prefix": BOTTOM_UP}
         return loaded
 
+    def _torch_load(self, f: str) -> Any:
+        return torch.load(f, map_location="cpu", weights_only=True)  # executes nothing in the file
+
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
+        # What the keys begin with that must match: "" if all must, None if none has to.
+        required = checkpoint.pop("required_prefix", None)
+        required = "" if self.strict else required
         incompatible = super()._load_model(checkpoint)
         resized = {key for key, *_ in incompatible.incorrect_shapes}  # also among the missing
         missing = [key for key in incompatible.missing_keys if key not in resized]
         problems = [
-            *(f"{key}: in the model, not in the file" for key in missing),
+            *(
+                f"{key}: in the model, not in the file"
+                for key in missing
+                if key.startswith(required or "")
+            ),
             *(f"{key}: in the file, not in the model" for key in incompatible.unexpected_keys),
             *(
                 f"{key}: {tuple(in_file)} in the file, {tuple(in_model)} in the model"
                 for key, in_file, in_model in incompatible.incorrect_shapes
             ),
         ]
-        if self.strict and problems:
+        if required is not None and problems:
             raise IncompatibleWeightsError(
                 f"The weights do not fit the model, {len(problems)} keys are unmatched:\n  "
                 + "\n  ".join(problems)
