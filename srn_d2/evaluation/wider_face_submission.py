@@ -125,7 +125,8 @@ class SubmissionWriter:
 
     def _begin_or_go_on(self, settings: dict[str, Any]) -> None:
         """Write the settings file, or compare with the one that is there."""
-        text = json.dumps(settings, indent=0, sort_keys=True) + "\n"
+        lines = [f"  {json.dumps(key)}: {json.dumps(settings[key])}" for key in sorted(settings)]
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
         if self.settings_file.exists():
             self._require_same(json.loads(text))  # lists in place of tuples, as in the file
         elif self.folder.exists() and any(self.folder.iterdir()):
