@@ -131,6 +131,11 @@ def _add_solver_and_test_config(cfg: CN) -> None:
     # "SGD" [paper], or "AdamW", which fits a network trained from scratch in fewer steps. Both
     # clip gradients as SOLVER.CLIP_GRADIENTS says.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Factor of the bottom-up network's learning rate: below 1 keeps pretrained weights nearer.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
+    # Decay of an exponential moving average of the weights, which then is what is evaluated and
+    # loaded; 0: none [paper].
+    cfg.SOLVER.EMA_DECAY = 0.0
     # bfloat16 autocast around the model's forward in training and evaluation on a CPU (about 3
     # times as fast where the CPU has AMX). CUDA uses detectron2's own SOLVER.AMP.ENABLED.
     cfg.SOLVER.CPU_BFLOAT16 = False

@@ -1,11 +1,12 @@
 """Loading and saving of weights."""
 
-from .checkpointer import SRNCheckpointer, pretrained_cache_path
+from .checkpointer import AVERAGE, SRNCheckpointer, pretrained_cache_path
 from .efficientnet_lite import convert_efficientnet_lite
 from .packaged_weights import packaged_weights_path
 from .released_weights import load_released_checkpoint
 
 __all__ = [
+    "AVERAGE",
     "SRNCheckpointer",
     "convert_efficientnet_lite",
     "load_released_checkpoint",

@@ -23,6 +23,8 @@ from .released_weights import (
     released_state_dict,
 )
 
+AVERAGE = "average"  # in a checkpoint: the state of torch.optim.swa_utils.AveragedModel
+
 DETECTRON2_SCHEME = "detectron2"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # detectron2/utils/file_io.py
 
@@ -53,6 +55,8 @@ class SRNCheckpointer(DetectionCheckpointer):
     authors' released checkpoint is recognised by its keys and loads under this project's names.
     So is an EfficientNet-Lite classifier: what comes before its classifier loads into the bottom-up
     network, all of which it must match even without ``strict``.
+    Of a file with averaged weights (SOLVER.EMA_DECAY) the model gets those, unless the average
+    itself is restored as well, which is when training resumes.
     """
 
     def __init__(self, model, save_dir: str = "", *, strict: bool = False, **kwargs: Any):
@@ -82,10 +86,13 @@ class SRNCheckpointer(DetectionCheckpointer):
         with atomic_path(Path(self.save_dir) / "last_checkpoint") as partial:
             partial.write_text(last_filename_basename, encoding="utf-8")
 
-    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """As detectron2's: ``checkpointables`` are restored with the model; None: all of them."""
+        restored = self.checkpointables if checkpointables is None else checkpointables
         if path:
             self._require(path)
-        return super().load(path, *args, **kwargs)
+        self._restores_average = AVERAGE in restored
+        return super().load(path, checkpointables)
 
     def _require(self, weights: str) -> None:
         """Fetch ``weights``, so that its absence is noticed here."""
@@ -102,6 +109,9 @@ class SRNCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         loaded = super()._load_file(filename)
+        if AVERAGE in loaded and not self._restores_average:
+            self.logger.info("%s has averaged weights: they are used", filename)
+            return {**loaded, "model": _averaged_weights(loaded.pop(AVERAGE))}
         if is_released_checkpoint(loaded["model"]):
             self.logger.info("%s has the released checkpoint's layout: renamed", filename)
             return {"model": convert_released_weights(released_state_dict(loaded["model"]))}
@@ -151,3 +161,9 @@ def _web_url(weights: str) -> str:
     if parsed.scheme == DETECTRON2_SCHEME:
         return DETECTRON2_URL + parsed.netloc + parsed.path
     return weights
+
+
+def _averaged_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The averaged model's own state, out of an AveragedModel's."""
+    prefix = "module."
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}

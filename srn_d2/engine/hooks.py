@@ -6,10 +6,29 @@ from pathlib import Path
 
 import torch
 from detectron2.engine import HookBase
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from srn_d2.checkpoint import SRNCheckpointer
 
 BEST_CHECKPOINT = "model_best"
+
+
+class UpdateAverage(HookBase):
+    """Bring a moving average of the weights up to date after each step.
+
+    Args:
+        average: of the trainer's model.
+    """
+
+    def __init__(self, average: AveragedModel):
+        self._average = average
+
+    def after_step(self) -> None:
+        model = self.trainer.model
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        self._average.update_parameters(model)
 
 
 class KeepBestCheckpoint(HookBase):

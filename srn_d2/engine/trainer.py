@@ -14,12 +14,14 @@ from detectron2.solver.build import get_default_optimizer_params, maybe_add_grad
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.checkpoint import AVERAGE, SRNCheckpointer
+from srn_d2.checkpoint.checkpointer import BOTTOM_UP
 from srn_d2.data import build_face_test_loader, build_face_train_loader
 from srn_d2.evaluation import build_evaluator
 
-from .hooks import KeepBestCheckpoint
+from .hooks import KeepBestCheckpoint, UpdateAverage
 
 OPTIMIZERS = ("SGD", "AdamW")
 
@@ -33,7 +35,9 @@ class SRNTrainer(DefaultTrainer):
 
     It also trains on CPUs, with several gloo workers if wished; a run that is killed and resumed
     sees the same images, augmented in the same way, as one that was not; a loss that is not
-    finite stops it before the optimizer's step, with everything saved that explains it.
+    finite stops it before the optimizer's step, with everything saved that explains it. With
+    SOLVER.EMA_DECAY the exponential moving average of the weights is what is evaluated and what
+    its checkpoints load for everything but ``--resume``.
 
     Args:
         cfg: configuration with the keys of ``add_srn_config``.
@@ -49,7 +53,11 @@ class SRNTrainer(DefaultTrainer):
         step_type = _AMPStep if cfg.SOLVER.AMP.ENABLED else _Step
         self._trainer = step_type(model, _RememberLast(self.build_train_loader(cfg)), optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.average = _moving_average(model, cfg.SOLVER.EMA_DECAY)
+        resumable = {} if self.average is None else {AVERAGE: self.average}
+        self.checkpointer = SRNCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self), **resumable
+        )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
@@ -65,12 +73,26 @@ class SRNTrainer(DefaultTrainer):
 
     def build_hooks(self) -> list[hooks.HookBase]:
         built = super().build_hooks()
+        if self.average is not None:
+            built.insert(0, UpdateAverage(self.average))
+        built = [
+            hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)
+            if isinstance(hook, hooks.EvalHook)
+            else hook
+            for hook in built
+        ]
         if comm.is_main_process() and self.cfg.TEST.BEST_METRIC:
             best = KeepBestCheckpoint(
                 self.cfg.TEST.EVAL_PERIOD, self.checkpointer, self.cfg.TEST.BEST_METRIC
             )
             built.insert(len(built) - 1, best)  # after the evaluation, before the writers
         return built
+
+    def _evaluate(self) -> dict:
+        """As DefaultTrainer's own, but of the averaged weights where there are some."""
+        model = self.model if self.average is None else self.average.module
+        self._last_eval_results = self.test(self.cfg, model)
+        return self._last_eval_results
 
     def run_step(self) -> None:
         self._trainer.iter = self.iter
@@ -97,13 +119,25 @@ class SRNTrainer(DefaultTrainer):
             raise ValueError(
                 f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; valid are {list(OPTIMIZERS)}"
             )
-        if cfg.SOLVER.OPTIMIZER == "SGD":
-            return super().build_optimizer(cfg, model)
+        factor = cfg.SOLVER.BACKBONE_MULTIPLIER
         parameters = get_default_optimizer_params(
-            model, base_lr=cfg.SOLVER.BASE_LR, weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM
+            model,
+            base_lr=cfg.SOLVER.BASE_LR,
+            weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+            bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+            weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+            lr_factor_func=lambda name: factor if name.startswith(BOTTOM_UP) else 1.0,
         )
-        return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(
-            parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY
+        optimizer, options = torch.optim.AdamW, {}
+        if cfg.SOLVER.OPTIMIZER == "SGD":
+            optimizer = torch.optim.SGD
+            options = {
+                "momentum": cfg.SOLVER.MOMENTUM,
+                "nesterov": cfg.SOLVER.NESTEROV,
+                "foreach": True,
+            }
+        return maybe_add_gradient_clipping(cfg, optimizer)(
+            parameters, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, **options
         )
 
     @classmethod
@@ -169,3 +203,13 @@ def _data_parallel(model: nn.Module) -> nn.Module:
         device_ids=[comm.get_local_rank()] if on_cuda else None,
         broadcast_buffers=False,
     )
+
+
+def _moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """The exponential moving average of a model's parameters and buffers; None for decay 0."""
+    if not 0.0 <= decay < 1.0:
+        raise ValueError(f"SOLVER.EMA_DECAY is {decay}: it must be in [0, 1)")
+    if decay == 0.0:
+        return None
+    module = model.module if isinstance(model, DistributedDataParallel) else model
+    return AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

@@ -70,12 +70,12 @@ def wait_for(path: Path, process: subprocess.Popen, timeout: float = 180) -> Non
         time.sleep(0.02)
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["model"]
+def load_weights(path: Path, key: str = "model") -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)[key]
 
 
-def assert_same_weights(path: Path, other: Path, **tolerance: float) -> None:
-    weights, expected = load_weights(path), load_weights(other)
+def assert_same_weights(path: Path, other: Path, key: str = "model", **tolerance: float) -> None:
+    weights, expected = load_weights(path, key), load_weights(other, key)
     assert weights.keys() == expected.keys()
     for name, value in weights.items():
         torch.testing.assert_close(
@@ -86,7 +86,7 @@ def assert_same_weights(path: Path, other: Path, **tolerance: float) -> None:
 # Iterations 20 to 39 are one line of metrics.json, whose losses are medians over 20 iterations.
 LONG = (
     *("SOLVER.MAX_ITER", "40", "SOLVER.CHECKPOINT_PERIOD", "20", "TEST.EVAL_PERIOD", "20"),
-    *("TEST.BEST_METRIC", "bbox/AP50"),
+    *("TEST.BEST_METRIC", "bbox/AP50", "SOLVER.EMA_DECAY", "0.9"),
 )
 LOSSES = ("total_loss", "loss_cls_s1", "loss_box_s1", "loss_cls_s2", "loss_box_s2")
 
@@ -112,7 +112,8 @@ def test_a_killed_run_resumes_to_the_same_curve_and_weights(start_train_net, who
         resumed = {line["iteration"]: line[name] for line in read_metrics(tmp_path) if name in line}
         whole = {line["iteration"]: line[name] for line in read_metrics(whole_run) if name in line}
         assert resumed[39] == pytest.approx(whole[39], rel=1e-5), name
-    assert_same_weights(tmp_path / "model_final.pth", whole_run / "model_final.pth")
+    for key in ("model", "average"):
+        assert_same_weights(tmp_path / "model_final.pth", whole_run / "model_final.pth", key)
 
 
 def test_a_run_writes_scalars_results_and_its_best_weights(whole_run):

@@ -1,7 +1,18 @@
+from itertools import pairwise
+
 import pytest
 import torch
+from detectron2.engine import HookBase
 
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.data.datasets.builtin import register_builtin_datasets
 from srn_d2.engine import SRNTrainer
+
+TINY_RUN = [
+    *("MODEL.FPN.OUT_CHANNELS", 8, "MODEL.SRN.C6_CHANNELS", 8, "MODEL.SRN.C7_CHANNELS", 8),
+    *("INPUT.FACE_CROP_SIZE", 64, "SOLVER.IMS_PER_BATCH", 2, "DATALOADER.NUM_WORKERS", 0),
+    *("TEST.EVAL_PERIOD", 0, "TEST.BEST_METRIC", "", "SOLVER.MAX_ITER", 3),
+]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("SGD", torch.optim.SGD), ("AdamW", torch.optim.AdamW)])
@@ -18,3 +29,77 @@ def test_optimizer_is_the_one_named_and_clips(small_cfg, name, kind):
 def test_unknown_optimizer_lists_the_valid_ones(small_cfg):
     with pytest.raises(ValueError, match=r"SOLVER\.OPTIMIZER is 'Adam'; valid are .*AdamW"):
         SRNTrainer.build_optimizer(small_cfg("SOLVER.OPTIMIZER", "Adam"), torch.nn.Linear(1, 1))
+
+
+def test_backbone_multiplier_is_of_the_bottom_up_network_alone(small_cfg):
+    cfg = small_cfg("SOLVER.BACKBONE_MULTIPLIER", 0.1, "SOLVER.BASE_LR", 0.5)
+    model = SRNTrainer.build_model(cfg)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {
+        names[id(parameter)]: group["lr"]
+        for group in SRNTrainer.build_optimizer(cfg, model).param_groups
+        for parameter in group["params"]
+    }
+    for name, rate in rates.items():
+        expected = 0.05 if name.startswith("backbone.bottom_up.") else 0.5
+        assert rate == pytest.approx(expected), name
+    assert {round(rate, 3) for rate in rates.values()} == {0.05, 0.5}
+
+
+class RecordWeights(HookBase):
+    """Keep one weight of the network after each step."""
+
+    def __init__(self):
+        self.weights = []
+
+    def after_step(self) -> None:
+        self.weights.append(first_weight(self.trainer.model).clone())
+
+
+def first_weight(model: torch.nn.Module) -> torch.Tensor:
+    return model.backbone.p6.weight.detach()
+
+
+@pytest.fixture
+def registered(tiny_datasets):
+    """The data sets' names stand for ``tiny_datasets``."""
+    register_builtin_datasets(tiny_datasets)
+    yield
+    register_builtin_datasets()
+
+
+def test_the_moving_average_is_what_is_tested_and_loaded(
+    small_cfg, registered, monkeypatch, tmp_path
+):
+    cfg = small_cfg(*TINY_RUN, "SOLVER.EMA_DECAY", 0.75, "OUTPUT_DIR", str(tmp_path))
+    trainer = SRNTrainer(cfg)
+    record = RecordWeights()
+    trainer.register_hooks([record])
+    trainer.train()
+
+    average = record.weights[0]
+    for weight in record.weights[1:]:
+        average = 0.75 * average + 0.25 * weight
+    assert any(not torch.equal(one, other) for one, other in pairwise(record.weights))
+    torch.testing.assert_close(first_weight(trainer.average.module), average)
+
+    tested = []
+    monkeypatch.setattr(trainer, "test", lambda cfg, model: tested.append(model) or {})
+    trainer._evaluate()
+    assert tested == [trainer.average.module]
+
+    loaded = SRNTrainer.build_model(cfg)
+    SRNCheckpointer(loaded, strict=True).load(str(tmp_path / "model_final.pth"))
+    torch.testing.assert_close(first_weight(loaded), average)
+
+    resumed = SRNTrainer(cfg)
+    resumed.resume_or_load(resume=True)
+    torch.testing.assert_close(first_weight(resumed.model), record.weights[-1])
+    torch.testing.assert_close(first_weight(resumed.average.module), average)
+    assert resumed.average.n_averaged == 3
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_a_decay_out_of_range_is_refused(small_cfg, registered, decay):
+    with pytest.raises(ValueError, match="EMA_DECAY"):
+        SRNTrainer(small_cfg(*TINY_RUN, "SOLVER.EMA_DECAY", decay))
