@@ -4,6 +4,8 @@
 python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8
 python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8 --resume
 python train_net.py --config-file configs/srn_R50.yaml --eval-only MODEL.WEIGHTS model.pth
+
+Multi-scale testing: add TEST.SRN_TTA.ENABLED True to the last. Training's own evaluations are not.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from detectron2.utils import comm
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer, setup_cfg
+from srn_d2.modeling import SRNWithTTA
 
 
 def main(args: argparse.Namespace) -> dict | None:
@@ -22,6 +25,8 @@ def main(args: argparse.Namespace) -> dict | None:
         model = SRNTrainer.build_model(cfg)
         checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        if cfg.TEST.SRN_TTA.ENABLED:
+            model = SRNWithTTA(cfg, model)
         results = SRNTrainer.test(cfg, model)
         if comm.is_main_process():
             verify_results(cfg, results)

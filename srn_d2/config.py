@@ -17,6 +17,7 @@ def add_srn_config(cfg: CN) -> None:
     _add_timm_config(cfg)
     _add_input_config(cfg)
     _add_solver_and_test_config(cfg)
+    _add_multi_scale_test_config(cfg)
 
 
 def _add_model_config(cfg: CN) -> None:
@@ -145,3 +146,22 @@ def _add_solver_and_test_config(cfg: CN) -> None:
     # The metric, "task/name" as in metrics.json, whose best checkpoint is kept as
     # model_best.pth. "": none.
     cfg.TEST.BEST_METRIC = "bbox/AP50"
+
+
+def _add_multi_scale_test_config(cfg: CN) -> None:
+    # Multi-scale testing [released], in train_net.py --eval-only, in tools/write_submission.py
+    # and in tools/demo.py; training's own evaluations see one scale.
+    tta = cfg.TEST.SRN_TTA = CN()
+    tta.ENABLED = False
+    # Side in pixels of the square that has as many pixels as the largest view: 2100 for the best
+    # of the published figures, 1400 for those of a GPU of 11 GB [released]. 0: what fits in the
+    # free memory, at most 2100.
+    tta.MAX_SIZE = 2100
+    # Whether there are mirrored views.
+    tta.FLIP = True
+    # Factors of the image's sides that replace the released schedule (and MAX_SIZE). (): none do.
+    tta.SCALES = ()
+    # Merge the boxes of all views by voting [released]; False: by NMS at MODEL.SRN.NMS_THRESH_TEST.
+    tta.VOTING = True
+    # Voting keeps a face that a single box shows. [released] drops it.
+    tta.KEEP_SINGLE = False

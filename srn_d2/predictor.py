@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.transforms import build_face_augmentation
 from srn_d2.engine import SRNTrainer
+from srn_d2.modeling import SRNWithTTA
 
 
 class FacePredictor:
@@ -16,6 +17,7 @@ class FacePredictor:
 
     Unlike detectron2's DefaultPredictor it takes RGB, whatever INPUT.FORMAT is, resizes as the
     test loader does (INPUT.MIN_SIZE_TEST 0: original size), and refuses weights that do not fit.
+    With TEST.SRN_TTA.ENABLED it looks at several scales.
 
     Args:
         cfg: the model; its weights are MODEL.WEIGHTS, its device MODEL.DEVICE.
@@ -33,6 +35,8 @@ class FacePredictor:
         self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
         self.model = SRNTrainer.build_model(cfg).eval()
         SRNCheckpointer(self.model, strict=True).load(cfg.MODEL.WEIGHTS)
+        if cfg.TEST.SRN_TTA.ENABLED:
+            self.model = SRNWithTTA(cfg, self.model).eval()
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> Instances:

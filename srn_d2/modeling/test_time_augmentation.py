@@ -1,0 +1,283 @@
+"""Multi-scale testing: a detector's answers to several views of an image, made one.
+
+Source: DESIGN.md section 4, from the released test code. Boxes are XYXY; those of a view are in its
+pixels, whose centres have whole coordinates, as in the released code.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import batched_nms
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from .box_voting import clip_to_pixels, vote_boxes
+from .input_memory import automatic_max_size
+from .srn import SRN
+from .tiled_inference import detect_within_memory
+
+ENLARGEMENT = 1.5
+"""Factor from one enlarged view to the next."""
+
+SMALL_FACE = 100
+"""Enlarged views are for faces whose smaller side is below this, in pixels of the image."""
+
+LARGE_FACE = 30
+"""Reduced views are for faces whose larger side is above this, in pixels of the image."""
+
+LONGEST_FACE_SHAPE = 1.5
+"""Longer side of a face over its shorter one, at most: for the overlap of tiles only."""
+
+
+class View(NamedTuple):
+    """How an image is shown to the detector, and which of the detections count.
+
+    Attributes:
+        resizes: factors of the image's sides, one resize after the other; none: as it is.
+        flip: whether it is mirrored, after that.
+        larger_side_above: detections count whose larger side exceeds this. Sides are
+            x2 - x1 + 1, in pixels of the image.
+        smaller_side_below: detections count whose smaller side is below this.
+    """
+
+    resizes: tuple[float, ...] = ()
+    flip: bool = False
+    larger_side_above: float = 0.0
+    smaller_side_below: float = math.inf
+
+    @property
+    def scale(self) -> float:
+        return math.prod(self.resizes)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the view of an image: each resize rounds half to even."""
+        for factor in self.resizes:
+            height, width = round(height * factor), round(width * factor)
+        return height, width
+
+    def render(self, image: np.ndarray) -> np.ndarray:
+        """The view of an image (H, W, C), of its type: bilinear, without smoothing.
+
+        OpenCV is given factors, as in the released code: the pixel at x then is at
+        (x - (s - 1) / 2) / s before, also where the rounded size is not s times the old one.
+        """
+        for factor in self.resizes:
+            image = cv2.resize(image, (0, 0), fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        return cv2.flip(image, 1) if self.flip else image
+
+    def to_image(self, boxes: Tensor, view_width: int) -> Tensor:
+        """Boxes (n, 4) of the view, ``view_width`` pixels wide, in pixels of the image."""
+        if self.flip:
+            x1, y1, x2, y2 = boxes.unbind(dim=1)
+            boxes = torch.stack([view_width - x2 - 1, y1, view_width - x1 - 1, y2], dim=1)
+        return (boxes - (self.scale - 1) / 2) / self.scale
+
+    def counts(self, boxes: Tensor) -> Tensor:
+        """(n,) bool: which boxes (n, 4), in pixels of the image, this view is for."""
+        sides = boxes[:, 2:] - boxes[:, :2] + 1
+        return (sides.amax(dim=1) > self.larger_side_above) & (
+            sides.amin(dim=1) < self.smaller_side_below
+        )
+
+
+def released_schedule(
+    height: int, width: int, max_size: int, flip: bool = True, scales: Sequence[float] = ()
+) -> list[View]:
+    """The views of an image of which multi-scale testing consists.
+
+    An image of fewer pixels than max_size² is seen as it is, mirrored, at half its size, and
+    enlarged 1.5, 2.25, ... times and by the factor that gives it max_size² pixels. A larger one
+    is reduced to max_size² pixels and seen so, mirrored, and reduced again to 0.75 and to 0.5 of
+    that.
+
+    Args:
+        height, width: of the image.
+        max_size: side of the square that has the pixels of the largest view.
+        flip: whether there are mirrored views.
+        scales: take these factors instead, each with a mirrored view, whatever ``max_size`` is.
+    """
+    if scales:
+        views = [View((scale,), mirrored) for scale in scales for mirrored in (False, True)]
+    elif height * width < max_size**2:
+        # log, floor and the order of the divisions are the released code's: rounding is, too.
+        times = math.floor(math.log(max_size**2 / width / height, ENLARGEMENT**2))
+        factors = [ENLARGEMENT ** (t + 1) for t in range(times)]
+        factors.append(math.sqrt(max_size**2 / height / width))
+        views = [
+            View(),
+            View(flip=True),
+            View((0.5,), larger_side_above=LARGE_FACE),
+            *(View((factor,), smaller_side_below=SMALL_FACE) for factor in factors),
+        ]
+    else:
+        ratio = math.sqrt(max_size**2 / width / height)
+        views = [
+            View((ratio,)),
+            View((ratio,), flip=True),
+            View((ratio, 0.75), larger_side_above=LARGE_FACE),
+            View((ratio, 0.5), larger_side_above=LARGE_FACE),
+        ]
+    views = [view for view in views if flip or not view.flip]
+    # A side of very few pixels may round to none: such views are left out.
+    return [view for view in views if min(view.size(height, width)) > 0] or [View()]
+
+
+class SRNWithTTA(nn.Module):
+    """Multi-scale testing around a one-stage detector: same input, same output.
+
+    Detectron2's own test-time augmentation is for R-CNN. This one takes SRN, RetinaNet, or any
+    model whose output has ``pred_boxes``, ``scores`` and ``pred_classes``; classes are merged
+    separately. SRN's boxes are not clipped to a view, those of other detectors are, as they do
+    it themselves. A view that does not fit in memory is done in tiles (``detect_within_memory``).
+
+    Built from a config: ``SRNWithTTA(cfg, model)``.
+
+    Args:
+        model: list[dict] with "image" (3, H, W) -> list of {"instances": Instances}.
+        max_size: as in ``released_schedule``, in pixels; 0: by the free memory, once, at the first
+            image (``automatic_max_size``).
+        flip, scales: as in ``released_schedule``.
+        voting: merge the views' boxes by voting, clipped to [0, W - 1] x [0, H - 1] of the image
+            as released; otherwise NMS chooses among them, and the model's own clipping applies.
+        keep_single: voting keeps faces that only one box shows.
+        nms_threshold: IoU above which NMS removes the weaker box, without voting and where tiles
+            overlap.
+        max_detections: the most detections of an image.
+
+    Raises:
+        ValueError: ``max_size`` is negative or a scale not positive.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        max_size: int = 2100,
+        flip: bool = True,
+        scales: Sequence[float] = (),
+        voting: bool = True,
+        keep_single: bool = False,
+        nms_threshold: float = 0.5,
+        max_detections: int = 750,
+    ):
+        super().__init__()
+        if max_size < 0 or any(scale <= 0 for scale in scales):
+            raise ValueError(f"max_size {max_size} or scales {scales}: negative or zero")
+        self.model = model
+        self.max_size = max_size
+        self.flip = flip
+        self.scales = tuple(scales)
+        self.voting = voting
+        self.keep_single = keep_single
+        self.nms_threshold = nms_threshold
+        self.max_detections = max_detections
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict:
+        tta = cfg.TEST.SRN_TTA
+        return {
+            "model": model,
+            "max_size": tta.MAX_SIZE,
+            "flip": tta.FLIP,
+            "scales": tta.SCALES,
+            "voting": tta.VOTING,
+            "keep_single": tta.KEEP_SINGLE,
+            "nms_threshold": cfg.MODEL.SRN.NMS_THRESH_TEST,
+            "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
+        }
+
+    @torch.no_grad()
+    def forward(self, batched_inputs: list[dict]) -> list[dict]:
+        """Detections as the model gives them; each image is done by itself, view after view.
+
+        Raises:
+            RuntimeError: in training mode: there are no losses.
+        """
+        if self.training:
+            raise RuntimeError("SRNWithTTA is for inference only: call eval() first")
+        if self.max_size == 0 and not self.scales:
+            device = next(self.model.parameters()).device
+            self.max_size = automatic_max_size(self._detect, device)
+        outputs = []
+        for x in batched_inputs:
+            height, width = x["image"].shape[-2:]
+            output_size = x.get("height", height), x.get("width", width)
+            outputs.append({"instances": self._detect_in_views(x["image"], output_size)})
+        return outputs
+
+    def _detect_in_views(self, image: Tensor, output_size: tuple[int, int]) -> Instances:
+        """Detections of an image (3, H, W), in pixels of one of ``output_size``."""
+        height, width = image.shape[-2:]
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())  # (H, W, 3)
+        views = released_schedule(height, width, self.max_size, self.flip, self.scales)
+        found = Instances.cat([self._detect_in_view(view, pixels) for view in views])
+        if not self.voting:
+            return detector_postprocess(self._merge_by_nms(found), *output_size)
+        found = self._merge_by_voting(found)
+        found.pred_boxes.scale(output_size[1] / width, output_size[0] / height)
+        return Instances(output_size, **found.get_fields())
+
+    def _detect_in_view(self, view: View, pixels: np.ndarray) -> Instances:
+        """The detections in a view that count, in pixels of the image (H, W, 3)."""
+        rendered = torch.from_numpy(np.ascontiguousarray(view.render(pixels).transpose(2, 0, 1)))
+        largest = view.smaller_side_below * view.scale * LONGEST_FACE_SHAPE
+        found = detect_within_memory(
+            self._detect,
+            rendered,
+            merge=self._merge_by_nms,
+            max_face=None if math.isinf(largest) else largest,
+            name=f"a view at scale {view.scale:.3g}{', mirrored' if view.flip else ''}",
+        )
+        boxes = view.to_image(found.pred_boxes.tensor, rendered.shape[-1])
+        return _instances(pixels.shape[:2], boxes, found)[view.counts(boxes)]
+
+    def _detect(self, image: Tensor) -> Instances:
+        """What the model finds in an image (3, h, w), in its pixels."""
+        if isinstance(self.model, SRN):
+            [instances] = self.model.detect(self.model.preprocess_image([{"image": image}]))
+            return instances
+        height, width = image.shape[-2:]
+        [output] = self.model([{"image": image, "height": height, "width": width}])
+        return output["instances"]
+
+    def _merge_by_nms(self, found: Instances) -> Instances:
+        boxes, classes = found.pred_boxes.tensor, found.pred_classes
+        kept = batched_nms(boxes, found.scores, classes, self.nms_threshold)
+        return found[kept[: self.max_detections]]
+
+    def _merge_by_voting(self, found: Instances) -> Instances:
+        """Each class by itself; boxes are clipped to the image, none is dropped by that."""
+        merged = [found[:0]]
+        for label in found.pred_classes.unique():
+            of_class = found[found.pred_classes == label]
+            boxes, scores = vote_boxes(
+                of_class.pred_boxes.tensor, of_class.scores, keep_single=self.keep_single
+            )
+            merged.append(
+                Instances(
+                    found.image_size,
+                    pred_boxes=Boxes(clip_to_pixels(boxes, found.image_size)),
+                    scores=scores,
+                    pred_classes=label.expand(len(boxes)),
+                )
+            )
+        voted = Instances.cat(merged)
+        best = voted.scores.argsort(descending=True, stable=True)
+        return voted[best[: self.max_detections]]
+
+
+def _instances(image_size: tuple[int, int], boxes: Tensor, found: Instances) -> Instances:
+    """The detections ``found`` with other boxes, in an image of another size."""
+    return Instances(
+        image_size,
+        pred_boxes=Boxes(boxes),
+        scores=found.scores,
+        pred_classes=found.pred_classes,
+    )
