@@ -160,7 +160,17 @@ def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
     """What the detections of a run depend on: data set, weights (SHA-256), keys of the config.
 
     Where the weights lie and which device computes does not count.
+
+    Raises:
+        ValueError: multi-scale testing is to choose its size by the free memory, so that one part
+            of the files could be of another size than the rest.
     """
+    tta = cfg.TEST.SRN_TTA
+    if tta.ENABLED and tta.MAX_SIZE == 0 and not tta.SCALES:
+        raise ValueError(
+            "TEST.SRN_TTA.MAX_SIZE is 0, which is another size with other free memory: set it to "
+            "a number of pixels"
+        )
     settings = {
         key: value
         for key, value in _flatten(cfg)

@@ -214,6 +214,7 @@ def test_settings_are_what_detections_depend_on(small_cfg, weights):
         ("INPUT.FORMAT", "BGR"),
         ("TEST.DETECTIONS_PER_IMAGE", 5),
         ("SOLVER.CPU_BFLOAT16", True),
+        ("TEST.SRN_TTA.ENABLED", True),
     ):
         changed = settings(key, value)
         assert {k for k in base if changed[k] != base[k]} == {key}
@@ -221,3 +222,14 @@ def test_settings_are_what_detections_depend_on(small_cfg, weights):
     weights.write_bytes(b"other weights")
     changed = settings()
     assert {k for k in base if changed[k] != base[k]} == {"weights_sha256"}
+
+
+def test_a_size_by_free_memory_is_no_setting(small_cfg, weights):
+    def settings(*opts):
+        tta = ("TEST.SRN_TTA.MAX_SIZE", 0, "MODEL.WEIGHTS", str(weights))
+        return submission_settings(small_cfg(*tta, *opts), "widerface_val")
+
+    with pytest.raises(ValueError, match=r"TEST\.SRN_TTA\.MAX_SIZE is 0"):
+        settings("TEST.SRN_TTA.ENABLED", True)
+    settings("TEST.SRN_TTA.ENABLED", True, "TEST.SRN_TTA.SCALES", (0.5, 1.0))
+    settings()

@@ -167,6 +167,7 @@ def test_other_settings_and_absent_things_are_refused(run_here, tmp_path):
     before = files_of(tmp_path)
     for messages_of, expected in (
         (lambda: run_here(output, "MODEL.SRN.NMS_THRESH_TEST", 0.4), "NMS_THRESH_TEST: 0.5 there"),
+        (lambda: run_here(output, "TEST.SRN_TTA.ENABLED", True), "SRN_TTA.ENABLED: False there"),
         (lambda: run_here(output, flags=["--integer-boxes"]), "integer_boxes: False there"),
         (lambda: run_here(output, dataset="widerface_train"), "dataset: widerface_val there"),
         (lambda: run_here(tmp_path / "new", "MODEL.WEIGHTS", "absent.pth"), "absent.pth"),
@@ -176,6 +177,23 @@ def test_other_settings_and_absent_things_are_refused(run_here, tmp_path):
         assert status == 2
         assert expected in messages
     assert files_of(tmp_path) == before
+
+
+def test_multi_scale_testing_is_a_key(run_here, tmp_path):
+    tta = ("TEST.SRN_TTA.ENABLED", True, "TEST.SRN_TTA.MAX_SIZE", 160)
+    status, messages = run_here(tmp_path / "several", *tta, "TEST.SRN_TTA.KEEP_SINGLE", True)
+    assert status == 0, messages
+    assert run_here(tmp_path / "one")[0] == 0
+    several, one = (read_predictions(tmp_path / name, IMAGE_IDS) for name in ("several", "one"))
+    assert several.warnings() == []
+    for rows in several.predictions.values():
+        assert 0 < len(rows) <= 5
+    different = [
+        image_id
+        for image_id in IMAGE_IDS
+        if several.predictions[image_id].tolist() != one.predictions[image_id].tolist()
+    ]
+    assert different
 
 
 def test_integer_boxes_are_integers(run_here, tmp_path):
