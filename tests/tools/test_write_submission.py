@@ -221,3 +221,34 @@ def test_an_unreadable_image_is_named_and_the_rest_written(run_here, registered,
     status, messages = run_here(tmp_path / "out")
     assert status == 0
     assert "3 of 4 images are done already" in messages
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(run_here, tmp_path, monkeypatch):
+    from srn_d2.predictor import FacePredictor
+
+    detect, calls = FacePredictor.__call__, []
+
+    def interrupt_at_second_image(self, image):
+        calls.append(image)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return detect(self, image)
+
+    monkeypatch.setattr(FacePredictor, "__call__", interrupt_at_second_image)
+    assert run_here(tmp_path / "out")[0] == 130
+    assert files_of(tmp_path / "out").keys() == {f"{IMAGE_IDS[0]}.txt"}
+    status, messages = run_here(tmp_path / "out")
+    assert status == 0
+    assert "1 of 4 images are done already" in messages
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run(run_here, tmp_path):
+    output = tmp_path / "out"
+    assert run_here(output)[0] == 0
+    for path in output.rglob("*.txt"):
+        path.unlink()
+    (output / "0--Discs").rmdir()
+    (output / "0--Discs").write_text("in the way")
+    status, messages = run_here(output)
+    assert status == 2
+    assert "0--Discs" in messages
