@@ -1,0 +1,130 @@
+"""Detection in tiles, by detectors that find no memory for larger images."""
+
+import logging
+
+import pytest
+import torch
+from blob_detector import BlobDetector, picture, scattered_boxes
+from detectron2.layers import batched_nms
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srn_d2.modeling.tiled_inference import (
+    TILE_ALIGNMENT,
+    cut,
+    detect_within_memory,
+    is_out_of_memory,
+)
+
+
+def nms(found):
+    boxes = found.pred_boxes.tensor
+    return found[batched_nms(boxes, found.scores, found.pred_classes, 0.5)]
+
+
+def detect(detector, image, max_face=None):
+    return detect_within_memory(
+        detector.detect, image, merge=nms, max_face=max_face, name="the picture"
+    )
+
+
+def boxes_of(instances):
+    return sorted(instances.pred_boxes.tensor.tolist())
+
+
+@pytest.mark.parametrize("max_face", [60, None])
+@pytest.mark.parametrize("max_pixels", [1_000_000, 500_000, 300_000])
+def test_tiles_find_what_the_whole_image_shows_each_once(max_face, max_pixels, caplog):
+    """Tiles, and tiles of tiles; no face is lost, cut, or found twice, wherever it lies."""
+    image = picture((1200, 1500), scattered_boxes((1200, 1500), 150, 60))
+    detector = BlobDetector(max_pixels)
+    found = detect(detector, image, max_face)
+    assert found.image_size == (1200, 1500)
+    assert boxes_of(found) == boxes_of(BlobDetector().detect(image))
+    assert "Out of memory for the picture, 1500 x 1200 pixels: doing it in 4 tiles" in caplog.text
+    sizes = [height * width for height, width in detector.sizes]
+    assert min(sizes) <= max_pixels
+    assert caplog.text.count("Out of memory") == sum(size > max_pixels for size in sizes) > 0
+
+
+def test_nothing_is_cut_nor_logged_where_memory_suffices(caplog):
+    detector = BlobDetector()
+    image = picture((600, 700), [[10, 10, 30, 30]])
+    with caplog.at_level(logging.INFO):
+        assert boxes_of(detect(detector, image)) == [[10, 10, 30, 30]]
+    assert detector.sizes == [(600, 700)]
+    assert not caplog.records
+
+
+def test_a_face_larger_than_the_overlap_is_found_in_part_and_the_log_says_so(caplog):
+    image = picture((300, 1000), [[100, 50, 899, 249]])
+    found = detect(BlobDetector(250_000), image, max_face=50)
+    assert len(found) > 0
+    assert "in 2 tiles of up to 616 x 300 pixels" in caplog.text
+    assert "in part" not in caplog.text  # only faces of up to 50 pixels were asked for
+    caplog.clear()
+    detect(BlobDetector(250_000), image)
+    assert "faces larger than 250 pixels may be found in part only" in caplog.text
+
+
+def test_an_image_too_small_to_be_cut_raises_the_detectors_error():
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        detect(BlobDetector(1000), torch.zeros(3, 400, 300, dtype=torch.uint8))
+    detector = BlobDetector(10)
+    with pytest.raises(torch.OutOfMemoryError):
+        detect(detector, torch.zeros(3, 2000, 2000, dtype=torch.uint8))
+    assert min(detector.sizes) < (512, 512)
+
+
+def test_other_errors_are_not_retried():
+    calls = []
+
+    def fail(image):
+        calls.append(image.shape)
+        raise RuntimeError("expected 3 channels")
+
+    with pytest.raises(RuntimeError, match="3 channels"):
+        detect_within_memory(
+            fail, torch.zeros(3, 2000, 2000), merge=nms, max_face=None, name="the picture"
+        )
+    assert len(calls) == 1
+
+
+def test_it_knows_what_a_full_memory_raises():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55, dtype=torch.uint8)  # 32 PiB
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
+    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("CUDA out of memory"))
+
+
+@given(st.integers(1, 5000), st.one_of(st.none(), st.floats(1, 3000)), st.floats(0, 1))
+def test_a_face_is_whole_in_a_tile_to_which_its_centre_belongs(side, max_face, place):
+    spans = cut(side, max_face)
+    assert spans[0].start == 0
+    assert spans[-1].stop == side
+    if len(spans) == 1:
+        assert side < 4 * TILE_ALIGNMENT
+        return
+    first, second = spans
+    assert second.start % TILE_ALIGNMENT == 0
+    assert first.stop < side
+    assert second.start > 0
+    largest = side // 2 / 2 if max_face is None else min(int(2 * max_face) / 2, side // 2 / 2)
+    start = place * (side - largest)  # of a face of the largest size, anywhere
+    stop, centre = start + largest, start + largest / 2
+    owners = [span for span in spans if span.owned_from <= centre < span.owned_to]
+    assert owners
+    assert all(span.start <= start and stop <= span.stop for span in owners)
+
+
+@given(st.integers(512, 5000), st.floats(0, 1))
+def test_the_part_of_a_face_that_a_tile_cuts_off_does_not_count(side, place):
+    """Of a face of up to half the overlap that reaches beyond the first tile."""
+    first, second = cut(side, None)
+    face = (first.stop - second.start) / 2
+    start = first.stop - face + place * face  # it goes beyond the tile: only a part is seen
+    assert (start + first.stop) / 2 >= first.owned_to
