@@ -1,0 +1,87 @@
+"""TEST.SRN_TTA.ENABLED in train_net.py --eval-only and in the predictor behind the tools."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.engine import SRNTrainer
+from srn_d2.engine.setup import build_cfg
+from srn_d2.modeling import SRNWithTTA
+from srn_d2.predictor import FacePredictor
+
+CONFIG = "configs/srn_toy.yaml"
+OPTIONS = [
+    *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", "8", "MODEL.SRN.C6_CHANNELS", "8"),
+    *("MODEL.SRN.C7_CHANNELS", "8", "SOLVER.CPU_BFLOAT16", "False", "DATALOADER.NUM_WORKERS", "0"),
+    *("DATASETS.TEST", "('widerface_val',)"),
+    *("TEST.SRN_TTA.ENABLED", "True", "TEST.SRN_TTA.MAX_SIZE", "170"),
+]
+
+
+@pytest.fixture
+def cfg(repo_root, tmp_path):
+    """The config of a tiny model with random weights on disk."""
+    cfg = build_cfg(str(repo_root / CONFIG), OPTIONS)
+    torch.manual_seed(0)
+    SRNCheckpointer(SRNTrainer.build_model(cfg), str(tmp_path)).save("model")
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
+    return cfg
+
+
+@pytest.fixture
+def model(cfg):
+    model = SRNTrainer.build_model(cfg).eval()
+    SRNCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
+    return model
+
+
+def detect(model, image):
+    with torch.no_grad():
+        [output] = model([{"image": torch.from_numpy(image.transpose(2, 0, 1).copy())}])
+    return output["instances"]
+
+
+def test_eval_only_writes_what_the_views_show(cfg, model, repo_root, tiny_datasets, tmp_path):
+    output = tmp_path / "output"
+    process = subprocess.run(
+        [
+            *(sys.executable, "train_net.py", "--config-file", CONFIG, "--eval-only", *OPTIONS),
+            *("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, "OUTPUT_DIR", str(output)),
+        ],
+        cwd=repo_root,
+        env={**os.environ, "DETECTRON2_DATASETS": str(tiny_datasets), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-4000:]
+    [path] = output.rglob("coco_instances_results.json")
+    written = json.loads(path.read_text(encoding="utf-8"))
+    images = tiny_datasets / "widerface" / "WIDER_val" / "images"
+    tta = SRNWithTTA(cfg, model).eval()
+    for image_path in sorted(images.rglob("*.jpg")):
+        found = detect(tta, np.asarray(Image.open(image_path)))
+        scores = [x["score"] for x in written if str(x["image_id"]).endswith(f"/{image_path.stem}")]
+        assert len(scores) == len(found) > 0
+        np.testing.assert_allclose(sorted(scores, reverse=True), found.scores, atol=1e-5)
+        assert len(detect(model, np.asarray(Image.open(image_path)))) != len(found)
+
+
+def test_the_predictor_looks_at_the_views(cfg, model):
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    wanted = detect(SRNWithTTA(cfg, model).eval(), image)
+    found = FacePredictor(cfg)(image)
+    assert len(found) == len(wanted) > 0
+    torch.testing.assert_close(found.pred_boxes.tensor, wanted.pred_boxes.tensor)
+    cfg.TEST.SRN_TTA.ENABLED = False
+    single, plain = FacePredictor(cfg)(image), detect(model, image)
+    torch.testing.assert_close(single.pred_boxes.tensor, plain.pred_boxes.tensor)
+    assert len(single) != len(found)
