@@ -1,10 +1,10 @@
-"""Reading image files: every kind of picture to RGB uint8, damage to one typed error."""
+"""Reading image files: every kind of picture to RGB uint8, every defect to a typed error."""
 
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 EXIF_ORIENTATION = 0x0112
 
@@ -20,11 +20,49 @@ _UPRIGHT = {
 }
 
 
-class CorruptImageError(RuntimeError):
+class InvalidImageError(ValueError):
+    """An image that cannot be used; ``reason`` says why in a few words, the message in full."""
+
+    reason = "invalid image"
+
+
+class CorruptImageError(InvalidImageError):
     """An image file that is there but cannot be decoded. The message names the file."""
 
+    reason = "cannot be decoded"
 
-def read_image(path: str | Path) -> np.ndarray:
+
+class NotAnImageError(CorruptImageError):
+    """A file of no known image format."""
+
+    reason = "not an image"
+
+
+class TruncatedImageError(CorruptImageError):
+    """An image file that ends early or is damaged."""
+
+    reason = "truncated or damaged"
+
+
+class TooManyPixelsError(CorruptImageError):
+    """An image with more pixels than allowed, as a decompression bomb has; it is not decoded."""
+
+    reason = "too many pixels"
+
+
+class EmptyImageError(InvalidImageError):
+    """An image without a pixel."""
+
+    reason = "no pixels"
+
+
+class ImageTypeError(InvalidImageError):
+    """An array or a tensor of a wrong dtype or shape."""
+
+    reason = "wrong dtype or shape"
+
+
+def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     """Read an image file upright, as RGB.
 
     The format is told by the bytes, not by the name. Grey, palette and CMYK images are converted;
@@ -33,25 +71,68 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: the image file.
+        max_pixels: images with more are refused. Pillow's own guard, twice its
+            ``Image.MAX_IMAGE_PIXELS``, always applies as well.
 
     Returns:
         uint8 array of shape (H, W, 3), in RGB order, after EXIF orientation.
 
     Raises:
         OSError: the file cannot be read (FileNotFoundError if it is missing); names the file.
-        CorruptImageError: the file is not an image, is damaged or truncated, has more pixels than
-            Pillow's ``Image.MAX_IMAGE_PIXELS`` guards against, or has no defined 8-bit range
-            (32-bit integers, floats); names the file.
+        CorruptImageError: the file is not an image, is damaged or truncated, has too many pixels
+            (a subclass for each), or has no defined 8-bit range (32-bit integers, floats); names
+            the file.
     """
     encoded = Path(path).read_bytes()
     try:
-        with Image.open(BytesIO(encoded)) as image:
-            image.load()
-            return np.array(_to_rgb(_turn_upright(image)))
+        image = Image.open(BytesIO(encoded))
+    except UnidentifiedImageError as error:
+        raise NotAnImageError(f"{path} cannot be decoded: it is not an image") from error
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError(f"{path} cannot be decoded: {error}") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
-        raise CorruptImageError(f"{path} cannot be decoded: {error}") from error
+        raise TruncatedImageError(f"{path} cannot be decoded: {error}") from error
+    with image:
+        return pillow_to_rgb(image, str(path), max_pixels)
+
+
+def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) -> np.ndarray:
+    """The pixels of a Pillow image, decoded now if they are not yet, as ``read_image`` has them.
+
+    Args:
+        image: of any mode.
+        name: of the image, for messages.
+        max_pixels: as in ``read_image``.
+
+    Raises:
+        EmptyImageError: it has no pixels.
+        CorruptImageError: as ``read_image``.
+    """
+    check_pixel_count(image.height, image.width, name, max_pixels)
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # see read_image
+        raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
+    try:
+        return np.array(_to_rgb(_turn_upright(image)))
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged palettes and the like show here
+        raise CorruptImageError(f"{name} cannot be decoded: {error}") from error
+
+
+def check_pixel_count(height: int, width: int, name: str, max_pixels: int | None) -> None:
+    """Raise an EmptyImageError or a TooManyPixelsError unless 0 < pixels <= ``max_pixels``."""
+    if height == 0 or width == 0:
+        raise EmptyImageError(f"{name} has no pixels: it is {width} x {height}")
+    if max_pixels is not None and height * width > max_pixels:
+        raise TooManyPixelsError(
+            f"{name} has {width} x {height} pixels, more than the limit of {max_pixels}"
+        )
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
