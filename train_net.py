@@ -5,7 +5,7 @@ python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8
 python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8 --resume
 python train_net.py --config-file configs/srn_R50.yaml --eval-only MODEL.WEIGHTS model.pth
 
-Multi-scale testing: add TEST.SRN_TTA.ENABLED True to the last. Training's own evaluations are not.
+With TEST.SRN_TTA.ENABLED True the last one tests at several scales.
 """
 
 import argparse
