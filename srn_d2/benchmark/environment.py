@@ -1,0 +1,48 @@
+"""On what something was measured."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srn_d2.doctor import cpu_bfloat16_units, usable_cores
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The machine and its software, and how busy it was in the last minute."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "cores": usable_cores(),
+        "bfloat16": bfloat16_units(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def cpu_name() -> str:
+    """What the system calls the processor."""
+    for line in _cpuinfo().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def bfloat16_units(device: torch.device) -> list[str]:
+    """What the device has for computing in bfloat16; empty: nothing, or it is not known."""
+    if device.type == "cuda":
+        return ["CUDA"] if torch.cuda.is_bf16_supported() else []
+    return cpu_bfloat16_units(_cpuinfo())
+
+
+def _cpuinfo() -> str:
+    if not _CPUINFO.is_file():
+        return ""
+    return _CPUINFO.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,71 @@
+"""The images that are measured on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.structures import ImageList
+from torch import Tensor
+
+from srn_d2.data.datasets.common import has_image_suffix
+from srn_d2.data.image_io import read_image
+from srn_d2.data.transforms import build_face_augmentation
+
+
+def synthetic_images(cfg: CfgNode, size: tuple[int, int], number: int, seed: int) -> ImageList:
+    """A normalised batch of noise, padded as the model pads.
+
+    Args:
+        size: height and width in pixels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn((number, 3, *size), generator=generator).to(cfg.MODEL.DEVICE)
+    return ImageList.from_tensors(list(images), cfg.MODEL.SRN.SIZE_DIVISIBILITY)
+
+
+def find_images(paths: Sequence[Path], limit: int | None) -> list[Path]:
+    """The images among some files and below some folders, by name.
+
+    Args:
+        limit: the most that are wanted, spread evenly over all; None: all.
+
+    Raises:
+        FileNotFoundError: a path that is not there, or no image at all.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}")
+        below = path.rglob("*") if path.is_dir() else [path]
+        found += sorted(file for file in below if has_image_suffix(file.name))
+    if not found:
+        raise FileNotFoundError(f"no images in {', '.join(map(str, paths))}")
+    if limit is None or limit >= len(found):
+        return found
+    return [found[i] for i in np.linspace(0, len(found) - 1, limit).round().astype(int)]
+
+
+class ImageReader:
+    """From an image file to what :meth:`srn_d2.modeling.SRN.detect` takes, as evaluation does it.
+
+    Args:
+        cfg: INPUT's test sizes and format, MODEL's normalisation, padding and device are read.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        self.cfg = cfg
+        self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
+        self.mean, self.std = (
+            torch.tensor(cfg.MODEL[key]).view(3, 1, 1) for key in ("PIXEL_MEAN", "PIXEL_STD")
+        )
+
+    def __call__(self, path: Path) -> ImageList:
+        augmented = T.AugInput(read_image(path))
+        self.augmentations(augmented)
+        pixels = augmented.image if self.cfg.INPUT.FORMAT == "RGB" else augmented.image[:, :, ::-1]
+        pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # (3, H, W)
+        image: Tensor = ((pixels - self.mean) / self.std).to(self.cfg.MODEL.DEVICE)
+        return ImageList.from_tensors([image], self.cfg.MODEL.SRN.SIZE_DIVISIBILITY)

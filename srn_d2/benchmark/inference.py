@@ -1,0 +1,202 @@
+"""How fast detectors are: by the share of cells that the first step leaves, or on given images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.structures import ImageList
+from torch import Tensor
+from tqdm import tqdm
+
+from .first_step_masks import active_share, map_sizes, masks_of_share, surviving_cells
+from .images import ImageReader
+from .memory import measure_memory
+from .stages import clock, mac_counter
+from .timing import alternate, paired_ratios, spread
+from .variants import AUTHORS, RETINANET, Variant
+
+BASELINES = (AUTHORS, "dense", RETINANET)
+"""The variants that the others are compared with, as far as they run."""
+
+Masks = Mapping[str, Tensor]
+
+
+def measure_shares(
+    cfg: CfgNode,
+    variants: Sequence[Variant],
+    images: ImageList,
+    shares: Sequence[float],
+    *,
+    repeats: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Measure the variants for each share of the STC levels' cells that the first step leaves.
+
+    Returns:
+        of each share what :func:`measure_case` gives, with "name" and "active_share".
+    """
+    sizes = map_sizes(images.tensor.shape[-2:], cfg.MODEL.SRN.STC_LEVELS)
+    cases = []
+    for share in shares:
+        masks = masks_of_share(sizes, share, len(images), seed)
+        name = f"{100 * share:g} % active"
+        case = measure_case(variants, images, masks, repeats=repeats, description=name)
+        cases.append({"name": name, "active_share": active_share(masks), **case})
+    return cases
+
+
+def measure_case(
+    variants: Sequence[Variant],
+    images: ImageList,
+    masks: Masks | None,
+    *,
+    repeats: int,
+    description: str,
+) -> dict[str, Any]:
+    """Operations, memory and, by turns, times of some variants on one batch.
+
+    Args:
+        masks: what the first step leaves; None: what it really leaves.
+
+    Returns:
+        {"variants": {name: {"seconds": of each run, "spread": their quartiles, "stages": {stage:
+        median seconds}} and what :func:`inspect` gives}, "speedups": see :func:`speedups`}.
+    """
+    inspections = tqdm(variants, desc=f"{description}, memory", unit="run", disable=None)
+    results = {variant.name: inspect(variant, images, masks) for variant in inspections}
+    stages: dict[str, list[dict[str, float]]] = {variant.name: [] for variant in variants}
+    runs = {v.name: _metered(v, images, masks, stages[v.name].append) for v in variants}
+    device = images.tensor.device
+    times = alternate(runs, repeats, warmup=0, device=device, description=description)
+    for name, seconds in times.items():
+        results[name] |= {
+            "seconds": seconds,
+            "spread": spread(seconds)._asdict(),
+            "stages": {
+                stage: float(np.median([run[stage] for run in stages[name]]))
+                for stage in stages[name][0]
+            },
+        }
+    return {"variants": results, "speedups": speedups(times)}
+
+
+def inspect(variant: Variant, images: ImageList, masks: Masks | None) -> dict[str, Any]:
+    """What does not depend on the clock.
+
+    The first of its two runs warms the variant up, so that the second one's memory is its usual.
+
+    Returns:
+        {"macs": {stage: multiply-adds}, "memory_added": bytes beyond weights and libraries,
+        "memory_peak": bytes with them (of all variants), "detections": of all images}.
+    """
+    with variant.imposed(masks):
+        with mac_counter() as meter:
+            detections = variant.measured(images, meter)
+        memory = peak_memory(variant, images)
+    return {"macs": meter.totals, **memory, "detections": sum(map(len, detections))}
+
+
+def peak_memory(variant: Variant, images: ImageList) -> dict[str, int]:
+    """Bytes of one run, see :func:`inspect`."""
+    with measure_memory(images.tensor.device) as memory:
+        variant.run(images)
+    return {"memory_added": memory.added, "memory_peak": memory.peak}
+
+
+def _metered(
+    variant: Variant,
+    images: ImageList,
+    masks: Masks | None,
+    keep: Callable[[dict[str, float]], None],
+) -> Callable[[], None]:
+    """A run whose stages' seconds go to ``keep``."""
+
+    def run() -> None:
+        meter = clock(images.tensor.device)
+        with variant.imposed(masks):
+            variant.measured(images, meter)
+        keep(meter.totals)
+
+    return run
+
+
+def speedups(times: Mapping[str, Sequence[float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """How many times as fast as each baseline: {baseline: {name: quartiles over paired runs}}."""
+    return {
+        baseline: {
+            name: spread(paired_ratios(seconds, times[baseline]))._asdict()
+            for name, seconds in times.items()
+            if name != baseline
+        }
+        for baseline in BASELINES
+        if baseline in times
+    }
+
+
+# --- given images --------------------------------------------------------------------------------
+
+
+def measure_images(
+    cfg: CfgNode, variants: Sequence[Variant], paths: Sequence[Path], *, repeats: int, warmup: int
+) -> dict[str, Any]:
+    """Measure the variants, by turns, on each of some images, with what the first step leaves.
+
+    Args:
+        repeats: runs of each variant on each image; their median counts.
+        warmup: runs before them.
+
+    Returns:
+        {"images": [{"name", "height", "width", "active_share", "seconds": {variant: seconds}}],
+        "active_share": least, quartiles and most, "mean_seconds": {variant: of an image},
+        "mean_speedups": {baseline: {variant: of the mean seconds}}, "speedups": as
+        :func:`speedups`, paired image by image}.
+    """
+    read = ImageReader(cfg)
+    rows = []
+    for path in tqdm(paths, desc="images", unit="image", disable=None):
+        images = read(path)
+        runs = {v.name: lambda v=v, images=images: v.run(images) for v in variants}
+        times = alternate(runs, repeats, warmup=warmup, device=images.tensor.device)
+        height, width = images.image_sizes[0]
+        share = natural_share(cfg, variants, images)
+        seconds = {name: spread(values).median for name, values in times.items()}
+        row = {"name": path.name, "height": height, "width": width}
+        rows.append({**row, "active_share": share, "seconds": seconds})
+    times = {v.name: [row["seconds"][v.name] for row in rows] for v in variants}
+    means = {name: float(np.mean(values)) for name, values in times.items()}
+    shares = [row["active_share"] for row in rows if row["active_share"] is not None]
+    return {
+        "images": rows,
+        "active_share": distribution(shares) if shares else None,
+        "mean_seconds": means,
+        "mean_speedups": {
+            baseline: {name: means[baseline] / mean for name, mean in means.items()}
+            for baseline in BASELINES
+            if baseline in means
+        },
+        "speedups": speedups(times),
+    }
+
+
+def natural_share(cfg: CfgNode, variants: Sequence[Variant], images: ImageList) -> float | None:
+    """The share of the STC levels' cells that the first step leaves; None without a first step."""
+    variant = next((v for v in variants if v.first_step is not None), None)
+    if variant is None:
+        return None
+    seen: list[list] = []
+
+    def keep(scores: list) -> list:
+        seen.append(scores)
+        return scores
+
+    with variant.with_scores(keep):
+        variant.run(images)
+    srn = cfg.MODEL.SRN
+    return active_share(surviving_cells(seen[0], srn.STC_LEVELS, srn.STC_THRESHOLD))
+
+
+def distribution(values: Sequence[float]) -> dict[str, float]:
+    """Least, quartiles and most of some values."""
+    return {"least": min(values), **spread(values)._asdict(), "most": max(values)}

@@ -1,0 +1,236 @@
+"""The detectors that are compared, built from one config and with the same weights.
+
+authors      both subnets, both steps, all levels; NumPy post-processing
+dense        this project's SRN, second step everywhere
+sparse       second step only where the first one leaves something
+auto         the one or the other, level by level, by what is left
+retinanet    detectron2's own RetinaNet, on the same levels and anchors
+*-bf16       under bfloat16 autocast
+compiled     dense, backbone and head by torch.compile
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.engine import SRNTrainer
+from srn_d2.modeling import LEVELS, SRN, SRNFPN
+
+from .authors import AuthorsSRN
+from .first_step_masks import impose
+from .stages import (
+    BACKBONE,
+    FIRST_STEP,
+    FPN,
+    POSTPROCESSING,
+    SECOND_STEP,
+    StageMeter,
+    Wrapped,
+    replaced,
+)
+
+AUTHORS, RETINANET, COMPILED = "authors", "retinanet", "compiled"
+SECOND_STEPS = ("dense", "sparse", "auto")
+BFLOAT16 = "-bf16"
+FLOAT32_VARIANTS = (AUTHORS, *SECOND_STEPS, RETINANET)
+VARIANTS = (*FLOAT32_VARIANTS, *(name + BFLOAT16 for name in SECOND_STEPS), COMPILED)
+
+# Of random weights, after calibration: as many second-step scores exceed 0.05 as of a trained
+# network's survivors might, and boxes keep about their anchors' sizes.
+LOGIT_MEAN, LOGIT_STD = -4.2, 1.0
+DELTA_STD = 0.1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to detect.
+
+    Attributes:
+        name: one of ``VARIANTS``.
+        run: from normalised images to detections, see :meth:`srn_d2.modeling.SRN.detect`.
+        stages: its methods that are stages, and the stage of all else that ``run`` does.
+        remaining_stage: the stage of whatever else ``run`` does.
+        first_step: the object whose method ``first_step`` gives the first step's logits and
+            deltas; None if it has no first step.
+    """
+
+    name: str
+    run: Callable[[ImageList], list[Instances]]
+    stages: tuple[Wrapped, ...]
+    remaining_stage: str
+    first_step: object | None = None
+
+    def measured(self, images: ImageList, meter: StageMeter) -> list[Instances]:
+        """Detect, with each stage charged to the meter."""
+        with meter.wrap(*self.stages), meter.stage(self.remaining_stage):
+            return self.run(images)
+
+    def imposed(self, masks: Mapping[str, Tensor] | None) -> AbstractContextManager:
+        """Within the context the first step leaves the cells of the masks, whatever it predicts.
+
+        Args:
+            masks: as ``first_step_masks`` makes them; None: nothing is imposed.
+        """
+        if masks is None:
+            return nullcontext()
+        return self.with_scores(lambda scores: impose(scores, masks))
+
+    def with_scores(self, change: Callable[[list], list]) -> AbstractContextManager:
+        """Within the context, the first step's logits, a list over p2 .. p7, are first changed."""
+        if self.first_step is None:
+            return nullcontext()
+        predict = self.first_step.first_step
+
+        def first_step(maps: dict[str, Tensor]) -> tuple[list, list]:
+            scores, deltas = predict(maps)
+            return change(scores), deltas
+
+        return replaced(self.first_step, "first_step", first_step)
+
+
+def build_variants(
+    cfg: CfgNode, names: Sequence[str], images: ImageList, weights: str = ""
+) -> list[Variant]:
+    """Build detectors, all SRNs with the same weights.
+
+    Args:
+        cfg: an SRN; MODEL.WEIGHTS is not read.
+        names: some of ``VARIANTS``.
+        images: on which random weights are calibrated.
+        weights: a trained checkpoint; "": random weights whose two prediction layers are scaled
+            so that scores and boxes are of the usual order.
+
+    Raises:
+        ValueError: for an unknown name, or weights that do not fit.
+    """
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise ValueError(f"there are no variants {unknown}; valid are {list(VARIANTS)}")
+    reference = build_model(_second_step(cfg, "dense")).eval()
+    if weights:
+        SRNCheckpointer(reference, strict=True).load(weights)
+    else:
+        head = reference.head
+        calibrate(head.cls_score, head.bbox_pred, lambda: reference.detect(images))
+    return [_build(cfg, name, reference, images) for name in names]
+
+
+def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Variant:
+    if name == AUTHORS:
+        return _authors_variant(reference)
+    if name == RETINANET:
+        return _retinanet_variant(build_retinanet(cfg), images)
+    second_step = "dense" if name == COMPILED else name.removesuffix(BFLOAT16)
+    model = SRNTrainer.build_model(_second_step(cfg, second_step)).eval()
+    model.load_state_dict(reference.state_dict())
+    if name == COMPILED:
+        model.backbone.compile()
+        model.head.compile()
+        return Variant(name, model.detect, (), SECOND_STEP, model.head)
+    run = _in_bfloat16(model) if name.endswith(BFLOAT16) else model.detect
+    stages = (
+        *_pyramid_stages(model),
+        (model.head, "first_step", FIRST_STEP),
+        (model, "forward_inference", POSTPROCESSING),
+    )
+    return Variant(name, run, stages, SECOND_STEP, model.head)
+
+
+def _second_step(cfg: CfgNode, second_step: str) -> CfgNode:
+    """The config with one way of the second step, and in float32 unless the caller says else."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.merge_from_list(["MODEL.SRN.SECOND_STEP", second_step, "SOLVER.CPU_BFLOAT16", False])
+    return cfg
+
+
+def _in_bfloat16(model: SRN) -> Callable[[ImageList], list[Instances]]:
+    def run(images: ImageList) -> list[Instances]:
+        with torch.autocast(model.device.type, torch.bfloat16):
+            return model.detect(images)
+
+    return run
+
+
+def _pyramid_stages(model: SRN) -> tuple[Wrapped, ...]:
+    """The 3x3 output convolutions of p2 .. p4 belong to the second step, dense as sparse."""
+    outputs = [model.backbone.outputs[level] for level in SRNFPN.DEFERRABLE_LEVELS]
+    return (
+        (model.backbone, "forward", FPN),
+        (model.backbone.bottom_up, "forward", BACKBONE),
+        *((output, "forward", SECOND_STEP) for output in outputs),
+    )
+
+
+def _authors_variant(model: SRN) -> Variant:
+    authors = AuthorsSRN(model)
+    stages = (
+        *_pyramid_stages(model),
+        (authors, "first_step", FIRST_STEP),
+        (authors, "second_step", SECOND_STEP),
+    )
+    return Variant(AUTHORS, authors.detect, stages, POSTPROCESSING, authors)
+
+
+def _retinanet_variant(model: nn.Module, images: ImageList) -> Variant:
+    @torch.no_grad()
+    def run(images: ImageList) -> list[Instances]:
+        maps = model.backbone(images.tensor)
+        features = [maps[name] for name in model.head_in_features]
+        return model.forward_inference(images, features, model.head(features))
+
+    calibrate(model.head.cls_score, model.head.bbox_pred, lambda: run(images))
+    stages = (
+        (model.backbone, "forward", FPN),
+        (model.backbone.bottom_up, "forward", BACKBONE),
+        (model.head, "forward", SECOND_STEP),  # its only step
+    )
+    return Variant(RETINANET, run, stages, POSTPROCESSING)
+
+
+def build_retinanet(cfg: CfgNode) -> nn.Module:
+    """Detectron2's RetinaNet, random weights, with the anchors and the six levels of an SRN.
+
+    Args:
+        cfg: the SRN; ResNet's depth, the pyramid's channels and the anchors are taken from it.
+    """
+    retinanet = get_cfg()
+    retinanet.MODEL.META_ARCHITECTURE = "RetinaNet"
+    retinanet.MODEL.WEIGHTS = ""
+    for key in ("DEVICE", "PIXEL_MEAN", "PIXEL_STD", "RESNETS", "FPN", "ANCHOR_GENERATOR"):
+        retinanet.MODEL[key] = cfg.MODEL[key]
+    retinanet.MODEL.BACKBONE.NAME = "build_retinanet_resnet_fpn_backbone"
+    retinanet.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    retinanet.MODEL.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    retinanet.MODEL.RETINANET.IN_FEATURES = list(LEVELS)
+    retinanet.MODEL.RETINANET.NUM_CLASSES = 1
+    retinanet.TEST.DETECTIONS_PER_IMAGE = cfg.TEST.DETECTIONS_PER_IMAGE
+    return build_model(retinanet).eval()
+
+
+@torch.no_grad()
+def calibrate(cls_score: nn.Conv2d, bbox_pred: nn.Conv2d, run: Callable[[], object]) -> None:
+    """Scale a head's prediction layers by what they predict, so that logits and deltas are usual.
+
+    A random ResNet without normalisation statistics has activations of some hundreds: all scores
+    would be 0 or 1, and post-processing would have nothing to do, or far too much.
+
+    Args:
+        run: calls the network; the last predictions are the second step's of all levels.
+    """
+    for conv, mean, std in ((cls_score, LOGIT_MEAN, LOGIT_STD), (bbox_pred, 0.0, DELTA_STD)):
+        seen: list[Tensor] = []
+        hook = conv.register_forward_hook(lambda _, __, y, seen=seen: seen.append(y.flatten()))
+        run()
+        hook.remove()
+        values = torch.cat(seen[-len(LEVELS) :]).float()
+        scale = std / values.std().clamp(min=torch.finfo(values.dtype).tiny)
+        conv.weight.mul_(scale)
+        conv.bias.sub_(values.mean()).mul_(scale).add_(mean)

@@ -1,0 +1,233 @@
+#!/usr/bin/env python
+"""Measure speed and memory: of inference, of its growth, of a training step, of a data worker.
+
+python tools/benchmark.py inference --active-share 0.05 0.15 1.0
+python tools/benchmark.py inference --config-file configs/srn_R18_lite.yaml \\
+    --weights output/srn_R18_lite/model_final.pth --images datasets/widerface/WIDER_val
+python tools/benchmark.py growth --sides 256 512 1024 2048 --faces 1 10 100 1000
+python tools/benchmark.py training
+python tools/benchmark.py loader
+
+Without --weights the networks' weights are random, and the images are noise: for time and memory
+only the numbers of cells, candidates and faces count. Which cells the first step leaves is then
+imposed: clusters, up to the share of the STC levels' cells that --active-share names.
+
+Runs alternate: A B C A B C. Each command writes <command>.json and pictures to the folder of
+--output, and report.md about all that is there. Leave the machine alone while it measures.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+
+from srn_d2.benchmark.environment import bfloat16_units, describe
+from srn_d2.benchmark.growth import measure_faces, measure_sides
+from srn_d2.benchmark.images import find_images, synthetic_images
+from srn_d2.benchmark.inference import measure_images, measure_shares
+from srn_d2.benchmark.loader import measure_loader
+from srn_d2.benchmark.report import write_result, write_text
+from srn_d2.benchmark.training import measure_training
+from srn_d2.benchmark.variants import (
+    AUTHORS,
+    BFLOAT16,
+    COMPILED,
+    FLOAT32_VARIANTS,
+    RETINANET,
+    VARIANTS,
+    Variant,
+    build_variants,
+)
+from srn_d2.engine.setup import build_cfg, check_device
+
+# What a wrong config, weights that do not fit, or data that are not there raise.
+INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
+SEED = 0
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_inference(commands.add_parser("inference", help="variants by turns, in stages"))
+    _add_growth(commands.add_parser("growth", help="against image size and number of faces"))
+    _add_training(commands.add_parser("training", help="a training step, in stages"))
+    _add_loader(commands.add_parser("loader", help="augmentation on one core"))
+    for name, command in commands.choices.items():
+        _add_common(command, repeats=3 if name == "growth" else 5)
+    return parser.parse_args(argv)
+
+
+def _add_common(parser: argparse.ArgumentParser, repeats: int) -> None:
+    parser.add_argument("--config-file", default="configs/srn_R50.yaml")
+    parser.add_argument(
+        "--size", type=int, nargs=2, metavar=("H", "W"), help="of made-up images, pixels"
+    )
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"default: {repeats}")
+    parser.add_argument("--device", help="default: cuda, or cpu where there is none")
+    parser.add_argument("--threads", type=int, help="of torch on the CPU; default: torch's choice")
+    parser.add_argument("--output", type=Path, default=Path("output/benchmark"))
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
+    )
+
+
+def _add_inference(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run_inference, default_size=(768, 1024))
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        choices=VARIANTS,
+        help="default: all in float32, and dense and auto in bfloat16 where the device has it",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile as well, slow to start"
+    )
+    parser.add_argument("--active-share", type=float, nargs="+", default=[0.05, 0.15, 1.0])
+    parser.add_argument("--batch", type=int, default=1, help="made-up images of a run")
+    parser.add_argument("--weights", default="", help="a trained checkpoint; default: random")
+    parser.add_argument(
+        "--images", type=Path, nargs="+", metavar="PATH", help="files or folders, with --weights"
+    )
+    parser.add_argument("--limit", type=int, help="the most images that are taken, evenly spread")
+    parser.add_argument(
+        "--warmup", type=int, default=1, help="runs of each variant on each image before it counts"
+    )
+
+
+def _add_growth(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run_growth, default_size=(768, 1024))
+    variants = [AUTHORS, "dense", "auto", RETINANET]
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=variants)
+    parser.add_argument("--sides", type=int, nargs="*", default=[256, 512, 768, 1024, 1536, 2048])
+    parser.add_argument("--active-share", type=float, default=0.05, help="at all sides")
+    parser.add_argument(
+        "--faces", type=int, nargs="*", default=[1, 10, 100, 1000], help="on images of --size"
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run_training, default_size=(1024, 1024))
+    parser.add_argument("--batch", type=int, default=2, help="images of a step")
+    parser.add_argument("--faces", type=int, default=500, help="of an image")
+    parser.add_argument(
+        "--memory-faces",
+        type=int,
+        nargs="*",
+        default=[10, 100, 1000, 2000],
+        help="faces of an image for which a step's memory is measured",
+    )
+
+
+def _add_loader(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=run_loader, default_size=(768, 1024))
+    parser.add_argument(
+        "--dataset", action="store_true", help="read DATASETS.TRAIN instead of made-up files"
+    )
+
+
+def build_variants_for(cfg: CfgNode, args: argparse.Namespace, weights: str) -> list[Variant]:
+    """The variants that the command line names, or the default ones."""
+    names = list(args.variants or default_variants(torch.device(cfg.MODEL.DEVICE)))
+    if getattr(args, "compile", False) and COMPILED not in names:
+        names.append(COMPILED)
+    calibration = synthetic_images(cfg, (256, 256), 1, SEED)
+    return build_variants(cfg, names, calibration, weights)
+
+
+def default_variants(device: torch.device) -> tuple[str, ...]:
+    """Those of ``inference`` without --variants."""
+    in_bfloat16 = ("dense" + BFLOAT16, "auto" + BFLOAT16) if bfloat16_units(device) else ()
+    return (*FLOAT32_VARIANTS, *in_bfloat16)
+
+
+def run_inference(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    paths = find_images(args.images, args.limit) if args.images else None
+    variants = build_variants_for(cfg, args, args.weights)
+    if paths is not None:
+        return measure_images(cfg, variants, paths, repeats=args.repeats, warmup=args.warmup)
+    images = synthetic_images(cfg, args.size, args.batch, SEED)
+    cases = measure_shares(
+        cfg, variants, images, args.active_share, repeats=args.repeats, seed=SEED
+    )
+    return {"cases": cases}
+
+
+def run_growth(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    variants = build_variants_for(cfg, args, weights="")
+    common = {"repeats": args.repeats, "seed": SEED}
+    images = synthetic_images(cfg, args.size, 1, SEED)
+    return {
+        "side": measure_sides(cfg, variants, args.sides, args.active_share, **common),
+        "faces": measure_faces(cfg, variants, images, args.faces, **common),
+    }
+
+
+def run_training(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    result, profile = measure_training(
+        cfg,
+        args.size,
+        num_images=args.batch,
+        num_faces=args.faces,
+        memory_faces=args.memory_faces,
+        repeats=args.repeats,
+    )
+    write_text(args.output / "training_profile.txt", profile + "\n")
+    return result
+
+
+def run_loader(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
+    return measure_loader(cfg, args.size, repeats=args.repeats, use_dataset=args.dataset)
+
+
+def prepare(args: argparse.Namespace) -> CfgNode:
+    """The config, with the device that is used; seeds and threads are set."""
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    cfg = build_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", device])
+    check_device(cfg)
+    args.size = tuple(args.size or args.default_size)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(SEED)
+    return cfg
+
+
+def settings(args: argparse.Namespace) -> dict[str, str]:
+    """What the command line says of the measurement, for the report."""
+    hidden = ("command", "run", "default_size", "output", "threads", "device")
+    values = {name: value for name, value in vars(args).items() if name not in hidden}
+    return {name.replace("_", " "): _text(value) for name, value in values.items() if value}
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit status: 0, or 2 if the config, the weights or the data cannot be used."""
+    args = parse_args(argv)
+    run: Callable[[CfgNode, argparse.Namespace], dict[str, Any]] = args.run
+    try:
+        cfg = prepare(args)
+        conditions = {
+            "environment": describe(torch.device(cfg.MODEL.DEVICE)),
+            "settings": settings(args),
+        }
+        result = {**conditions, **run(cfg, args)}
+    except INPUT_ERRORS as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+    command = "images" if getattr(args, "images", None) else args.command
+    for path in write_result(args.output, command, result):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
