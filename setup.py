@@ -56,6 +56,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["srn_d2", "srn_d2.*"]),
+    package_data={"srn_d2": ["weights/*"]},
+    entry_points={"console_scripts": ["srn-d2 = srn_d2.cli:main"]},
     python_requires=">=3.11",
     install_requires=[
         "numpy",

@@ -1,5 +1,7 @@
 """One image in, its faces out: the model outside training and evaluation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from detectron2.config import CfgNode
@@ -33,12 +35,14 @@ class FacePredictor:
             raise ValueError("No weights are given: set MODEL.WEIGHTS to a trained checkpoint")
         self.image_format = cfg.INPUT.FORMAT
         self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
-        self.model = SRNTrainer.build_model(cfg).eval()
-        SRNCheckpointer(self.model, strict=True).load(cfg.MODEL.WEIGHTS)
+        self.single_scale_model = SRNTrainer.build_model(cfg).eval()
+        SRNCheckpointer(self.single_scale_model, strict=True).load(cfg.MODEL.WEIGHTS)
+        # Batches of images are padded to a multiple of it.
+        self.size_divisibility = max(self.single_scale_model.backbone.size_divisibility, 1)
+        self.model = self.single_scale_model
         if cfg.TEST.SRN_TTA.ENABLED:
-            self.model = SRNWithTTA(cfg, self.model).eval()
+            self.model = SRNWithTTA(cfg, self.single_scale_model).eval()
 
-    @torch.no_grad()
     def __call__(self, image: np.ndarray) -> Instances:
         """
         Args:
@@ -48,10 +52,40 @@ class FacePredictor:
             Instances on the CPU, image size (H, W), with ``pred_boxes``, ``scores`` and
             ``pred_classes``, best first.
         """
-        height, width = image.shape[:2]
+        [detections] = self.detect([self.resize(image)], [image.shape[:2]])
+        return detections
+
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3) in the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST ask for."""
         augmented = T.AugInput(image)
         self.augmentations(augmented)
-        pixels = augmented.image if self.image_format == "RGB" else augmented.image[:, :, ::-1]
-        pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # (3, h, w)
-        [output] = self.model([{"image": pixels, "height": height, "width": width}])
-        return output["instances"].to("cpu")
+        return augmented.image
+
+    @torch.no_grad()
+    def detect(
+        self,
+        images: Sequence[np.ndarray],
+        output_sizes: Sequence[tuple[int, int]],
+        single_scale: bool = False,
+    ) -> list[Instances]:
+        """The detections of a batch of images, resized before.
+
+        Args:
+            images: uint8 (h, w, 3), RGB.
+            output_sizes: (H, W) in whose pixels each image's boxes are to be.
+            single_scale: one scale only, with TEST.SRN_TTA.ENABLED too.
+
+        Returns:
+            as ``__call__``, for each image.
+        """
+        inputs = [
+            {"image": self._to_tensor(image), "height": height, "width": width}
+            for image, (height, width) in zip(images, output_sizes, strict=True)
+        ]
+        model = self.single_scale_model if single_scale else self.model
+        return [output["instances"].to("cpu") for output in model(inputs)]
+
+    def _to_tensor(self, image: np.ndarray) -> torch.Tensor:
+        """RGB (h, w, 3) to (3, h, w) in the model's order of channels."""
+        pixels = image if self.image_format == "RGB" else image[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

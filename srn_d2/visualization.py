@@ -53,17 +53,17 @@ def draw_boxes(
     return drawn.get_image()
 
 
-def draw_detections(image: np.ndarray, detections: Instances) -> np.ndarray:
+def draw_scored_boxes(image: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Draw detections, with their scores unless there are many.
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        detections: has ``pred_boxes`` and ``scores``.
+        boxes: (n, 4), XYXY.
+        scores: (n,).
     """
     labels = None
-    if len(detections) <= MAX_SCORED_FACES:
-        labels = [f"{score:.2f}" for score in detections.scores.tolist()]
-    boxes = detections.pred_boxes.tensor.numpy()
+    if len(boxes) <= MAX_SCORED_FACES:
+        labels = [f"{score:.2f}" for score in scores.tolist()]
     return draw_boxes(image, boxes, [DETECTION_COLOR] * len(boxes), labels)
 
 

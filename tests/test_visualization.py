@@ -85,10 +85,9 @@ def test_scores_are_drawn_for_few_faces_only():
     image = np.full((60, 80, 3), 128, dtype=np.uint8)
     box = (30, 20, 50, 40)
     plain = visualization.draw_boxes(image, np.array([box], dtype=float), ["lime"])
-    one = visualization.draw_detections(image, detections_of([box]))
-    many = visualization.draw_detections(
-        image, detections_of([box] * (visualization.MAX_SCORED_FACES + 1))
-    )
+    number = visualization.MAX_SCORED_FACES + 1
+    one = visualization.draw_scored_boxes(image, np.array([box], dtype=float), np.array([0.9]))
+    many = visualization.draw_scored_boxes(image, np.array([box] * number), np.full(number, 0.9))
     assert (one != plain).any()
     outside = np.ones((60, 80), dtype=bool)
     outside[17:44, 27:54] = False
@@ -98,7 +97,8 @@ def test_scores_are_drawn_for_few_faces_only():
 
 def test_no_detection_changes_nothing():
     image = np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8)
-    assert np.array_equal(visualization.draw_detections(image, detections_of([])), image)
+    drawn = visualization.draw_scored_boxes(image, np.zeros((0, 4)), np.zeros(0))
+    assert np.array_equal(drawn, image)
 
 
 def test_a_comparison_has_the_three_colours():

@@ -69,7 +69,7 @@ def run_demo(demo, trained, caplog):
 
     def run(*arguments):
         caplog.clear()
-        with caplog.at_level("INFO", logger="srn_d2.demo"):
+        with caplog.at_level("INFO", logger="srn_d2.cli"):
             status = demo.main([*trained, *map(str, arguments)])
         return status, caplog.text
 
@@ -227,7 +227,7 @@ def test_max_frames_ends_a_video(run_demo, tmp_path):
     assert len((output / "clip.mp4.jsonl").read_text().splitlines()) == 2
 
 
-def test_ctrl_c_keeps_what_is_done_and_no_half_video(demo, run_demo, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_is_done_and_no_half_video(run_demo, tmp_path, monkeypatch):
     picture, output = save_image(tmp_path / "a.jpg"), tmp_path / "out"
     video = write_video(tmp_path / "clip.mp4", 4)
     written = []
@@ -237,7 +237,7 @@ def test_ctrl_c_keeps_what_is_done_and_no_half_video(demo, run_demo, tmp_path, m
         if len(written) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo.VideoWriter, "write", interrupt_at_second_frame)
+    monkeypatch.setattr(VideoWriter, "write", interrupt_at_second_frame)
     status, _ = run_demo("--input", picture, video, "--output", output, "--threshold", 0)
     assert status == 130
     assert sorted(path.name for path in output.iterdir()) == ["a.jpg", "faces.json"]

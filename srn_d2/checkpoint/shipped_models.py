@@ -1,0 +1,145 @@
+"""The trained models that this package brings, in srn_d2/weights/.
+
+Of a model NAME there are NAME.json (the index: which files, the weights' SHA-256, where they come
+from), NAME.pth (weights in half precision) and NAME.yaml (the whole config).
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor
+
+from srn_d2.atomic_file import atomic_path
+
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
+MAX_BYTES = 30_000_000
+"""The weights of a model that comes with the package are no larger."""
+
+
+class WeightsHashError(ValueError):
+    """A file of weights is not the one that its index names."""
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """The files of a model.
+
+    Attributes:
+        name: such as "lite".
+        weights: a checkpoint; its "model" is a state dict.
+        sha256: of that file, in hexadecimal digits.
+        config_file: builds the model by itself.
+    """
+
+    name: str
+    weights: Path
+    sha256: str
+    config_file: Path
+
+
+def shipped_model_names(folder: Path = WEIGHTS_FOLDER) -> list[str]:
+    """The names of the models that are there, sorted."""
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def find_shipped_model(name: str, folder: Path = WEIGHTS_FOLDER) -> ShippedModel:
+    """A model's files, present and with the right hash.
+
+    Raises:
+        FileNotFoundError: there is no such model, or a file of it is missing.
+        WeightsHashError: the weights are not those that belong to it.
+    """
+    names = shipped_model_names(folder)
+    if name not in names:
+        raise FileNotFoundError(
+            f"No trained model {name!r} comes with this srn_d2 (there are: {names or 'none'}): "
+            f"{folder / name}.json is missing. Name a config and weights of your own, or make the "
+            "model with tools/package_weights.py"
+        )
+    index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    model = ShippedModel(name, folder / index["file"], index["sha256"], folder / index["config"])
+    for path in (model.weights, model.config_file):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} of the model {name!r} is missing: reinstall srn_d2")
+    found = hashlib.sha256(model.weights.read_bytes()).hexdigest()
+    if found != model.sha256:
+        raise WeightsHashError(
+            f"{model.weights} is damaged or another file: its SHA-256 is {found}, "
+            f"{name}.json says {model.sha256}. Reinstall srn_d2"
+        )
+    return model
+
+
+def save_shipped_model(
+    name: str,
+    weights: Mapping[str, Tensor],
+    cfg: CfgNode,
+    source: Mapping[str, Any],
+    folder: Path = WEIGHTS_FOLDER,
+) -> ShippedModel:
+    """Write a model's three files; the same arguments give the same bytes.
+
+    Args:
+        name: of the files.
+        weights: the model's state dict.
+        cfg: builds the model. Stored without MODEL.WEIGHTS, and for the CPU.
+        source: where the weights come from, for the index: values that JSON has.
+        folder: where to.
+
+    Raises:
+        ValueError: a weight is not finite in half precision, or the file is larger than
+            ``MAX_BYTES``.
+    """
+    buffer = io.BytesIO()  # a file's name would become part of its content
+    metadata = {"name": name, **source}
+    torch.save({"model": to_half_precision(weights), "metadata": metadata}, buffer)
+    encoded = buffer.getvalue()
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(f"The weights take {len(encoded)} bytes, more than {MAX_BYTES}")
+    index = {
+        "name": name,
+        "file": f"{name}.pth",
+        "sha256": hashlib.sha256(encoded).hexdigest(),
+        "bytes": len(encoded),
+        "config": f"{name}.yaml",
+        "source": dict(source),
+    }
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE = "", "cpu"
+    contents = {
+        index["config"]: cfg.dump().encode(),
+        index["file"]: encoded,
+        f"{name}.json": (json.dumps(index, indent=2) + "\n").encode(),  # last: it makes the model
+    }
+    for file_name, content in contents.items():
+        with atomic_path(folder / file_name) as draft:
+            draft.write_bytes(content)
+    return find_shipped_model(name, folder)
+
+
+def to_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Kernels in half precision, contiguous, on the CPU.
+
+    Vectors (biases, statistics and factors of normalisation) stay in single precision: they are
+    few, and a variance may be below what half precision tells from 0.
+
+    Raises:
+        ValueError: a weight is NaN or too large for half precision.
+    """
+    converted = {}
+    for key, tensor in weights.items():
+        is_kernel = tensor.is_floating_point() and tensor.ndim > 1
+        tensor = tensor.detach().to("cpu", torch.float16 if is_kernel else tensor.dtype)
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{key} has values that are not finite in half precision")
+        # A clone of its own storage, row by row: a view would be saved with all that it is of.
+        converted[key] = tensor.clone(memory_format=torch.contiguous_format)
+    return converted

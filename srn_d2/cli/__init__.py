@@ -1,0 +1,34 @@
+"""The command ``srn-d2``. Its modules import torch and detectron2 when a command runs, not before:
+help and usage errors are immediate, and the doctor works where those packages do not."""
+
+import argparse
+from collections.abc import Sequence
+
+from . import detect, doctor, evaluate
+
+COMMANDS = (detect, evaluate, doctor)
+
+DESCRIPTION = """Find faces in pictures and videos.
+
+  srn-d2 detect photo.jpg holiday/ --output found
+  srn-d2 detect 'clips/*.mp4' --pixelate
+  srn-d2 detect --help
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="srn-d2",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    args = build_parser().parse_args(argv)
+    return args.run(args)

@@ -1,0 +1,128 @@
+"""``srn-d2 evaluate``: predictions against the ground truth of WIDER FACE."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srn_d2.evaluation.face_report import FaceReport
+    from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
+
+DESCRIPTION = """Evaluate a folder of WIDER FACE predictions, of this project or of any other.
+
+{command} --ground-truth datasets/widerface/ground_truth \\
+    --predictions output/srn/inference/widerface_val/widerface_predictions \\
+    --compare others/tinaface --out output/report
+
+A prediction folder holds <event>/<image>.txt: a line that is not read, a line with the number of
+boxes, then "x y w h score" a line, in pixels. Figures at IoU 0.5 are those of the official MATLAB
+code, digit for digit; other IoUs use the quotient of the same intersection and union.
+
+Exit status: 0, or 2 if the input cannot be used.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure predictions on WIDER FACE",
+        description=DESCRIPTION.format(command="srn-d2 evaluate"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--predictions", required=True, metavar="DIR", help="predictions to judge")
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="DIR", help="further ones to set beside them"
+    )
+    parser.add_argument(
+        "--ground-truth",
+        required=True,
+        metavar="DIR",
+        help="folder of wider_{face,easy,medium,hard}_val.mat",
+    )
+    parser.add_argument(
+        "--iou",
+        nargs="+",
+        type=float,
+        default=[0.5, 0.6, 0.7, 0.8],
+        metavar="T",
+        help="IoU thresholds of AP (default: 0.5 0.6 0.7 0.8)",
+    )
+    parser.add_argument(
+        "--images",
+        metavar="LIST",
+        help="only these images count: a file with one event/image a line, or an official "
+        "*_bbx_gt.txt (default: all)",
+    )
+    parser.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="wider_face_val_bbx_gt.txt: take the faces' attributes from it, not from the .mat",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="write report.json, report.md and PNGs (default: print only)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tables; returns the exit status."""
+    try:
+        evaluate(args)
+    except (OSError, ValueError, ImportError) as error:  # ImportError: no scipy for .mat files
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Print the tables that the command line asks for, and write the report."""
+    from srn_d2.evaluation.image_lists import read_attributes, read_image_list
+    from srn_d2.evaluation.report import to_markdown, write_report
+    from srn_d2.evaluation.wider_face_ground_truth import load_ground_truth
+
+    ground_truth = load_ground_truth(args.ground_truth)
+    if args.annotations:
+        attributes = read_attributes(args.annotations, ground_truth.boxes)
+        ground_truth = dataclasses.replace(ground_truth, attributes=attributes)
+    images = read_image_list(args.images, ground_truth) if args.images else ground_truth.image_ids
+    folders = [args.predictions, *args.compare]
+    reports = [
+        measure_folder(folder, name, ground_truth, args.iou, images)
+        for folder, name in zip(folders, detector_names(folders), strict=True)
+    ]
+    print(to_markdown(reports))
+    if args.out:
+        print("Written:", *write_report(reports, args.out), sep="\n  ")
+
+
+def measure_folder(
+    folder: str,
+    name: str,
+    ground_truth: "WiderFaceGroundTruth",
+    iou_thresholds: list[float],
+    images: tuple[str, ...] | list[str],
+) -> "FaceReport":
+    """The report of one prediction folder, with the warnings of its files."""
+    from srn_d2.evaluation.face_report import measure_predictions
+    from srn_d2.evaluation.wider_face_files import read_predictions
+
+    found = read_predictions(folder, images)
+    if not found.predictions:
+        raise ValueError(
+            f"{folder} holds no readable prediction for any of the {len(images)} images, such as "
+            f"{Path(folder, f'{images[0]}.txt')}"
+        )
+    report = measure_predictions(name, found.predictions, ground_truth, iou_thresholds, images)
+    return dataclasses.replace(report, warnings=(*found.warnings(), *report.warnings))
+
+
+def detector_names(folders: list[str]) -> list[str]:
+    """The folders' own names, or the given paths where those are not different."""
+    names = [Path(folder).resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else folders

@@ -1,0 +1,61 @@
+"""The files of faces that ``srn-d2 detect`` writes."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from srn_d2.atomic_file import atomic_path
+from srn_d2.evaluation.wider_face_files import format_predictions
+
+from .sources import Source
+
+WIDER_FOLDER = "wider"
+
+
+def check_wider_names(sources: Sequence[Source]) -> None:
+    """Raise a ValueError if two pictures would have one WIDER FACE text file."""
+    stems = [source.stem for source in sources if not source.is_video]
+    doubled = sorted({str(stem) for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise ValueError(f"Two pictures are named {doubled[0]}, which --format wider tells by name")
+
+
+def write_faces(records: Sequence[tuple[Source, dict]], output: Path, file_format: str) -> Path:
+    """Write the faces of all pictures in one format.
+
+    Args:
+        records: each picture and its entry in faces.json: its faces, or the error it had.
+        output: a folder.
+        file_format: "json": faces.json; "csv": faces.csv, a line for each face; "wider":
+            wider/<name>.txt of each picture that was done, as WIDER FACE's evaluation reads it.
+
+    Returns:
+        the file, or the folder of text files.
+    """
+    if file_format == "wider":
+        return _write_wider(records, output / WIDER_FOLDER)
+    path = output / f"faces.{file_format}"
+    with atomic_path(path) as draft, open(draft, "w", encoding="utf-8", newline="") as file:
+        if file_format == "json":
+            file.write("[\n" + ",\n".join(json.dumps(record) for _, record in records) + "\n]\n")
+        else:
+            writer = csv.writer(file)
+            writer.writerow(["file_name", "x1", "y1", "x2", "y2", "score"])
+            for _, record in records:
+                for face in record.get("faces", ()):
+                    writer.writerow([record["file_name"], *face["bbox"], face["score"]])
+    return path
+
+
+def _write_wider(records: Sequence[tuple[Source, dict]], folder: Path) -> Path:
+    for source, record in records:
+        if "faces" not in record:
+            continue
+        rows = []
+        for face in record["faces"]:
+            x1, y1, x2, y2 = face["bbox"]
+            rows.append([x1, y1, round(x2 - x1, 2), round(y2 - y1, 2), face["score"]])
+        with atomic_path(folder / f"{source.stem}.txt") as draft:
+            draft.write_text(format_predictions(source.stem.as_posix(), rows), encoding="utf-8")
+    return folder

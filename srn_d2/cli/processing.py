@@ -1,0 +1,175 @@
+"""What ``srn-d2 detect`` and tools/demo.py do: files in; pictures, videos and faces out."""
+
+import json
+import logging
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from srn_d2.anonymize import blur, pixelate
+from srn_d2.atomic_file import atomic_path
+from srn_d2.data.image_io import InvalidImageError, read_image
+from srn_d2.detector import FaceDetector
+from srn_d2.faces import Faces
+from srn_d2.video_io import VideoError, VideoReader, VideoWriter
+from srn_d2.visualization import draw_scored_boxes
+
+from .outputs import write_faces
+from .sources import Source
+
+logger = logging.getLogger(__name__)
+
+JPEG_QUALITY = 95
+# What one bad input may raise; the others are still done.
+INPUT_ERRORS = (InvalidImageError, VideoError, OSError, torch.OutOfMemoryError)
+# What a wrong config, weights that do not fit or are no checkpoint, or no such input raise.
+SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError)
+
+Render = Callable[[np.ndarray, Faces], np.ndarray]
+
+
+def draw_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
+    return draw_scored_boxes(image, faces.boxes, faces.scores)
+
+
+def blur_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
+    return blur(image, faces.boxes)
+
+
+def pixelate_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
+    return pixelate(image, faces.boxes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the command.
+
+    Attributes:
+        detector: finds the faces.
+        sources: the files; empty if there is a camera.
+        camera: its number.
+        output: a folder.
+        formats: of the pictures' faces, see ``write_faces``.
+        render: from an image (H, W, 3) and its faces to the picture that is written; None: no
+            pictures or videos are.
+        max_frames: of each video or of the camera; None: all.
+    """
+
+    detector: FaceDetector
+    sources: Sequence[Source]
+    output: Path
+    formats: Sequence[str]
+    render: Render | None = draw_faces
+    camera: int | None = None
+    max_frames: int | None = None
+
+
+def run_job(prepare: Callable[[], Job]) -> int:
+    """Prepare a job and do it; what goes wrong is logged.
+
+    Returns:
+        the exit status: 0, 1 if some input failed (the others are done), 2 if it could not be
+        prepared, 130 after Ctrl-C, which is how to end a camera's recording, with 0.
+    """
+    try:
+        job = prepare()
+    except SETUP_ERRORS as error:
+        # str() of a KeyError quotes its message and hides the line breaks.
+        message = error.args[0] if isinstance(error, KeyError) else error
+        logger.error("%s: %s", type(error).__name__, message)
+        return 2
+    try:
+        with logging_redirect_tqdm():
+            if job.camera is None:
+                return int(process_files(job) > 0)
+            process_video(job, job.camera, Path(f"camera_{job.camera}.mp4"))
+    except KeyboardInterrupt:
+        return 130
+    except (VideoError, OSError) as error:
+        logger.error("%s", error)
+        return 1
+    return 0
+
+
+def process_files(job: Job) -> int:
+    """Do all files, write the pictures' faces, whatever happens; returns how many failed."""
+    records: list[tuple[Source, dict]] = []
+    num_failed = 0
+    try:
+        for source in tqdm(job.sources, unit="file", disable=None):
+            try:
+                if source.is_video:
+                    process_video(job, source.path, source.name)
+                else:
+                    records.append((source, process_picture(job, source)))
+            except INPUT_ERRORS as error:
+                num_failed += 1
+                logger.error("%s failed: %s", source.path, error)
+                records.append((source, {"file_name": str(source.path), "error": str(error)}))
+    finally:
+        if records:
+            paths = [write_faces(records, job.output, name) for name in job.formats]
+            num_faces = sum(len(record.get("faces", ())) for _, record in records)
+            num_done = len(records) - num_failed
+            written = ", ".join(map(str, paths))
+            logger.info("%d faces in %d files: %s", num_faces, num_done, written)
+    return num_failed
+
+
+def process_picture(job: Job, source: Source) -> dict:
+    """Write the picture; returns its record in faces.json."""
+    image = read_image(source.path, job.detector.max_pixels)
+    faces = job.detector(image)
+    if job.render is not None:
+        with atomic_path(job.output / source.name) as draft:
+            Image.fromarray(job.render(image, faces)).save(draft, quality=JPEG_QUALITY)
+    return {"file_name": str(source.path), **faces.to_dict()}
+
+
+def process_video(job: Job, source: Path | int, name: Path) -> None:
+    """Write a video and the faces of each of its frames, {"frame", "time", "faces"} a line."""
+    reader = VideoReader(source)
+    video = job.output / name
+    lines_path = video.with_name(f"{video.name}.jsonl")
+    try:
+        if job.render is None:
+            _process_frames(job, reader, None, lines_path)
+        else:
+            with atomic_path(video) as draft:
+                writer = VideoWriter(draft, reader.fps)
+                try:
+                    _process_frames(job, reader, writer, lines_path)
+                finally:
+                    writer.close()
+    finally:
+        reader.close()
+    logger.info("Wrote %s", lines_path if job.render is None else f"{video} and its .jsonl")
+
+
+def _process_frames(
+    job: Job, reader: VideoReader, writer: VideoWriter | None, lines_path: Path
+) -> None:
+    """All frames up to the limit; a camera's until Ctrl-C."""
+    total = min(filter(None, (reader.num_frames, job.max_frames)), default=None)
+    frames = tqdm(reader, total=total, desc=str(reader.source), unit="frame", disable=None)
+    with atomic_path(lines_path) as draft, open(draft, "w", encoding="utf-8") as lines:
+        try:
+            for frame in frames:
+                faces = job.detector(frame.image)
+                if writer is not None:
+                    writer.write(job.render(frame.image, faces))
+                record = {"frame": frame.index, "time": round(frame.time, 3)}
+                record["faces"] = faces.to_dict()["faces"]
+                lines.write(json.dumps(record) + "\n")
+                if frame.index + 1 == job.max_frames:
+                    break
+        except KeyboardInterrupt:
+            if not reader.is_camera:
+                raise

@@ -1,0 +1,86 @@
+"""What ``srn-d2 detect`` works on: the files behind its arguments, and what each becomes."""
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from srn_d2.data.datasets.common import has_image_suffix
+from srn_d2.video_io import VIDEO_SUFFIXES
+
+# Pictures of other formats are written as JPEG.
+WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+class Source(NamedTuple):
+    """An input file.
+
+    Attributes:
+        path: of the file.
+        name: of its picture or video, below the output folder.
+        stem: its own path without suffix, below the folder that all inputs have in common.
+    """
+
+    path: Path
+    name: Path
+    stem: Path
+
+    @property
+    def is_video(self) -> bool:
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
+    """The files that the command line names, in its order, those of a folder sorted.
+
+    Folders are searched to their bottom for files with a picture's or a video's suffix, but not
+    in ``output``. Names below ``output`` are relative to the deepest folder that holds all files.
+
+    Raises:
+        FileNotFoundError: a pattern names nothing.
+        ValueError: an output would overwrite an input, or two inputs have one output.
+    """
+    roots: list[Path] = []
+    paths: dict[Path, None] = {}  # an ordered set
+    for pattern in patterns:
+        found = _expand(pattern, output.absolute())
+        if not found:
+            raise FileNotFoundError(f"{pattern}: no such file, and no picture or video in it")
+        is_folder = os.path.isdir(pattern)
+        roots += [Path(pattern).absolute()] if is_folder else [path.parent for path in found]
+        paths.update(dict.fromkeys(found))
+    base = os.path.commonpath(roots)
+    relative = {path: path.relative_to(base) for path in paths}
+    sources = [
+        Source(path, _output_name(name), name.with_suffix("")) for path, name in relative.items()
+    ]
+    if len({source.name for source in sources}) < len(sources):
+        raise ValueError("Two inputs would be written under one name: name them one by one")
+    for source in sources:
+        if (output / source.name).resolve() == source.path.resolve():
+            raise ValueError(f"{source.path} would be overwritten: choose another --output")
+    return sources
+
+
+def _expand(pattern: str, output: Path) -> list[Path]:
+    """The absolute paths of the files behind one argument."""
+    if os.path.isfile(pattern):
+        return [Path(pattern).absolute()]
+    if os.path.isdir(pattern):
+        return [
+            path
+            for path in sorted(Path(pattern).absolute().rglob("*"))
+            if (has_image_suffix(path.name) or path.suffix.lower() in VIDEO_SUFFIXES)
+            and output not in path.parents
+            and path.is_file()
+        ]
+    names = sorted(glob.glob(pattern, recursive=True))
+    return [Path(name).absolute() for name in names if os.path.isfile(name)]
+
+
+def _output_name(name: Path) -> Path:
+    """``name``, with another suffix added where its format is not written here."""
+    if name.suffix.lower() in VIDEO_SUFFIXES:
+        return name if name.suffix == ".mp4" else name.with_name(f"{name.name}.mp4")
+    return name if name.suffix.lower() in WRITTEN_SUFFIXES else name.with_name(f"{name.name}.jpg")

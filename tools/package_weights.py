@@ -1,0 +1,71 @@
+#!/usr/bin/env python
+"""Make a trained model that comes with the package, out of a checkpoint.
+
+python tools/package_weights.py output/srn_lite/model_final.pth \\
+    --config-file configs/srn_lite.yaml --name lite
+
+writes lite.pth (the averaged weights if the checkpoint has such, in half precision), lite.yaml (the
+whole config) and lite.json (file names, SHA-256, origin) to srn_d2/weights/; then
+FaceDetector("lite") loads them.
+
+Exit status: 0, or 2 if the checkpoint does not fit the config or cannot be stored.
+"""
+
+import argparse
+import hashlib
+import pickle
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, ShippedModel, save_shipped_model
+from srn_d2.engine import SRNTrainer
+from srn_d2.engine.setup import build_cfg
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path, help="a .pth file of a training")
+    parser.add_argument("--config-file", required=True, help="what it was trained with")
+    parser.add_argument("--name", required=True, help="of the model, such as lite")
+    parser.add_argument(
+        "--output", type=Path, default=WEIGHTS_FOLDER, help="a folder; default: srn_d2/weights"
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that change the stored config"
+    )
+    return parser.parse_args(argv)
+
+
+def package(args: argparse.Namespace) -> ShippedModel:
+    """Load the checkpoint as the detector would, and store what the model then has."""
+    cfg = build_cfg(args.config_file, args.opts)
+    cfg.MODEL.DEVICE = "cpu"
+    model = SRNTrainer.build_model(cfg)
+    rest = SRNCheckpointer(model, strict=True).load(str(args.checkpoint), checkpointables=[])
+    source = {
+        "checkpoint": args.checkpoint.name,
+        "checkpoint_sha256": hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
+        "config_file": Path(args.config_file).name,
+        "iteration": rest.get("iteration"),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    return save_shipped_model(args.name, model.state_dict(), cfg, source, args.output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        model = package(args)
+    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{model.weights}: {model.weights.stat().st_size / 1e6:.1f} MB, SHA-256 {model.sha256}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
