@@ -1,8 +1,16 @@
+import importlib.util
 import os
 import subprocess
 import sys
 
-SMALL = ("MODEL.FPN.NORM", "", "MODEL.RESNETS.NORM", "GN")
+import pytest
+import torch
+
+SMALL = (
+    *("MODEL.FPN.NORM", "", "MODEL.RESNETS.NORM", "GN"),
+    # No anchor overlaps these faces by 0.7: with that threshold STC would learn to drop them all.
+    *("MODEL.SRN.FIRST_STEP_IOU_THRESHOLDS", "[0.3, 0.5]"),
+)
 
 
 def run(repo_root, datasets, *arguments: str) -> subprocess.CompletedProcess:
@@ -30,3 +38,18 @@ def test_too_few_steps_fail(repo_root, tiny_datasets):
     done = run(repo_root, tiny_datasets, "--max-steps", "2", "--eval-period", "1")
     assert done.returncode == 1
     assert "step 2: AP50" in done.stderr + done.stdout
+
+
+def test_learning_rate_rises_and_falls(repo_root):
+    spec = importlib.util.spec_from_file_location("overfit", repo_root / "tools" / "overfit.py")
+    overfit = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(overfit)
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
+
+    def rate(step: int, decay_step: int | None) -> float:
+        overfit.set_learning_rate(optimizer, 0.5, step, decay_step)
+        return optimizer.param_groups[0]["lr"]
+
+    assert rate(5, None) == pytest.approx(0.05)
+    assert rate(50, None) == rate(79, 80) == rate(10_000, None) == 0.5
+    assert rate(80, 80) == rate(500, 80) == pytest.approx(0.05)
