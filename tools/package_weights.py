@@ -35,7 +35,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--output", type=Path, default=WEIGHTS_FOLDER, help="a folder; default: srn_d2/weights"
     )
     parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that change the stored config"
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="KEY VALUE pairs that change the stored config, at the end",
     )
     return parser.parse_args(argv)
 

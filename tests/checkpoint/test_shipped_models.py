@@ -1,0 +1,165 @@
+"""Models that come with the package: made by tools/package_weights.py, checked when loaded."""
+
+import functools
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from srn_d2 import FaceDetector, detector
+from srn_d2.checkpoint import AVERAGE, SRNCheckpointer, shipped_models
+from srn_d2.checkpoint.shipped_models import (
+    WeightsHashError,
+    find_shipped_model,
+    save_shipped_model,
+    shipped_model_names,
+    to_half_precision,
+)
+from srn_d2.engine import SRNTrainer
+from srn_d2.engine.setup import build_cfg
+
+
+@pytest.fixture(scope="module")
+def tool(repo_root):
+    path = repo_root / "tools" / "package_weights.py"
+    spec = importlib.util.spec_from_file_location("package_weights", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def config_file(repo_root, tmp_path_factory):
+    """A tiny model, in a config that builds on another file."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(
+        f"_BASE_: {repo_root / 'configs' / 'srn_R18_lite.yaml'}\n"
+        "MODEL:\n  FPN: {OUT_CHANNELS: 16}\n  SRN: {C6_CHANNELS: 16, C7_CHANNELS: 16}\n"
+        "TEST: {DETECTIONS_PER_IMAGE: 20}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def training(config_file, tmp_path_factory):
+    """A checkpoint of a model whose weights are random, and their average, other random ones."""
+    folder = tmp_path_factory.mktemp("training")
+    torch.manual_seed(0)
+    cfg = build_cfg(str(config_file), ["MODEL.DEVICE", "cpu"])
+    model, other = SRNTrainer.build_model(cfg), SRNTrainer.build_model(cfg)
+    average = torch.optim.swa_utils.AveragedModel(other)
+    checkpointer = SRNCheckpointer(model, str(folder), **{AVERAGE: average})
+    checkpointer.save("model_final", iteration=41)
+    return folder / "model_final.pth", other.state_dict()
+
+
+@pytest.fixture(scope="module")
+def package(tool, config_file, training, tmp_path_factory):
+    """The folder that the tool has written."""
+    folder = tmp_path_factory.mktemp("weights")
+    arguments = [str(training[0]), "--config-file", str(config_file), "--name", "tiny"]
+    assert tool.main([*arguments, "--output", str(folder)]) == 0
+    return folder
+
+
+def test_the_tool_stores_the_averaged_weights_in_half_precision(package, training):
+    assert shipped_model_names(package) == ["tiny"]
+    model = find_shipped_model("tiny", package)
+    stored = torch.load(model.weights, weights_only=True)
+    expected = to_half_precision(training[1])
+    assert stored["model"].keys() == expected.keys()
+    for key, tensor in stored["model"].items():
+        assert torch.equal(tensor, expected[key]), key
+    dtypes = {tensor.dtype for tensor in stored["model"].values() if tensor.ndim > 1}
+    assert dtypes == {torch.float16}
+    assert stored["metadata"]["iteration"] == 41
+    index = json.loads((package / "tiny.json").read_text())
+    assert index["source"] == {k: v for k, v in stored["metadata"].items() if k != "name"}
+    assert index["bytes"] == model.weights.stat().st_size
+
+
+def test_the_config_stands_alone_and_names_no_other_file(package, repo_root):
+    text = (package / "tiny.yaml").read_text()
+    assert "_BASE_" not in text
+    assert str(repo_root) not in text
+    cfg = build_cfg(str(package / "tiny.yaml"))
+    assert cfg.MODEL.FPN.OUT_CHANNELS == 16
+    assert cfg.MODEL.WEIGHTS == ""
+
+
+def test_the_detector_loads_it_by_name(package, training, monkeypatch, tmp_path):
+    find = functools.partial(find_shipped_model, folder=package)
+    monkeypatch.setattr(detector, "find_shipped_model", find)
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    options = {"device": "cpu", "score_threshold": 0.0}
+    faces = FaceDetector("tiny", **options)(image)
+    rounded = tmp_path / "rounded.pth"
+    torch.save(
+        {"model": {k: v.float() for k, v in to_half_precision(training[1]).items()}}, rounded
+    )
+    same = FaceDetector(config_file=package / "tiny.yaml", weights=rounded, **options)(image)
+    assert len(faces) > 0
+    torch.testing.assert_close(torch.tensor(faces.boxes), torch.tensor(same.boxes))
+    torch.testing.assert_close(torch.tensor(faces.scores), torch.tensor(same.scores))
+
+
+def test_the_same_weights_give_the_same_file(package, tool, config_file, training, tmp_path):
+    arguments = [str(training[0]), "--config-file", str(config_file), "--name", "tiny"]
+    assert tool.main([*arguments, "--output", str(tmp_path)]) == 0
+    for name in ("tiny.json", "tiny.pth", "tiny.yaml"):
+        assert (tmp_path / name).read_bytes() == (package / name).read_bytes()
+
+
+def copy(package, folder):
+    for path in package.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_other_weights_are_refused(package, tmp_path):
+    folder = copy(package, tmp_path)
+    content = bytearray((folder / "tiny.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "tiny.pth").write_bytes(content)
+    with pytest.raises(WeightsHashError, match="SHA-256"):
+        find_shipped_model("tiny", folder)
+
+
+@pytest.mark.parametrize("name", ["tiny.json", "tiny.pth", "tiny.yaml"])
+def test_a_missing_file_is_named(package, tmp_path, name):
+    folder = copy(package, tmp_path)
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name.replace(".", r"\.")):
+        find_shipped_model("tiny", folder)
+
+
+def test_an_unknown_model_tells_the_known_ones(package):
+    with pytest.raises(FileNotFoundError, match=r"'heavy'.*\['tiny'\]"):
+        find_shipped_model("heavy", package)
+
+
+def test_what_does_not_fit_in_half_precision_or_in_the_package_is_refused(
+    config_file, tmp_path, monkeypatch
+):
+    cfg = build_cfg(str(config_file))
+    with pytest.raises(ValueError, match=r"conv\.weight"):
+        save_shipped_model("a", {"conv.weight": torch.full((2, 2), 1e6)}, cfg, {}, tmp_path)
+    monkeypatch.setattr(shipped_models, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match="1000"):
+        save_shipped_model("a", {"conv.weight": torch.zeros(40, 40)}, cfg, {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_vectors_keep_their_precision():
+    weights = {"var": torch.tensor([1e-9, 1e6]), "count": torch.tensor(7)}
+    converted = to_half_precision(weights)
+    assert all(torch.equal(converted[key], weights[key]) for key in weights)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tool, repo_root, training, tmp_path, capsys):
+    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+    arguments = [str(training[0]), "--config-file", config, "--name", "tiny"]
+    assert tool.main([*arguments, "--output", str(tmp_path)]) == 2
+    assert "do not fit" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
