@@ -74,6 +74,9 @@ def _add_model_config(cfg: CN) -> None:
     srn.BBOX_REG_LOSS_WEIGHT = 1.0
 
     # --- inference [paper 3.5] -------------------------------------------------------------------
+    # How the second step is computed on STC levels: "dense", "sparse" (only what the anchors need
+    # that the first step leaves; the same detections), or "auto", level by level the faster one.
+    srn.SECOND_STEP = "auto"
     # "paper", or "released": candidates level by level, no score threshold on a level of fewer
     # than 120 cells, NMS with boxes one pixel wider and higher [released].
     srn.POSTPROCESSING = "paper"

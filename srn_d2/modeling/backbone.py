@@ -4,11 +4,11 @@ Shapes: level l has stride S = 2^l; its map is (N, channels, Hl, Wl) with Hl = c
 H and W are multiples of the size divisibility, or for any H and W otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch.nn.functional as F
 from detectron2.config import CfgNode
-from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone, build_resnet_backbone
 from fvcore.nn import weight_init
 from torch import Tensor, nn
@@ -102,12 +102,28 @@ class SRNFPN(Backbone):
     def size_divisibility(self) -> int:
         return self._size_divisibility
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    @property
+    def deferrable_levels(self) -> tuple[str, ...]:
+        """Levels whose 3x3 output convolution can be left to the map's user, cell by cell.
+
+        P6 is made from P5; a normalisation over the whole map, as GN is, needs all cells.
+        """
+        norms = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, type(None))
+        return tuple(x for x in LEVELS[:3] if isinstance(self.outputs[x].norm, norms))
+
+    def forward(self, image: Tensor, unfinished: Collection[str] = ()) -> dict[str, Tensor]:
+        """
+        Args:
+            image: (N, 3, H, W), normalised.
+            unfinished: those of ``deferrable_levels`` that are given before their 3x3 output
+                convolution, ``outputs[level]``, for who needs it in some places only.
+        """
         maps = self.bottom_up(image)
         bottom_up = dict(
             zip(PYRAMID_INPUTS, (maps[name] for name in self.in_features), strict=True)
         )
-        return {**self._first_step_maps(bottom_up), **self._second_step_maps(bottom_up)}
+        first_step = self._first_step_maps(bottom_up)
+        return {**first_step, **self._second_step_maps(bottom_up, unfinished)}
 
     def _first_step_maps(self, bottom_up: dict[str, Tensor]) -> dict[str, Tensor]:
         maps = dict(bottom_up)
@@ -117,12 +133,17 @@ class SRNFPN(Backbone):
             maps["c7"] = self.c7(maps["c6"])
         return {name: conv(maps[name]) for name, conv in self.first_step_convs.items()}
 
-    def _second_step_maps(self, bottom_up: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _second_step_maps(
+        self, bottom_up: dict[str, Tensor], unfinished: Collection[str]
+    ) -> dict[str, Tensor]:
         lateral = {name: conv(bottom_up[name]) for name, conv in self.laterals.items()}
         merged = {"p5": lateral["c5"]}
         for level, above, name in (("p4", "p5", "c4"), ("p3", "p4", "c3"), ("p2", "p3", "c2")):
             merged[level] = lateral[name] + self._enlarge(merged[above], lateral[name])
-        maps = {level: conv(merged[level]) for level, conv in self.outputs.items()}
+        maps = {
+            level: merged[level] if level in unfinished else conv(merged[level])
+            for level, conv in self.outputs.items()
+        }
         maps["p6"] = self.p6(maps["p5"] if self.p6_source == "p5" else lateral["c5"])
         maps["p7"] = self.p7(maps["p6"])
         return maps

@@ -1,6 +1,7 @@
 """Receptive field enhancement (RFE)."""
 
 import torch
+import torch.nn.functional as F
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
@@ -29,13 +30,18 @@ class RFE(nn.Module):
         if channels % len(KERNELS):
             raise ValueError(f"RFE needs a multiple of {len(KERNELS)} channels, got {channels}")
         self.branches = nn.ModuleList(_branch(channels, kernel) for kernel in KERNELS)
-        self.fuse = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU())
+        self.fuse = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 weight_init.c2_xavier_fill(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))
+        # All branches read the same map: their first convolutions are one with more channels.
+        weight = torch.cat([branch[0].weight for branch in self.branches])
+        bias = torch.cat([branch[0].bias for branch in self.branches])
+        entries = F.relu_(F.conv2d(x, weight, bias)).chunk(len(KERNELS), dim=1)
+        exits = [branch[2:](y) for branch, y in zip(self.branches, entries, strict=True)]
+        return x + self.fuse(torch.cat(exits, dim=1))
 
 
 def _branch(channels: int, kernel: tuple[int, int]) -> nn.Sequential:
@@ -43,9 +49,9 @@ def _branch(channels: int, kernel: tuple[int, int]) -> nn.Sequential:
     padding = (kernel[0] // 2, kernel[1] // 2)
     return nn.Sequential(
         nn.Conv2d(channels, inner, 1),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Conv2d(inner, inner, kernel, padding=padding),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Conv2d(inner, inner, 1),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )

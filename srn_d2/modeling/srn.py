@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_anchor_generator, build_backbone
-from detectron2.modeling.backbone import Backbone
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
@@ -18,9 +17,11 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
 
+from .backbone import SRNFPN
 from .criterion import SRNCriterion, loss_normalizers
 from .level_selection import LEVELS
 from .postprocessing import Postprocessing, build_postprocessing
+from .selective_inference import SecondStep
 from .srn_head import SRNHead, SRNPredictions
 from .target_assignment import (
     BACKGROUND,
@@ -55,6 +56,7 @@ class SRN(DenseDetector):
         matchers: of the first and of the second step, as ``build_matcher`` gives.
         criterion: the losses.
         stc_threshold: theta of STC, see ``stc_keep_mask``.
+        second_step: how inference computes it, see :class:`SecondStep`.
         postprocessing: from the second step's predictions to detections.
         cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
             themselves stay in float32).
@@ -65,13 +67,14 @@ class SRN(DenseDetector):
     def __init__(
         self,
         *,
-        backbone: Backbone,
+        backbone: SRNFPN,
         head: SRNHead,
         anchor_generator: nn.Module,
         transform: Box2BoxTransform,
         matchers: Sequence[Matcher],
         criterion: SRNCriterion,
         stc_threshold: float,
+        second_step: str,
         postprocessing: Postprocessing,
         cpu_bfloat16: bool,
         pixel_mean: Sequence[float],
@@ -89,8 +92,11 @@ class SRN(DenseDetector):
         self.matchers = list(matchers)
         self.criterion = criterion
         self.stc_threshold = stc_threshold
+        self.second_step = SecondStep(second_step)
         self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
+        # Convolutions are faster so, and then give out maps that have a cell's channels together.
+        self.to(memory_format=torch.channels_last)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -118,6 +124,7 @@ class SRN(DenseDetector):
                 box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
             ),
             "stc_threshold": srn.STC_THRESHOLD,
+            "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
@@ -239,9 +246,23 @@ class SRN(DenseDetector):
             (not clipped to the image), ``scores`` and ``pred_classes``.
         """
         with self._autocast():
-            maps = self.backbone(images.tensor)
+            unfinished = self.second_step.unfinished_levels(self.backbone, self.head)
+            maps = self.backbone(images.tensor, unfinished)
+            scores_s1, deltas_s1 = self.head.first_step(maps)
+            survivors = self._survivors(scores_s1)
+            plan = self.second_step.plan(self.backbone, self.head, survivors)
+            scores_s2, deltas_s2 = self.second_step(self.backbone, self.head, maps, plan)
+            predictions = SRNPredictions(scores_s1, deltas_s1, scores_s2, deltas_s2)
+            # Only the maps' sizes matter from here on.
             features = [maps[name] for name in self.head_in_features]
-            return self.forward_inference(images, features, self.head(features))
+            return self.forward_inference(images, features, predictions)
+
+    def _survivors(self, scores_s1: list[Tensor | None]) -> list[Tensor | None]:
+        """Per STC level the cells (N, Hl, Wl), bool, with an anchor that STC leaves."""
+        return [
+            None if scores is None else stc_keep_mask(scores, self.stc_threshold).any(dim=1)
+            for scores in scores_s1
+        ]
 
     @torch.no_grad()
     def forward_inference(

@@ -86,20 +86,29 @@ class SRNHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> SRNPredictions:
         """Predict from the maps that ``level_selection.features`` names, in that order."""
-        by_name = dict(zip(self.level_selection.features, features, strict=True))
-        selection = self.level_selection
+        maps = dict(zip(self.level_selection.features, features, strict=True))
+        scores_s1, deltas_s1 = self.first_step(maps)
         return SRNPredictions(
-            scores_s1=[
-                self.scores(by_name[f"c{level[1:]}"]) if selection.has_stc(level) else None
-                for level in LEVELS
-            ],
-            deltas_s1=[
-                self.deltas(by_name[f"c{level[1:]}"]) if selection.has_str(level) else None
-                for level in LEVELS
-            ],
-            scores_s2=[self.scores(by_name[level]) for level in LEVELS],
-            deltas_s2=[self.deltas(by_name[level]) for level in LEVELS],
+            scores_s1=scores_s1,
+            deltas_s1=deltas_s1,
+            scores_s2=[self.scores(maps[level]) for level in LEVELS],
+            deltas_s2=[self.deltas(maps[level]) for level in LEVELS],
         )
+
+    def first_step(
+        self, maps: dict[str, Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """First-step scores and deltas, as :class:`SRNPredictions` has them, from c2 .. c7."""
+        selection = self.level_selection
+        scores = [
+            self.scores(maps[f"c{level[1:]}"]) if selection.has_stc(level) else None
+            for level in LEVELS
+        ]
+        deltas = [
+            self.deltas(maps[f"c{level[1:]}"]) if selection.has_str(level) else None
+            for level in LEVELS
+        ]
+        return scores, deltas
 
     def scores(self, x: Tensor) -> Tensor:
         """Logits of "face": (N, C, H, W) -> (N, A, H, W)."""
@@ -118,4 +127,4 @@ def _subnet(channels: int, use_rfe: bool) -> nn.Sequential:
 def _conv_relu(channels: int) -> tuple[nn.Conv2d, nn.ReLU]:
     conv = nn.Conv2d(channels, channels, 3, padding=1)
     weight_init.c2_xavier_fill(conv)
-    return conv, nn.ReLU()
+    return conv, nn.ReLU(inplace=True)

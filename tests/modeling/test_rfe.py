@@ -38,3 +38,16 @@ def test_is_the_identity_where_the_branches_are_silent():
 def test_channels_must_be_a_multiple_of_four():
     with pytest.raises(ValueError, match="multiple of 4"):
         RFE(30)
+
+
+def test_joint_first_convolutions_equal_separate_branches():
+    torch.manual_seed(0)
+    rfe, x = RFE(16), torch.randn(2, 16, 7, 9)
+    for bias in (p for p in rfe.parameters() if p.dim() == 1):
+        torch.nn.init.normal_(bias)
+    separate = x + rfe.fuse(torch.cat([branch(x) for branch in rfe.branches], dim=1))
+    torch.testing.assert_close(rfe(x), separate, atol=1e-5, rtol=1e-5)
+    parameters = list(rfe.parameters())
+    joint_grads = torch.autograd.grad(rfe(x).square().sum(), parameters)
+    grads = torch.autograd.grad(separate.square().sum(), parameters)
+    torch.testing.assert_close(joint_grads, grads, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,174 @@
+"""The second step of inference, computed only where the first step leaves something to decide.
+
+STC takes most anchors of the fine levels away before the second step. What is predicted at the
+cells that are left depends on the cells around these only, so that each layer need be computed at
+those cells alone that a later layer reads.
+
+Shapes: N images · A anchors of a cell · C channels
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import SRNFPN
+from .cell_lists import CellSet, conv_at, grow, kernels_of, subnet_at, subnet_tables
+from .level_selection import LEVELS
+from .rfe import RFE
+from .srn_head import SRNHead
+
+MODES = ("auto", "dense", "sparse")
+
+BREAK_EVEN = 0.6
+"""Share of a level's dense multiply-adds up to which the sparse way is the faster one."""
+
+
+class LevelPlan(NamedTuple):
+    """How one level's second step is computed.
+
+    Attributes:
+        sparse: at chosen cells only, or else everywhere.
+        cells: for each layer of a subnet the cells (N, H, W), bool, whose input it reads, and
+            last the survivors, whose prediction is wanted. Empty if there is no choice.
+        active_share: survivors as a share of the level's cells.
+        work_share: multiply-adds of the sparse way as a share of the dense way's.
+    """
+
+    sparse: bool = False
+    cells: Sequence[Tensor] = ()
+    active_share: float = 1.0
+    work_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class SecondStep:
+    """The second step's predictions in inference, by the backbone's and the head's layers.
+
+    Attributes:
+        mode: "dense"; "sparse": on STC levels only what the survivors need; "auto": level by
+            level whichever of the two is faster.
+
+    Raises:
+        ValueError: for an unknown mode.
+    """
+
+    mode: str
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"MODEL.SRN.SECOND_STEP is {self.mode!r}; valid are {list(MODES)}")
+
+    def unfinished_levels(self, backbone: SRNFPN, head: SRNHead) -> tuple[str, ...]:
+        """The levels to which the backbone need not apply its output convolution."""
+        stc_levels = () if self.mode == "dense" else head.level_selection.stc_levels
+        return tuple(x for x in backbone.deferrable_levels if x in stc_levels)
+
+    def plan(
+        self, backbone: SRNFPN, head: SRNHead, survivors: Sequence[Tensor | None]
+    ) -> dict[str, LevelPlan]:
+        """Decide what to compute.
+
+        Args:
+            survivors: per level (N, Hl, Wl), bool, the cells of which the first step leaves an
+                anchor; None on a level without STC.
+        """
+        unfinished = self.unfinished_levels(backbone, head)
+        return {
+            level: LevelPlan()
+            if mask is None or self.mode == "dense"
+            else self._plan_level(head.cls_subnet, mask, level in unfinished)
+            for level, mask in zip(LEVELS, survivors, strict=True)
+        }
+
+    def _plan_level(self, subnet: nn.Sequential, survivors: Tensor, unfinished: bool) -> LevelPlan:
+        cells = [survivors]
+        for layer in reversed(subnet):
+            cells.insert(0, grow(cells[0], kernels_of(layer)))
+        counts = torch.stack([mask.sum() for mask in cells]).tolist()
+        everywhere = [survivors.numel()] * len(counts)
+        work = _multiply_adds(subnet, counts, unfinished)
+        work_share = work / _multiply_adds(subnet, everywhere, unfinished)
+        return LevelPlan(
+            sparse=self.mode == "sparse" or work_share < BREAK_EVEN,
+            cells=cells,
+            active_share=counts[-1] / survivors.numel(),
+            work_share=work_share,
+        )
+
+    def __call__(
+        self,
+        backbone: SRNFPN,
+        head: SRNHead,
+        maps: dict[str, Tensor],
+        plan: dict[str, LevelPlan],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """
+        Args:
+            maps: at least p2 .. p7, those that ``unfinished_levels`` names without their output
+                convolution.
+            plan: as :meth:`plan` gives.
+
+        Returns:
+            scores and deltas as ``SRNPredictions`` has them. On a level that is computed sparsely
+            they are 0 at cells without a survivor.
+        """
+        unfinished = self.unfinished_levels(backbone, head)
+        sparse = [level for level in LEVELS if plan[level].sparse]
+        scores, deltas = {}, {}
+        for level in LEVELS:
+            if level not in sparse:
+                x = backbone.outputs[level](maps[level]) if level in unfinished else maps[level]
+                scores[level], deltas[level] = head.scores(x), head.deltas(x)
+        if sparse:
+            inputs = [
+                _finished_cells(backbone.outputs[level], maps[level], plan[level].cells[0])
+                if level in unfinished
+                else CellSet([plan[level].cells[0]]).gather([maps[level]])
+                for level in sparse
+            ]
+            level_scores, level_deltas = _predict_at(head, inputs, [plan[x] for x in sparse])
+            scores.update(zip(sparse, level_scores, strict=True))
+            deltas.update(zip(sparse, level_deltas, strict=True))
+        return [scores[level] for level in LEVELS], [deltas[level] for level in LEVELS]
+
+
+def _finished_cells(output: nn.Module, merged: Tensor, mask: Tensor) -> Tensor:
+    """The pyramid's output convolution ``output`` of a map (N, C, H, W), where ``mask`` is True."""
+    inputs = CellSet([grow(mask, kernels_of(output))])
+    neighbours = inputs.neighbours(CellSet([mask]), output.kernel_size)
+    x = conv_at(output, inputs.gather([merged]), neighbours)
+    return x if output.norm is None else output.norm(x[..., None, None]).flatten(1)
+
+
+def _predict_at(
+    head: SRNHead, inputs: Sequence[Tensor], plans: Sequence[LevelPlan]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Scores and deltas of some levels, as maps, from their cells that the subnets read."""
+    # The subnets are the same on all levels: one list has the cells of all.
+    x = torch.cat([inputs[0], *(level_cells[1:] for level_cells in inputs[1:])])
+    sets = [CellSet(masks) for masks in zip(*(plan.cells for plan in plans), strict=True)]
+    tables = subnet_tables(head.cls_subnet, sets)
+    scores = conv_at(head.cls_score, subnet_at(head.cls_subnet, x, tables))
+    deltas = conv_at(head.bbox_pred, subnet_at(head.bbox_subnet, x, tables))
+    return sets[-1].scatter(scores), sets[-1].scatter(deltas)
+
+
+def _multiply_adds(subnet: nn.Sequential, counts: Sequence[int], unfinished: bool) -> int:
+    """Of the pyramid's output convolution, if it is ``unfinished``, and of both subnets.
+
+    Args:
+        counts: number of cells that each layer reads, and last of those that are predicted.
+    """
+    total = 0
+    for layer, inputs, outputs in zip(subnet, counts[:-1], counts[1:], strict=True):
+        weights = sum(p.numel() for p in layer.parameters() if p.dim() == 4)
+        if isinstance(layer, RFE):
+            entry = sum(branch[0].weight.numel() for branch in layer.branches)
+            total += entry * inputs + (weights - entry) * outputs
+        else:
+            total += weights * outputs
+    first = subnet[0].weight.numel()  # the output convolution has as many weights
+    return 2 * total + (first * counts[0] if unfinished else 0)
