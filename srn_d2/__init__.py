@@ -31,7 +31,8 @@ def _is_command() -> bool:
     what is to be examined must not be imported before; and help and usage errors are immediate.
     """
     modules = {"srn_d2.cli", "srn_d2.doctor"}
-    return Path(sys.argv[0]).stem == "srn-d2" or not modules.isdisjoint(sys.orig_argv)
+    script = Path(sys.argv[0]).stem if sys.argv else ""
+    return script == "srn-d2" or not modules.isdisjoint(sys.orig_argv)
 
 
 if not _is_command():

@@ -2,6 +2,7 @@
 help and usage errors are immediate, and the doctor works where those packages do not."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 
 from . import detect, doctor, evaluate
@@ -14,6 +15,13 @@ DESCRIPTION = """Find faces in pictures and videos.
   srn-d2 detect 'clips/*.mp4' --pixelate
   srn-d2 detect --help
 """
+
+
+# Of detectron2's code under a newer torch: no news to a user.
+IRRELEVANT_WARNINGS = (
+    (".torch.jit.script. is deprecated", FutureWarning),
+    ("torch.meshgrid: in an upcoming release", UserWarning),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,4 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    return args.run(args)
+    with warnings.catch_warnings():
+        for message, category in IRRELEVANT_WARNINGS:
+            warnings.filterwarnings("ignore", message, category)
+        return args.run(args)

@@ -254,13 +254,17 @@ def test_the_command_imports_nothing_heavy_before_it_must():
     assert "srn-d2 detect" in done.stdout
 
 
-def test_as_a_module(repo_root):
+def test_a_user_sees_the_result_and_no_warnings(model, repo_root, tmp_path):
+    picture = save_image(tmp_path / "a.png")
+    files = ["--config-file", str(model["config_file"]), "--weights", str(model["weights"])]
+    command = [sys.executable, "-m", "srn_d2.cli", "detect", str(picture), *files]
     done = subprocess.run(
-        [sys.executable, "-m", "srn_d2.cli", "detect", "--help"],
+        [*command, "--output", str(tmp_path / "out"), "--device", "cpu"],
         capture_output=True,
         text=True,
         cwd=repo_root,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert "usage: srn-d2 detect" in done.stdout
-    assert "--pixelate" in done.stdout
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [f"0 faces in 1 files: {tmp_path / 'out' / 'faces.json'}"]
