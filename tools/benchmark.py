@@ -47,6 +47,7 @@ from srn_d2.engine.setup import build_cfg, check_device
 # What a wrong config, weights that do not fit, or data that are not there raise.
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 SEED = 0
+CALIBRATION_SIZE = (256, 256)  # of the image on which random weights are calibrated, pixels
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -131,24 +132,27 @@ def _add_loader(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def build_variants_for(cfg: CfgNode, args: argparse.Namespace, weights: str) -> list[Variant]:
+def variant_names(args: argparse.Namespace, device: torch.device) -> list[str]:
     """The variants that the command line names, or the default ones."""
-    names = list(args.variants or default_variants(torch.device(cfg.MODEL.DEVICE)))
+    if args.variants:
+        names = list(args.variants)
+    else:
+        in_bfloat16 = ["dense" + BFLOAT16, "auto" + BFLOAT16] if bfloat16_units(device) else []
+        names = [*FLOAT32_VARIANTS, *in_bfloat16]
     if getattr(args, "compile", False) and COMPILED not in names:
         names.append(COMPILED)
-    calibration = synthetic_images(cfg, (256, 256), 1, SEED)
+    return names
+
+
+def variants_of(cfg: CfgNode, args: argparse.Namespace, weights: str) -> list[Variant]:
+    names = variant_names(args, torch.device(cfg.MODEL.DEVICE))
+    calibration = synthetic_images(cfg, CALIBRATION_SIZE, 1, SEED)
     return build_variants(cfg, names, calibration, weights)
-
-
-def default_variants(device: torch.device) -> tuple[str, ...]:
-    """Those of ``inference`` without --variants."""
-    in_bfloat16 = ("dense" + BFLOAT16, "auto" + BFLOAT16) if bfloat16_units(device) else ()
-    return (*FLOAT32_VARIANTS, *in_bfloat16)
 
 
 def run_inference(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     paths = find_images(args.images, args.limit) if args.images else None
-    variants = build_variants_for(cfg, args, args.weights)
+    variants = variants_of(cfg, args, args.weights)
     if paths is not None:
         return measure_images(cfg, variants, paths, repeats=args.repeats, warmup=args.warmup)
     images = synthetic_images(cfg, args.size, args.batch, SEED)
@@ -159,7 +163,7 @@ def run_inference(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_growth(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
-    variants = build_variants_for(cfg, args, weights="")
+    variants = variants_of(cfg, args, weights="")
     common = {"repeats": args.repeats, "seed": SEED}
     images = synthetic_images(cfg, args.size, 1, SEED)
     return {

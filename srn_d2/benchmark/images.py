@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import transforms as T
 from detectron2.structures import ImageList
-from torch import Tensor
 
+from srn_d2.data import FaceDatasetMapper
 from srn_d2.data.datasets.common import has_image_suffix
-from srn_d2.data.image_io import read_image
-from srn_d2.data.transforms import build_face_augmentation
 
 
 def synthetic_images(cfg: CfgNode, size: tuple[int, int], number: int, seed: int) -> ImageList:
@@ -56,16 +53,14 @@ class ImageReader:
     """
 
     def __init__(self, cfg: CfgNode):
-        self.cfg = cfg
-        self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
+        self.mapper = FaceDatasetMapper(cfg, is_train=False)
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.size_divisibility = cfg.MODEL.SRN.SIZE_DIVISIBILITY
         self.mean, self.std = (
-            torch.tensor(cfg.MODEL[key]).view(3, 1, 1) for key in ("PIXEL_MEAN", "PIXEL_STD")
+            torch.tensor(cfg.MODEL[key], device=self.device).view(3, 1, 1)
+            for key in ("PIXEL_MEAN", "PIXEL_STD")
         )
 
     def __call__(self, path: Path) -> ImageList:
-        augmented = T.AugInput(read_image(path))
-        self.augmentations(augmented)
-        pixels = augmented.image if self.cfg.INPUT.FORMAT == "RGB" else augmented.image[:, :, ::-1]
-        pixels = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # (3, H, W)
-        image: Tensor = ((pixels - self.mean) / self.std).to(self.cfg.MODEL.DEVICE)
-        return ImageList.from_tensors([image], self.cfg.MODEL.SRN.SIZE_DIVISIBILITY)
+        pixels = self.mapper({"file_name": str(path)})["image"].to(self.device)
+        return ImageList.from_tensors([(pixels - self.mean) / self.std], self.size_divisibility)

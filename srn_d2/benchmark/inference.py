@@ -1,6 +1,7 @@
 """How fast detectors are: by the share of cells that the first step leaves, or on given images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,22 @@ def inspect(variant: Variant, images: ImageList, masks: Masks | None) -> dict[st
     """What does not depend on the clock.
 
     The first of its two runs warms the variant up, so that the second one's memory is its usual.
+    Where it has no stages, compiled code runs, in which no operation can be counted.
 
     Returns:
-        {"macs": {stage: multiply-adds}, "memory_added": bytes beyond weights and libraries,
+        {"macs": {stage: multiply-adds} or {}, "memory_added": bytes beyond weights and libraries,
         "memory_peak": bytes with them (of all variants), "detections": of all images}.
     """
+    macs: dict[str, float] = {}
     with variant.imposed(masks):
-        with mac_counter() as meter:
-            detections = variant.measured(images, meter)
+        if variant.stages:
+            with mac_counter() as meter:
+                detections = variant.measured(images, meter)
+            macs = meter.totals
+        else:
+            detections = variant.run(images)
         memory = peak_memory(variant, images)
-    return {"macs": meter.totals, **memory, "detections": sum(map(len, detections))}
+    return {"macs": macs, **memory, "detections": sum(map(len, detections))}
 
 
 def peak_memory(variant: Variant, images: ImageList) -> dict[str, int]:
@@ -158,9 +165,10 @@ def measure_images(
     for path in tqdm(paths, desc="images", unit="image", disable=None):
         images = read(path)
         runs = {v.name: lambda v=v, images=images: v.run(images) for v in variants}
-        times = alternate(runs, repeats, warmup=warmup, device=images.tensor.device)
+        with _watched_share(cfg, variants) as shares:
+            times = alternate(runs, repeats, warmup=warmup, device=images.tensor.device)
         height, width = images.image_sizes[0]
-        share = natural_share(cfg, variants, images)
+        share = shares[0] if shares else None
         seconds = {name: spread(values).median for name, values in times.items()}
         row = {"name": path.name, "height": height, "width": width}
         rows.append({**row, "active_share": share, "seconds": seconds})
@@ -180,21 +188,23 @@ def measure_images(
     }
 
 
-def natural_share(cfg: CfgNode, variants: Sequence[Variant], images: ImageList) -> float | None:
-    """The share of the STC levels' cells that the first step leaves; None without a first step."""
-    variant = next((v for v in variants if v.first_step is not None), None)
-    if variant is None:
-        return None
-    seen: list[list] = []
+@contextmanager
+def _watched_share(cfg: CfgNode, variants: Sequence[Variant]) -> Iterator[list[float]]:
+    """Within the context, collect the share of the STC levels' cells that the first step leaves.
 
-    def keep(scores: list) -> list:
-        seen.append(scores)
+    One value for each run of one of the variants; none if no variant has a first step.
+    """
+    srn = cfg.MODEL.SRN
+    shares: list[float] = []
+
+    def watch(scores: list) -> list:
+        cells = surviving_cells(scores, srn.STC_LEVELS, srn.STC_THRESHOLD)
+        shares.append(active_share(cells))
         return scores
 
-    with variant.with_scores(keep):
-        variant.run(images)
-    srn = cfg.MODEL.SRN
-    return active_share(surviving_cells(seen[0], srn.STC_LEVELS, srn.STC_THRESHOLD))
+    watched = next((v for v in variants if v.first_step is not None), None)
+    with nullcontext() if watched is None else watched.with_scores(watch):
+        yield shares
 
 
 def distribution(values: Sequence[float]) -> dict[str, float]:

@@ -39,7 +39,12 @@ def measure_loader(
     Returns:
         {"images": how many, "images_per_second": mean, "spread": quartiles of an image's seconds,
         "stages": {stage: mean seconds of an image}, "crop_size": pixels, "source"}.
+
+    Raises:
+        ValueError: for ``repeats`` below 1.
     """
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}: some images must be made")
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -100,8 +100,8 @@ def _conditions(result: Result) -> str:
 def _inference(result: Result) -> Iterable[str]:
     yield (
         "Medians with quartiles in brackets. Runs alternate; x authors: how many times as fast as "
-        "the authors' way, by pairs of runs of one round. MiB: the peak of a run beyond weights and "
-        "libraries. The 3x3 output convolutions of p2 .. p4 count as second step."
+        "the authors' way, by pairs of runs of one round. MiB: the peak of a run beyond weights "
+        "and libraries. The 3x3 output convolutions of p2 .. p4 count as second step."
     )
     for case in result["cases"]:
         yield f"### {case['name']}"
@@ -128,9 +128,10 @@ def _time_table(case: Result) -> str:
 def _stage_table(case: Result, key: str, unit: str, scale: float) -> str:
     rows = []
     for name, result in case["variants"].items():
-        stages = result[key] if len(result[key]) > 1 else {}
-        values = [scale * stages[s] if s in stages else ABSENT for s in INFERENCE_STAGES]
-        rows.append([name, *values, scale * sum(result[key].values())])
+        stages = result[key]
+        if len(stages) > 1:  # compiled code has no stages
+            values = [scale * stages[s] if s in stages else ABSENT for s in INFERENCE_STAGES]
+            rows.append([name, *values, scale * sum(stages.values())])
     return table([unit, *INFERENCE_STAGES, "sum"], rows)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer
-from srn_d2.modeling import LEVELS, SRN, SRNFPN
+from srn_d2.modeling import LEVELS, SRN
 
 from .authors import AuthorsSRN
 from .first_step_masks import impose
@@ -113,7 +113,7 @@ def build_variants(
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise ValueError(f"there are no variants {unknown}; valid are {list(VARIANTS)}")
-    reference = build_model(_second_step(cfg, "dense")).eval()
+    reference: SRN = build_model(_second_step(cfg, "dense")).eval()
     if weights:
         SRNCheckpointer(reference, strict=True).load(weights)
     else:
@@ -131,8 +131,8 @@ def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Varian
     model = SRNTrainer.build_model(_second_step(cfg, second_step)).eval()
     model.load_state_dict(reference.state_dict())
     if name == COMPILED:
-        model.backbone.compile()
-        model.head.compile()
+        _compile(model)
+        # Its parts cannot be told apart: all is one stage.
         return Variant(name, model.detect, (), SECOND_STEP, model.head)
     run = _in_bfloat16(model) if name.endswith(BFLOAT16) else model.detect
     stages = (
@@ -151,6 +151,14 @@ def _second_step(cfg: CfgNode, second_step: str) -> CfgNode:
     return cfg
 
 
+def _compile(model: SRN) -> None:
+    """Compile the network at its first call; weights become constants, so that layers merge."""
+    options = {"freezing": True}
+    model.backbone.compile(options=options)
+    for method in ("scores", "deltas"):
+        setattr(model.head, method, torch.compile(getattr(model.head, method), options=options))
+
+
 def _in_bfloat16(model: SRN) -> Callable[[ImageList], list[Instances]]:
     def run(images: ImageList) -> list[Instances]:
         with torch.autocast(model.device.type, torch.bfloat16):
@@ -161,7 +169,7 @@ def _in_bfloat16(model: SRN) -> Callable[[ImageList], list[Instances]]:
 
 def _pyramid_stages(model: SRN) -> tuple[Wrapped, ...]:
     """The 3x3 output convolutions of p2 .. p4 belong to the second step, dense as sparse."""
-    outputs = [model.backbone.outputs[level] for level in SRNFPN.DEFERRABLE_LEVELS]
+    outputs = [model.backbone.outputs[level] for level in LEVELS[:3]]
     return (
         (model.backbone, "forward", FPN),
         (model.backbone.bottom_up, "forward", BACKBONE),
@@ -170,7 +178,7 @@ def _pyramid_stages(model: SRN) -> tuple[Wrapped, ...]:
 
 
 def _authors_variant(model: SRN) -> Variant:
-    authors = AuthorsSRN(model)
+    authors = AuthorsSRN(model.to(memory_format=torch.contiguous_format))  # torch's default
     stages = (
         *_pyramid_stages(model),
         (authors, "first_step", FIRST_STEP),
