@@ -22,6 +22,7 @@ INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
 DETECTRON2 := sal-detectron2
 
 DEMO_DIR := output/demo
+BENCH_DIR := output/benchmark
 
 .DEFAULT_GOAL := help
 .PHONY: help install doctor test lint format demo bench clean distclean
@@ -74,12 +75,21 @@ demo: $(STAMP)  ## train on drawn faces for a few minutes, evaluate, draw: see o
 	$(BIN)/python train_net.py --config-file configs/srn_toy.yaml OUTPUT_DIR $(DEMO_DIR)
 	$(BIN)/python tools/demo_report.py $(DEMO_DIR)
 
-bench: $(STAMP)  ## run the benchmarks, tools/benchmark_*.py
-	@set -e; for script in $(sort $(wildcard tools/benchmark_*.py)); do \
-		echo "$$script"; $(BIN)/python $$script; done
+# Sizes and repeats that two idle cores do in some ten minutes; tools/benchmark.py alone measures
+# larger images and more of them.
+BENCH := $(BIN)/python tools/benchmark.py
+bench: $(STAMP)  ## measure speed and memory for some ten minutes: see output/benchmark/report.md
+	$(BENCH) inference --repeats 3 --output $(BENCH_DIR)
+	$(BENCH) growth --sides 256 512 1024 --faces 1 100 1000 --size 512 768 --repeats 1 \
+		--output $(BENCH_DIR)
+	$(BENCH) training --size 512 512 --batch 1 --memory-faces 10 2000 --repeats 1 \
+		--output $(BENCH_DIR)
+	$(BENCH) loader --output $(BENCH_DIR)
+	$(BIN)/python tools/benchmark_evaluation.py
+	@echo "The report is $(BENCH_DIR)/report.md"
 
-clean:  ## remove caches and the demo's output
-	rm -rf $(DEMO_DIR) build dist .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove caches and the output of demo and bench
+	rm -rf $(DEMO_DIR) $(BENCH_DIR) build dist .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv
