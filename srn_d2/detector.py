@@ -1,4 +1,4 @@
-"""Faces in pictures, in three lines::
+"""Faces in pictures, in three lines:
 
 from srn_d2 import FaceDetector
 
@@ -7,10 +7,9 @@ faces = detector("photo.jpg")
 """
 
 import itertools
-import math
 import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, overload
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -20,20 +19,17 @@ from torchvision.ops import nms
 
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.data.image_input import ImageInput, as_rgb
-from srn_d2.data.image_io import InvalidImageError, TooManyPixelsError
-from srn_d2.data.transforms import FastResizeTransform
+from srn_d2.data.image_io import InvalidImageError
 from srn_d2.engine.setup import build_cfg, check_device
 from srn_d2.faces import Faces
 from srn_d2.predictor import FacePredictor
+from srn_d2.views import View, batches, resize
 
 MAX_PIXELS = 100_000_000
 """Default limit of an image's pixels."""
 
 CHUNK_IMAGES = 8
 """So many images of a list are decoded at a time."""
-
-MAX_BATCH_PIXELS = 4_000_000
-"""Images form one batch up to this many pixels together, padding included."""
 
 # The second look at large images. The lengths are in units of the largest anchor's size, the square
 # root of its area: 362 pixels in SRN. A face of up to 1.4 times that still overlaps it well enough.
@@ -45,24 +41,6 @@ LARGE_FACE = 0.55
 """Size, in the image as it is seen first, from which faces of the second look count."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-class _View(NamedTuple):
-    """An image as the network is to see it.
-
-    Attributes:
-        index: of the image in its chunk.
-        pixels: uint8 (h, w, 3), RGB.
-        image_size: (H, W) of the image itself, in whose pixels boxes are wanted.
-        min_size: size of the smallest faces that count, square root of the area, in its pixels.
-        is_second_look: whether it is the reduced one.
-    """
-
-    index: int
-    pixels: np.ndarray
-    image_size: tuple[int, int]
-    min_size: float = 0.0
-    is_second_look: bool = False
 
 
 class FaceDetector:
@@ -89,7 +67,7 @@ class FaceDetector:
             faces wanted: the image is reduced or enlarged until the smallest anchor, of 8 pixels,
             fits these. Large values are fast, small ones find more.
         dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
-            has it, with scores that differ in the third digit.
+            has it, with slightly other boxes and scores.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; ten times slower or more, finds more.
         large_faces: the second look.
@@ -179,7 +157,7 @@ class FaceDetector:
         self, images: Sequence[ImageInput], errors: str
     ) -> list[Faces | InvalidImageError | OSError]:
         """The faces of images that are in memory together."""
-        views: list[_View] = []
+        views: list[View] = []
         results: list = []
         for index, image in enumerate(images):
             try:
@@ -197,21 +175,20 @@ class FaceDetector:
             for instances, error in zip(found, results, strict=True)
         ]
 
-    def _views(self, index: int, image: np.ndarray) -> list[_View]:
+    def _views(self, index: int, image: np.ndarray) -> list[View]:
         """What the network sees of an image (H, W, 3): once, or twice if it is large."""
         height, width = image.shape[:2]
-        pixels = image
         if self.size == "config" and self.min_face_size is None:
             pixels = self._predictor.resize(image)
         else:
-            pixels = _resize(image, self._scale(height, width), self.max_pixels)
-        views = [_View(index, pixels, (height, width))]
+            pixels = resize(image, self._scale(height, width), self.max_pixels)
+        views = [View(index, pixels, (height, width))]
         longer_side = max(pixels.shape[:2])
         if self.large_faces and longer_side > SECOND_LOOK_ABOVE * self.largest_anchor:
             scale = SECOND_LOOK_SIDE * self.largest_anchor / max(height, width)
             min_size = LARGE_FACE * self.largest_anchor * max(height, width) / longer_side
-            reduced = _resize(image, scale, self.max_pixels)
-            views.append(_View(index, reduced, (height, width), min_size, is_second_look=True))
+            reduced = resize(image, scale, self.max_pixels)
+            views.append(View(index, reduced, (height, width), min_size, is_second_look=True))
         return views
 
     def _scale(self, height: int, width: int) -> float:
@@ -220,14 +197,14 @@ class FaceDetector:
             return self.smallest_anchor / self.min_face_size
         return 1.0 if self.size == "original" else self.size / max(height, width)
 
-    def _run_all(self, views: Sequence[_View]) -> list[Instances]:
+    def _run_all(self, views: Sequence[View]) -> list[Instances]:
         """The faces of each view that count, in pixels of its image."""
         found = {}
-        for batch in _batches(views, self._predictor.size_divisibility):
+        for batch in batches(views, self._predictor.size_divisibility):
             found.update(zip(batch, self._run([views[index] for index in batch]), strict=True))
         return [found[index] for index in range(len(views))]
 
-    def _run(self, batch: Sequence[_View]) -> list[Instances]:
+    def _run(self, batch: Sequence[View]) -> list[Instances]:
         """The faces of views that form a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             found = self._predictor.detect(
@@ -246,7 +223,7 @@ class FaceDetector:
     def _merge(self, found: Sequence[Instances]) -> Faces:
         """The faces of all views of an image, best first, each once."""
         merged = found[0]
-        if len(found) > 1:
+        if any(len(instances) for instances in found[1:]):
             merged = Instances.cat(list(found))
             kept = nms(merged.pred_boxes.tensor, merged.scores, self.nms_threshold)
             merged = merged[kept[: self.max_faces]]
@@ -304,37 +281,3 @@ def _choose_device(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _resize(image: np.ndarray, scale: float, max_pixels: int) -> np.ndarray:
-    """An image (H, W, 3) with its sides multiplied by ``scale``, at least 1 pixel each.
-
-    Raises:
-        TooManyPixelsError: it would have more than ``max_pixels``.
-    """
-    height, width = image.shape[:2]
-    new_height, new_width = (max(math.floor(side * scale + 0.5), 1) for side in (height, width))
-    if (new_height, new_width) == (height, width):
-        return image
-    if new_height * new_width > max_pixels:
-        raise TooManyPixelsError(
-            f"An image of {width} x {height} pixels would be enlarged to {new_width} x "
-            f"{new_height}, more than the limit of {max_pixels} pixels"
-        )
-    return FastResizeTransform(height, width, new_height, new_width).apply_image(image)
-
-
-def _batches(views: Sequence[_View], divisibility: int) -> list[list[int]]:
-    """Indices of views that can run together: of one kind, and of one size after padding.
-
-    Padding to the size of a larger image would change what the network finds near the edges.
-    """
-    groups: dict[tuple, list[list[int]]] = {}
-    for index, view in enumerate(views):
-        size = tuple(math.ceil(side / divisibility) for side in view.pixels.shape[:2])
-        batches = groups.setdefault((size, view.is_second_look), [[]])
-        padded_pixels = math.prod(size) * divisibility**2
-        if batches[-1] and (len(batches[-1]) + 1) * padded_pixels > MAX_BATCH_PIXELS:
-            batches.append([])
-        batches[-1].append(index)
-    return [batch for batches in groups.values() for batch in batches]

@@ -158,7 +158,7 @@ def test_faces_do_not_depend_on_the_batch(make):
 def test_batches_are_small_enough(make, monkeypatch):
     detector = make()
     seen = watch(detector)
-    monkeypatch.setattr("srn_d2.detector.MAX_BATCH_PIXELS", 3 * 64 * 64)
+    monkeypatch.setattr("srn_d2.views.MAX_BATCH_PIXELS", 3 * 64 * 64)
     assert len(detector([noise(64, 64)] * 7)) == 7
     assert [len(batch) for batch in seen] == [3, 3, 1]
 
@@ -275,6 +275,15 @@ def test_only_large_images_get_a_second_look(make, blob_files):
     assert seen == [[(724, 400)]]
     detector(BLOBS[:, :725, :400])
     assert seen[1:] == [[(725, 400)], [(510, 282)]]
+
+
+def test_the_second_look_of_multi_scale_testing_is_a_single_one(make, blob_files):
+    cfg = build_cfg(str(blob_files["config_file"]), ["TEST.SRN_TTA.SCALES", (0.5,)])
+    detector = make(**blob_files | {"config_file": cfg}, multi_scale=True)
+    seen = watch(detector)
+    faces = detector(BLOBS)
+    assert seen == [[(750, 1000)], [(750, 1000)], [(383, 510)]]  # half the size, mirrored, second
+    np.testing.assert_allclose(rows(faces), sorted([LARGE, MIDDLE, SMALL_BLOB]), atol=5)
 
 
 def test_scores_sort_what_two_looks_found(make, blob_files):

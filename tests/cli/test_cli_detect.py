@@ -19,6 +19,7 @@ from srn_d2.engine.setup import build_cfg
 from srn_d2.evaluation.wider_face_files import read_predictions
 from srn_d2.video_io import VideoReader, VideoWriter
 
+PROCESS_FILES = "srn_d2.cli.processing.process_files"
 SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 
 
@@ -161,7 +162,7 @@ def test_a_pixelated_video_and_max_frames(detect, tmp_path):
 )
 def test_options_reach_the_detector(detect, tmp_path, monkeypatch, option, attribute, value):
     seen = []
-    monkeypatch.setattr(cli.processing, "process_files", lambda job: seen.append(job) or 0)
+    monkeypatch.setattr(PROCESS_FILES, lambda job: seen.append(job) or 0)
     status, messages = detect(save_image(tmp_path / "a.png"), *option)
     assert status == 0, messages
     [job] = seen
