@@ -2,15 +2,20 @@
 """Check that a config can learn at all: overfit a few images until they are found.
 
 python tools/overfit.py --config-file configs/srn_R50.yaml
-python tools/overfit.py --config-file configs/srn_R50.yaml MODEL.DEVICE cpu MODEL.WEIGHTS "" \\
-    MODEL.BACKBONE.FREEZE_AT 0 MODEL.RESNETS.NORM GN MODEL.FPN.NORM GN \\
-    MODEL.SRN.PREDICTION_INIT_STD 0.01 MODEL.SRN.FIRST_STEP_IOU_THRESHOLDS "[0.3, 0.5]" \\
-    SOLVER.OPTIMIZER AdamW SOLVER.BASE_LR 0.0003 SOLVER.CPU_BFLOAT16 True
 
-The second command is for a CPU and random weights. A step is one image: statistics over the batch,
-as BatchNorm takes them, would be another image's in evaluation. Of so few faces most have no anchor
-that overlaps them by the paper's 0.7 in the first step: STC would learn to drop all their anchors,
-and the second step, which learns from what is left, never to find them.
+On a CPU, from random weights, with GroupNorm (a step is one image: BatchNorm's statistics would be
+another image's in evaluation):
+
+OPTS='MODEL.DEVICE cpu MODEL.BACKBONE.FREEZE_AT 0 MODEL.RESNETS.NORM GN MODEL.FPN.NORM GN
+    MODEL.SRN.PREDICTION_INIT_STD 0.01 SOLVER.BASE_LR 0.0005 SOLVER.CPU_BFLOAT16 True'
+python tools/overfit.py --config-file configs/srn_R50.yaml --output first.pth --max-steps 674 \\
+    --decay-step 541 $OPTS MODEL.WEIGHTS ""
+python tools/overfit.py --config-file configs/srn_R50.yaml $OPTS MODEL.WEIGHTS first.pth \\
+    MODEL.SRN.FIRST_STEP_IOU_THRESHOLDS "[0.3, 0.5]"
+
+The first of the two comes to an AP50 of 65 to 72: 70 of the 99 faces have no anchor that overlaps them by the
+0.7 of the paper's first step. STC learns to drop all anchors of a third of the faces, and the
+second step learns from what is left only. With 0.5 in the first step it goes on to 95.
 
 Trains on the first images of the training set that have faces large enough to be seen at that
 size, whole and without augmentation, and prints COCO AP50 on them until it exceeds the target.
@@ -29,6 +34,7 @@ from detectron2.evaluation import inference_context, inference_on_dataset
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
+from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data import FaceDatasetMapper
 from srn_d2.engine import SRNTrainer
@@ -50,6 +56,7 @@ def main() -> int:
     model = build_model(cfg)
     SRNCheckpointer(model).load(cfg.MODEL.WEIGHTS)
     optimizer = SRNTrainer.build_optimizer(cfg, model)
+    reached = False
     progress = tqdm(itertools.islice(itertools.cycle(train), args.max_steps), total=args.max_steps)
     for step, sample in enumerate(progress, 1):
         set_learning_rate(optimizer, cfg.SOLVER.BASE_LR, step, args.decay_step)
@@ -59,8 +66,12 @@ def main() -> int:
         optimizer.step()
         progress.set_postfix(loss=f"{loss.item():.3f}")
         if step % args.eval_period == 0 and evaluate(model, test, step) > args.target:
-            return 0
-    return 1
+            reached = True
+            break
+    if args.output:
+        with atomic_path(args.output) as draft:
+            torch.save({"model": model.state_dict()}, draft)
+    return 0 if reached else 1
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,6 +85,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--eval-period", type=int, default=40, help="steps between evaluations")
     parser.add_argument("--decay-step", type=int, help="from here on a tenth of the learning rate")
     parser.add_argument("--target", type=float, default=90.0, help="AP50 in percent")
+    parser.add_argument("--output", metavar="FILE", help="write the weights, to go on from there")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
     return parser.parse_args()
 
