@@ -203,7 +203,10 @@ def prepare(args: argparse.Namespace) -> CfgNode:
 
 def settings(args: argparse.Namespace) -> dict[str, str]:
     """What the command line says of the measurement, for the report."""
-    hidden = ("command", "run", "default_size", "output", "threads", "device")
+    hidden = {"command", "run", "default_size", "output", "threads", "device"}
+    # On given images these have no effect; on made-up ones, the others.
+    given = getattr(args, "images", None)
+    hidden |= {"size", "batch", "active_share"} if given else {"limit", "warmup"}
     values = {name: value for name, value in vars(args).items() if name not in hidden}
     return {name.replace("_", " "): _text(value) for name, value in values.items() if value}
 

@@ -54,6 +54,30 @@ def _draw_stages(axes: Axes, row: int, result: Mapping[str, Any]) -> None:
     axes.text(1e3 * quartiles["upper"], row, f"  {median:,.0f}", va="center", fontsize="small")
 
 
+def plot_speedups(cases: Sequence[Mapping[str, Any]]) -> Figure:
+    """How many times as fast as each baseline the variants are, against the active share.
+
+    Whiskers are the quartiles over paired runs.
+    """
+    baselines = list(cases[0]["speedups"])
+    figure = Figure(figsize=(4.5 * len(baselines), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(baselines), squeeze=False)[0]
+    shares = [100 * case["active_share"] for case in cases]
+    for axes, baseline in zip(panels, baselines, strict=True):
+        for name in cases[0]["speedups"][baseline]:
+            ratios = [case["speedups"][baseline][name] for case in cases]
+            medians = [ratio["median"] for ratio in ratios]
+            below = [ratio["median"] - ratio["lower"] for ratio in ratios]
+            above = [ratio["upper"] - ratio["median"] for ratio in ratios]
+            axes.errorbar(shares, medians, (below, above), marker="o", capsize=3, label=name)
+        axes.axhline(1.0, color="black", linewidth=0.8)
+        axes.set(xlabel="active cells in %", title=f"times as fast as {baseline}")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return figure
+
+
 def plot_growth(points: Sequence[Mapping[str, Any]], key: str, label: str) -> Figure:
     """Time and memory of each variant against ``points``' ``key``, with axes in logarithms."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")

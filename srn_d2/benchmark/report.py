@@ -4,7 +4,8 @@ Each command leaves <command>.json; report.md is made anew from all of them that
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ def write_result(folder: Path, command: str, result: Result) -> list[Path]:
     """
     paths = [folder / f"{command}.json"]
     write_text(paths[0], json.dumps(result, indent=1, allow_nan=False) + "\n")
-    for name, figure in _figures(command, result).items():
+    for name, draw in _pictures(command, result).items():
         paths.append(folder / f"{name}.png")
         with atomic_path(paths[-1]) as draft:
-            figure.savefig(draft, dpi=120)
+            draw().savefig(draft, dpi=120)
     results = {}
     for name in SECTIONS:
         path = folder / f"{name}.json"
@@ -58,28 +59,31 @@ def to_markdown(results: Mapping[str, Result]) -> str:
     for command, (title, body) in SECTIONS.items():
         if command in results:
             result = results[command]
-            pictures = [f"![{name}]({name}.png)" for name in _figures(command, result)]
+            pictures = [f"![{name}]({name}.png)" for name in _pictures(command, result)]
             parts += [f"## {title}", _conditions(result), *body(result), *pictures]
     return "\n\n".join(parts) + "\n"
 
 
-def _figures(command: str, result: Result) -> dict[str, Figure]:
-    """File name without ending -> picture."""
+def _pictures(command: str, result: Result) -> dict[str, Callable[[], Figure]]:
+    """File name without ending -> what draws the picture."""
     if command == "inference":
-        return {command: plots.plot_cases(result["cases"])}
+        pictures = {command: partial(plots.plot_cases, result["cases"])}
+        if len(result["cases"]) > 1 and result["cases"][0]["speedups"]:
+            pictures["speedup_by_share"] = partial(plots.plot_speedups, result["cases"])
+        return pictures
     if command == "images":
-        return {command: plots.plot_images(result)}
+        return {command: partial(plots.plot_images, result)}
     if command == "growth":
         labels = {"side": "side of the image in pixels", "faces": "faces"}
         return {
-            f"growth_{key}": plots.plot_growth(result[key], key, label)
+            f"growth_{key}": partial(plots.plot_growth, result[key], key, label)
             for key, label in labels.items()
             if result[key]
         }
-    figures = {command: plots.plot_stages(result["stages"], SECTIONS[command][0])}
+    pictures = {command: partial(plots.plot_stages, result["stages"], SECTIONS[command][0])}
     if result.get("memory"):
-        figures["training_memory"] = plots.plot_memory(result["memory"])
-    return figures
+        pictures["training_memory"] = partial(plots.plot_memory, result["memory"])
+    return pictures
 
 
 def _conditions(result: Result) -> str:

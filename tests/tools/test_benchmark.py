@@ -58,7 +58,7 @@ def test_inference(run, read, tmp_path, capsys):
     options = ["--variants", *variants, "--active-share", "0.1", "1.0", "--batch", "2"]
     assert run("inference", *options, "--size", "64", "96", "--repeats", "2") == 0
     assert str(tmp_path / "out" / "report.md") in capsys.readouterr().out
-    result = read("inference", "inference.png")
+    result = read("inference", "inference.png", "speedup_by_share.png")
     assert [case["name"] for case in result["cases"]] == ["10 % active", "100 % active"]
     for case, share in zip(result["cases"], (0.1, 1.0), strict=True):
         assert case["active_share"] == pytest.approx(share, abs=0.01)
@@ -90,6 +90,7 @@ def test_given_images(run, read, tmp_path, small_cfg):
     options += ["--limit", "2", "--repeats", "1", "--warmup", "0", "--variants", "dense", "auto"]
     assert run("inference", *options) == 0
     result = read("images", "images.png")
+    assert "active share" not in result["settings"]  # it had no effect
     assert [row["name"] for row in result["images"]] == ["0.png", "2.png"]
     assert {(row["height"], row["width"]) for row in result["images"]} == {(70, 90)}
     share = result["active_share"]
