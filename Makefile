@@ -57,8 +57,9 @@ install: $(STAMP)  ## create .venv with everything that the other targets need
 doctor: $(STAMP)  ## versions, hardware, data sets and weights found, and how to mend what is missing
 	@$(BIN)/python -m srn_d2.doctor
 
+# A process for each core, each with one thread: a test uses seldom more than one.
 test: $(STAMP)  ## run the tests (ARGS: arguments for pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## check style and format, change nothing
 	$(BIN)/ruff check .

