@@ -63,13 +63,15 @@ def plot_speedups(cases: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(4.5 * len(baselines), 3.8), layout="constrained")
     panels = figure.subplots(1, len(baselines), squeeze=False)[0]
     shares = [100 * case["active_share"] for case in cases]
+    colors = {name: f"C{index}" for index, name in enumerate(cases[0]["variants"])}
     for axes, baseline in zip(panels, baselines, strict=True):
         for name in cases[0]["speedups"][baseline]:
             ratios = [case["speedups"][baseline][name] for case in cases]
             medians = [ratio["median"] for ratio in ratios]
             below = [ratio["median"] - ratio["lower"] for ratio in ratios]
             above = [ratio["upper"] - ratio["median"] for ratio in ratios]
-            axes.errorbar(shares, medians, (below, above), marker="o", capsize=3, label=name)
+            style = {"color": colors[name], "marker": "o", "capsize": 3}
+            axes.errorbar(shares, medians, (below, above), label=name, **style)
         axes.axhline(1.0, color="black", linewidth=0.8)
         axes.set(xlabel="active cells in %", title=f"times as fast as {baseline}")
         axes.set_ylim(bottom=0)
