@@ -146,6 +146,9 @@ def _add_solver_and_test_config(cfg: CN) -> None:
 
     # IoU thresholds at which the COCO-style and the WIDER FACE evaluators report AP.
     cfg.TEST.FACE_IOU_THRESHOLDS = [0.5, 0.6, 0.7, 0.8]
+    # bfloat16 autocast around the network in inference only, on CPU or CUDA. (On a CPU
+    # SOLVER.CPU_BFLOAT16 does it in inference, too.)
+    cfg.TEST.BFLOAT16 = False
     # The metric, "task/name" as in metrics.json, whose best checkpoint is kept as
     # model_best.pth. "": none.
     cfg.TEST.BEST_METRIC = "bbox/AP50"

@@ -59,7 +59,8 @@ class SRN(DenseDetector):
         second_step: how inference computes it, see :class:`SecondStep`.
         postprocessing: from the second step's predictions to detections.
         cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
-            themselves stay in float32).
+            themselves stay in float32), in training and in inference.
+        test_bfloat16: on any device, run the network under bfloat16 autocast in inference.
         pixel_mean, pixel_std: of the input, RGB, in [0, 255].
     """
 
@@ -77,6 +78,7 @@ class SRN(DenseDetector):
         second_step: str,
         postprocessing: Postprocessing,
         cpu_bfloat16: bool,
+        test_bfloat16: bool,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
     ):
@@ -95,6 +97,7 @@ class SRN(DenseDetector):
         self.second_step = SecondStep(second_step)
         self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
+        self.test_bfloat16 = test_bfloat16
         # Convolutions are faster so, and then give out maps that have a cell's channels together.
         self.to(memory_format=torch.channels_last)
 
@@ -127,6 +130,7 @@ class SRN(DenseDetector):
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
+            "test_bfloat16": cfg.TEST.BFLOAT16,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
         }
@@ -288,9 +292,10 @@ class SRN(DenseDetector):
     # --- both ----------------------------------------------------------------------------------
 
     def _autocast(self) -> AbstractContextManager:
-        """Where the network runs: bfloat16 on a CPU if asked for, else as the caller has it."""
-        if self.cpu_bfloat16 and self.device.type == "cpu":
-            return torch.autocast("cpu", torch.bfloat16)
+        """Where the network runs: bfloat16 if asked for, else as the caller has it."""
+        on_cpu = self.device.type == "cpu"
+        if (self.cpu_bfloat16 and on_cpu) or (self.test_bfloat16 and not self.training):
+            return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
     def _anchors(self, features: list[Tensor]) -> list[Tensor]:

@@ -135,6 +135,28 @@ def test_bfloat16_autocast_keeps_losses_close_and_in_float32(small_cfg):
         torch.testing.assert_close(loss, exact[name], rtol=0.1, atol=0.05)
 
 
+@pytest.mark.parametrize("key", ["SOLVER.CPU_BFLOAT16", "TEST.BFLOAT16"])
+def test_bfloat16_in_inference_and_in_training(small_cfg, key):
+    dtypes = []
+    model = make_model(small_cfg(key, True))
+    model.head.cls_score.register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
+    model.eval()(BATCHES["one face"])
+    assert set(dtypes) == {torch.bfloat16}
+    dtypes.clear()
+    model.train()(BATCHES["one face"])
+    assert set(dtypes) == {torch.float32 if key.startswith("TEST") else torch.bfloat16}
+
+
+def test_bfloat16_changes_scores_by_rounding_only(small_cfg):
+    model = make_model(small_cfg("MODEL.SRN.SECOND_STEP", "dense")).eval()
+    images = model.preprocess_image([image_with([], (96, 128))])
+    exact = model.detect(images)[0].scores
+    model.test_bfloat16 = True
+    rounded = model.detect(images)[0].scores
+    assert not torch.equal(rounded[:50], exact[:50])
+    torch.testing.assert_close(rounded[:50], exact[:50], atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize("size", [(128, 128), (203, 301), (1, 500), (40, 7)])
 def test_inference_gives_sorted_boxes_inside_the_output_size(small_cfg, size):
     model = make_model(small_cfg()).eval()
