@@ -11,7 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_anchor_generator, build_backbone
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
-from detectron2.modeling.meta_arch.dense_detector import DenseDetector, permute_to_N_HWA_K
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage, has_event_storage
@@ -22,7 +22,7 @@ from .criterion import SRNCriterion, loss_normalizers
 from .level_selection import LEVELS
 from .postprocessing import Postprocessing, build_postprocessing
 from .selective_inference import SecondStep
-from .srn_head import SRNHead, SRNPredictions
+from .srn_head import SRNHead, SRNPredictions, cat_levels
 from .target_assignment import (
     BACKGROUND,
     FACE,
@@ -157,7 +157,7 @@ class SRN(DenseDetector):
         gt_instances: list[Instances],
     ) -> dict[str, Tensor]:
         anchors = self._anchors(features)
-        predictions = _flatten(predictions)
+        predictions = predictions.flatten()
         with torch.autocast(self.device.type, enabled=False):
             keep = self._keep_mask(anchors, predictions.scores_s1, len(images))
             refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
@@ -195,14 +195,14 @@ class SRN(DenseDetector):
         first_step = omega_stc | omega_str
         losses = {}
         if any(scores is not None for scores in predictions.scores_s1):
-            scores = _cat_levels(predictions.scores_s1)
+            scores = cat_levels(predictions.scores_s1)
             targets = step1.select(omega_stc[first_step])
             losses["loss_cls_s1"] = self.criterion.classification_loss(scores, targets, norm_s1)
         if any(deltas is not None for deltas in predictions.deltas_s1):
-            deltas = _cat_levels(predictions.deltas_s1)
+            deltas = cat_levels(predictions.deltas_s1)
             targets = step1.select(omega_str[first_step])
             losses["loss_box_s1"] = self.criterion.box_loss(deltas, targets, norm_s1)
-        scores, deltas = _cat_levels(predictions.scores_s2), _cat_levels(predictions.deltas_s2)
+        scores, deltas = cat_levels(predictions.scores_s2), cat_levels(predictions.deltas_s2)
         losses["loss_cls_s2"] = self.criterion.classification_loss(scores, phi, norm_s2)
         losses["loss_box_s2"] = self.criterion.box_loss(deltas, phi, norm_s2)
         return losses
@@ -273,12 +273,12 @@ class SRN(DenseDetector):
         self, images: ImageList, features: list[Tensor], predictions: SRNPredictions
     ) -> list[Instances]:
         anchors = self._anchors(features)
-        predictions = _flatten(predictions)
+        predictions = predictions.flatten()
         keep = self._keep_mask(anchors, predictions.scores_s1, len(images))
         refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
         per_image = zip(
-            _cat_levels(predictions.scores_s2).float().sigmoid().masked_fill(~keep, -1.0),
-            _cat_levels(predictions.deltas_s2),
+            cat_levels(predictions.scores_s2).float().sigmoid().masked_fill(~keep, -1.0),
+            cat_levels(predictions.deltas_s2),
             torch.cat(refined, dim=1),
             images.image_sizes,
             strict=True,
@@ -315,28 +315,6 @@ class SRN(DenseDetector):
             ],
             dim=1,
         )
-
-
-def _flatten(predictions: SRNPredictions) -> SRNPredictions:
-    """Maps to anchors, per level: scores (N, A, Hl, Wl) -> (N, Rl), deltas -> (N, Rl, 4)."""
-
-    def scores(level: Tensor | None) -> Tensor | None:
-        return None if level is None else permute_to_N_HWA_K(level, 1).squeeze(-1)
-
-    def deltas(level: Tensor | None) -> Tensor | None:
-        return None if level is None else permute_to_N_HWA_K(level, 4)
-
-    return SRNPredictions(
-        scores_s1=[scores(level) for level in predictions.scores_s1],
-        deltas_s1=[deltas(level) for level in predictions.deltas_s1],
-        scores_s2=[scores(level) for level in predictions.scores_s2],
-        deltas_s2=[deltas(level) for level in predictions.deltas_s2],
-    )
-
-
-def _cat_levels(levels: list[Tensor | None]) -> Tensor:
-    """Concatenate per-level (N, Rl, ...) over the levels that are there."""
-    return torch.cat([level for level in levels if level is not None], dim=1)
 
 
 def _level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:

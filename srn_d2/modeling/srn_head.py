@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_anchor_generator
+from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
 from fvcore.nn import weight_init
 from torch import Tensor, nn
 
@@ -17,13 +19,35 @@ from .rfe import RFE
 class SRNPredictions(NamedTuple):
     """What the head predicts: lists over the levels p2 .. p7, None where a step computes nothing.
 
-    Scores are logits (N, A, Hl, Wl), deltas are (N, A * 4, Hl, Wl), anchor-major.
+    Scores are logits (N, A, Hl, Wl), deltas are (N, A * 4, Hl, Wl), anchor-major. A level has
+    Rl = Hl * Wl * A anchors.
     """
 
     scores_s1: list[Tensor | None]
     deltas_s1: list[Tensor | None]
     scores_s2: list[Tensor]
     deltas_s2: list[Tensor]
+
+    def flatten(self) -> "SRNPredictions":
+        """Maps to anchors: scores (N, A, Hl, Wl) -> (N, Rl), deltas -> (N, Rl, 4)."""
+
+        def anchors(levels: list[Tensor | None], values: int) -> list[Tensor | None]:
+            return [None if x is None else permute_to_N_HWA_K(x, values) for x in levels]
+
+        def scores(levels: list[Tensor | None]) -> list[Tensor | None]:
+            return [None if x is None else x.squeeze(-1) for x in anchors(levels, 1)]
+
+        return SRNPredictions(
+            scores_s1=scores(self.scores_s1),
+            deltas_s1=anchors(self.deltas_s1, 4),
+            scores_s2=scores(self.scores_s2),
+            deltas_s2=anchors(self.deltas_s2, 4),
+        )
+
+
+def cat_levels(levels: Sequence[Tensor | None]) -> Tensor:
+    """Concatenate per-level (N, Rl, ...) over the levels that are there."""
+    return torch.cat([level for level in levels if level is not None], dim=1)
 
 
 class SRNHead(nn.Module):
