@@ -5,7 +5,7 @@ dense        this project's SRN, second step everywhere
 sparse       second step only where the first one leaves something
 auto         the one or the other, level by level, by what is left
 retinanet    detectron2's own RetinaNet, on the same levels and anchors
-*-bf16       under bfloat16 autocast
+*-bf16       in bfloat16, TEST.BFLOAT16
 compiled     dense, backbone and head by torch.compile
 """
 
@@ -55,7 +55,7 @@ class Variant:
     Attributes:
         name: one of ``VARIANTS``.
         run: from normalised images to detections, see :meth:`srn_d2.modeling.SRN.detect`.
-        stages: its methods that are stages, and the stage of all else that ``run`` does.
+        stages: the methods of its parts that are stages.
         remaining_stage: the stage of whatever else ``run`` does.
         first_step: the object whose method ``first_step`` gives the first step's logits and
             deltas; None if it has no first step.
@@ -113,7 +113,7 @@ def build_variants(
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise ValueError(f"there are no variants {unknown}; valid are {list(VARIANTS)}")
-    reference: SRN = build_model(_second_step(cfg, "dense")).eval()
+    reference: SRN = build_model(_cfg_of(cfg, "dense")).eval()
     if weights:
         SRNCheckpointer(reference, strict=True).load(weights)
     else:
@@ -128,26 +128,31 @@ def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Varian
     if name == RETINANET:
         return _retinanet_variant(build_retinanet(cfg), images)
     second_step = "dense" if name == COMPILED else name.removesuffix(BFLOAT16)
-    model = SRNTrainer.build_model(_second_step(cfg, second_step)).eval()
+    is_bfloat16 = name.endswith(BFLOAT16)
+    model = SRNTrainer.build_model(_cfg_of(cfg, second_step, is_bfloat16)).eval()
     model.load_state_dict(reference.state_dict())
     if name == COMPILED:
         _compile(model)
         # Its parts cannot be told apart: all is one stage.
         return Variant(name, model.detect, (), SECOND_STEP, model.head)
-    run = _in_bfloat16(model) if name.endswith(BFLOAT16) else model.detect
     stages = (
         *_pyramid_stages(model),
         (model.head, "first_step", FIRST_STEP),
         (model, "forward_inference", POSTPROCESSING),
     )
-    return Variant(name, run, stages, SECOND_STEP, model.head)
+    return Variant(name, model.detect, stages, SECOND_STEP, model.head)
 
 
-def _second_step(cfg: CfgNode, second_step: str) -> CfgNode:
-    """The config with one way of the second step, and in float32 unless the caller says else."""
+def _cfg_of(cfg: CfgNode, second_step: str, bfloat16: bool = False) -> CfgNode:
+    """The config with one way of the second step, in float32 or in bfloat16."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.merge_from_list(["MODEL.SRN.SECOND_STEP", second_step, "SOLVER.CPU_BFLOAT16", False])
+    cfg.merge_from_list(
+        [
+            *("MODEL.SRN.SECOND_STEP", second_step, "TEST.BFLOAT16", bfloat16),
+            *("SOLVER.CPU_BFLOAT16", False),
+        ]
+    )
     return cfg
 
 
@@ -157,14 +162,6 @@ def _compile(model: SRN) -> None:
     model.backbone.compile(options=options)
     for method in ("scores", "deltas"):
         setattr(model.head, method, torch.compile(getattr(model.head, method), options=options))
-
-
-def _in_bfloat16(model: SRN) -> Callable[[ImageList], list[Instances]]:
-    def run(images: ImageList) -> list[Instances]:
-        with torch.autocast(model.device.type, torch.bfloat16):
-            return model.detect(images)
-
-    return run
 
 
 def _pyramid_stages(model: SRN) -> tuple[Wrapped, ...]:
