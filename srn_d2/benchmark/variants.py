@@ -187,7 +187,9 @@ def _authors_variant(model: SRN) -> Variant:
 def _retinanet_variant(model: nn.Module, images: ImageList) -> Variant:
     @torch.no_grad()
     def run(images: ImageList) -> list[Instances]:
-        maps = model.backbone(images.tensor)
+        # Its pyramid needs multiples of 32 pixels, SRN's does not.
+        padded = ImageList.from_tensors(list(images.tensor), model.backbone.size_divisibility)
+        maps = model.backbone(padded.tensor)
         features = [maps[name] for name in model.head_in_features]
         return model.forward_inference(images, features, model.head(features))
 
@@ -204,13 +206,16 @@ def build_retinanet(cfg: CfgNode) -> nn.Module:
     """Detectron2's RetinaNet, random weights, with the anchors and the six levels of an SRN.
 
     Args:
-        cfg: the SRN; ResNet's depth, the pyramid's channels and the anchors are taken from it.
+        cfg: the SRN; ResNet's depth, the pyramid's channels and the anchors are taken from it
+            (exact ones, where it has the released code's rounded ones).
     """
+    cfg = cfg.clone()  # its nodes become the other's
     retinanet = get_cfg()
     retinanet.MODEL.META_ARCHITECTURE = "RetinaNet"
     retinanet.MODEL.WEIGHTS = ""
     for key in ("DEVICE", "PIXEL_MEAN", "PIXEL_STD", "RESNETS", "FPN", "ANCHOR_GENERATOR"):
         retinanet.MODEL[key] = cfg.MODEL[key]
+    retinanet.MODEL.ANCHOR_GENERATOR.NAME = "DefaultAnchorGenerator"
     retinanet.MODEL.BACKBONE.NAME = "build_retinanet_resnet_fpn_backbone"
     retinanet.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     retinanet.MODEL.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]

@@ -14,6 +14,7 @@ from srn_d2.benchmark.first_step_masks import (
 )
 from srn_d2.benchmark.variants import build_retinanet, build_variants
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.engine.setup import build_cfg
 from srn_d2.modeling import LEVELS
 
 RELEASED = (
@@ -137,8 +138,21 @@ def test_retinanet_has_the_same_levels_and_anchors(small_cfg, images):
         torch.testing.assert_close(level_theirs.tensor, level_ours.tensor, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("config", ["srn_R50_released.yaml", "srn_lite.yaml"])
+def test_retinanet_beside_every_kind_of_config(repo_root, config):
+    cfg = build_cfg(str(repo_root / "configs" / config), ["MODEL.DEVICE", "cpu"])
+    before = cfg.dump()
+    retinanet = build_retinanet(cfg)
+    assert cfg.dump() == before
+    assert retinanet.head_in_features == list(LEVELS)
+    assert retinanet.anchor_generator.num_anchors == [2] * len(LEVELS)
+
+
 def test_retinanet_detects_something_to_postprocess(small_cfg, images):
     [variant] = build_variants(small_cfg(), ["retinanet"], images)
     with variant.imposed(masks_of_share({"p2": (40, 48)}, 0.1, 2, seed=0)):  # it has no first step
         detections = variant.run(images)
     assert [len(x) > 50 for x in detections] == [True, True]
+    # A size that detectron2's pyramid cannot do is padded.
+    odd = ImageList(images.tensor[:, :, :150, :170], [(150, 170), (140, 170)])
+    assert [x.image_size for x in variant.run(odd)] == odd.image_sizes
