@@ -43,6 +43,9 @@ def _add_model_config(cfg: CN) -> None:
     srn.PREDICTION_INIT_STD = 0.0
     # Initial probability of "face" that sets the class prediction's bias [RetinaNet 4.1].
     srn.PRIOR_PROB = 0.01
+    # Levels, any of p2 .. p7, of whose heads training keeps no activations: the backward pass
+    # computes them anew. ["p2"] saves the most memory for the time it costs.
+    srn.RECOMPUTED_LEVELS = []
 
     # --- the two steps -----------------------------------------------------------------------
     # Levels, any of p2 .. p7, with two-step classification (STC) and two-step regression (STR)

@@ -7,6 +7,22 @@ LEVELS = ("p2", "p3", "p4", "p5", "p6", "p7")
 """The levels of the second step, finest first; each has strides 4, 8, ..., 128."""
 
 
+def ordered_levels(names: Sequence[str], key: str) -> tuple[str, ...]:
+    """The levels in the order of :data:`LEVELS`, each once, so that equal sets compare equal.
+
+    Args:
+        names: of levels.
+        key: of the config, for the message.
+
+    Raises:
+        ValueError: for a name that is no level; the message lists the valid ones.
+    """
+    unknown = [name for name in names if name not in LEVELS]
+    if unknown:
+        raise ValueError(f"{key} names {unknown}, which are no levels; valid are {list(LEVELS)}")
+    return tuple(name for name in LEVELS if name in names)
+
+
 @dataclass(frozen=True)
 class LevelSelection:
     """The levels with two-step classification (STC) and two-step regression (STR).
@@ -29,15 +45,8 @@ class LevelSelection:
 
     def __post_init__(self) -> None:
         for key in ("stc_levels", "str_levels"):
-            names = getattr(self, key)
-            unknown = [name for name in names if name not in LEVELS]
-            if unknown:
-                raise ValueError(
-                    f"MODEL.SRN.{key.upper()} names {unknown}, which are no levels; "
-                    f"valid are {list(LEVELS)}"
-                )
-            # In the order of LEVELS and without repetition, so that equal sets compare equal.
-            object.__setattr__(self, key, tuple(name for name in LEVELS if name in names))
+            levels = ordered_levels(getattr(self, key), f"MODEL.SRN.{key.upper()}")
+            object.__setattr__(self, key, levels)
 
     @property
     def first_step_levels(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The head: a class subnet and a box subnet, shared by all levels and by both steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,8 +11,9 @@ from detectron2.modeling import build_anchor_generator
 from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
 from fvcore.nn import weight_init
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from .level_selection import LEVELS, LevelSelection
+from .level_selection import LEVELS, LevelSelection, ordered_levels
 from .rfe import RFE
 
 
@@ -65,6 +66,8 @@ class SRNHead(nn.Module):
         use_rfe: False puts two plain 3x3 convolutions in RFE's place, as in RetinaNet.
         prediction_init_std: of the prediction convolutions' initial weights; 0: xavier.
         prior_prob: probability of "face" that a new head predicts, in (0, 1).
+        recomputed_levels: any of p2 .. p7. Training keeps no activations of the subnets there, in
+            either step, but computes them anew in the backward pass (activation checkpointing).
     """
 
     @configurable
@@ -77,9 +80,11 @@ class SRNHead(nn.Module):
         use_rfe: bool = True,
         prediction_init_std: float = 0.0,
         prior_prob: float = 0.01,
+        recomputed_levels: Sequence[str] = (),
     ):
         super().__init__()
         self.level_selection = level_selection
+        self.recomputed_levels = ordered_levels(recomputed_levels, "MODEL.SRN.RECOMPUTED_LEVELS")
         self.cls_subnet = _subnet(channels, use_rfe)
         self.bbox_subnet = _subnet(channels, use_rfe)
         self.cls_score = nn.Conv2d(channels, num_anchors, 1)
@@ -106,6 +111,7 @@ class SRNHead(nn.Module):
             "use_rfe": srn.RFE,
             "prediction_init_std": srn.PREDICTION_INIT_STD,
             "prior_prob": srn.PRIOR_PROB,
+            "recomputed_levels": srn.RECOMPUTED_LEVELS,
         }
 
     def forward(self, features: Sequence[Tensor]) -> SRNPredictions:
@@ -115,8 +121,8 @@ class SRNHead(nn.Module):
         return SRNPredictions(
             scores_s1=scores_s1,
             deltas_s1=deltas_s1,
-            scores_s2=[self.scores(maps[level]) for level in LEVELS],
-            deltas_s2=[self.deltas(maps[level]) for level in LEVELS],
+            scores_s2=[self._predict(self.scores, maps, level) for level in LEVELS],
+            deltas_s2=[self._predict(self.deltas, maps, level) for level in LEVELS],
         )
 
     def first_step(
@@ -125,14 +131,22 @@ class SRNHead(nn.Module):
         """First-step scores and deltas, as :class:`SRNPredictions` has them, from c2 .. c7."""
         selection = self.level_selection
         scores = [
-            self.scores(maps[f"c{level[1:]}"]) if selection.has_stc(level) else None
+            self._predict(self.scores, maps, f"c{level[1:]}") if selection.has_stc(level) else None
             for level in LEVELS
         ]
         deltas = [
-            self.deltas(maps[f"c{level[1:]}"]) if selection.has_str(level) else None
+            self._predict(self.deltas, maps, f"c{level[1:]}") if selection.has_str(level) else None
             for level in LEVELS
         ]
         return scores, deltas
+
+    def _predict(
+        self, subnet: Callable[[Tensor], Tensor], maps: dict[str, Tensor], name: str
+    ) -> Tensor:
+        """``scores`` or ``deltas`` of the map of this name, c2 .. p7."""
+        if torch.is_grad_enabled() and f"p{name[1:]}" in self.recomputed_levels:
+            return checkpoint(subnet, maps[name], use_reentrant=False)
+        return subnet(maps[name])
 
     def scores(self, x: Tensor) -> Tensor:
         """Logits of "face": (N, C, H, W) -> (N, A, H, W)."""

@@ -73,6 +73,44 @@ def test_every_parameter_gets_a_gradient():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
 
 
+def gradients(head: SRNHead, maps: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Of the maps and of the parameters."""
+    maps = [x.clone().requires_grad_() for x in maps]
+    out = head(maps)
+    loss = sum(t.square().sum() for group in out for t in group if t is not None)
+    return list(torch.autograd.grad(loss, [*maps, *head.parameters()]))
+
+
+def kept_elements(head: SRNHead, maps: list[torch.Tensor]) -> int:
+    """How many numbers the forward pass keeps for the backward pass, parameters apart."""
+    kept = {}
+
+    def pack(x: torch.Tensor) -> torch.Tensor:
+        kept[x.data_ptr()] = x.numel()
+        return x
+
+    parameters = {p.data_ptr() for p in head.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        head(maps)
+    return sum(number for address, number in kept.items() if address not in parameters)
+
+
+def test_recomputed_levels_keep_less_and_give_the_same_gradients():
+    torch.manual_seed(0)
+    head = make_head(prior_prob=0.5)
+    recomputing = make_head(prior_prob=0.5, recomputed_levels=["p2", "p5"])
+    recomputing.load_state_dict(head.state_dict())
+    maps = make_maps(head)
+    for ours, theirs in zip(gradients(recomputing, maps), gradients(head, maps), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert kept_elements(recomputing, maps) < 0.75 * kept_elements(head, maps)
+
+
+def test_a_recomputed_level_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"RECOMPUTED_LEVELS names \['c2'\].*valid are"):
+        make_head(recomputed_levels=["c2"])
+
+
 def test_levels_need_the_same_number_of_anchors(small_cfg):
     cfg = small_cfg("MODEL.ANCHOR_GENERATOR.SIZES", [[8, 11], [16], [32], [64], [128], [256]])
     from detectron2.modeling import build_backbone
