@@ -12,8 +12,9 @@ Without --weights the networks' weights are random, and the images are noise: fo
 only the numbers of cells, candidates and faces count. Which cells the first step leaves is then
 imposed: clusters, up to the share of the STC levels' cells that --active-share names.
 
-Runs alternate: A B C A B C. Each command writes <command>.json and pictures to the folder of
---output, and report.md about all that is there. Leave the machine alone while it measures.
+Runs alternate: A B C A B C. Each command writes <command>.json (images.json with --images) and
+pictures to the folder of --output, and report.md about all that is there. Leave the machine alone
+while it measures.
 """
 
 import argparse
