@@ -14,7 +14,6 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
-from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
 
 from .backbone import SRNFPN
@@ -23,8 +22,8 @@ from .level_selection import LEVELS
 from .postprocessing import Postprocessing, build_postprocessing
 from .selective_inference import SecondStep
 from .srn_head import SRNHead, SRNPredictions, cat_levels
+from .step_scalars import log_step_scalars
 from .target_assignment import (
-    BACKGROUND,
     FACE,
     IGNORED,
     StepTargets,
@@ -173,7 +172,7 @@ class SRN(DenseDetector):
             )
             step1 = step1.select(omega_stc | omega_str)
             phi = step2._replace(labels=step2.labels.masked_fill(~keep, IGNORED))
-            self._log_scalars(step1, step2, phi, keep[:, omega_stc])
+            log_step_scalars(step1, step2, phi, keep[:, omega_stc])
             return self._losses(predictions, step1, omega_stc, omega_str, phi)
 
     def _losses(
@@ -206,35 +205,6 @@ class SRN(DenseDetector):
         losses["loss_cls_s2"] = self.criterion.classification_loss(scores, phi, norm_s2)
         losses["loss_box_s2"] = self.criterion.box_loss(deltas, phi, norm_s2)
         return losses
-
-    def _log_scalars(
-        self, step1: StepTargets, step2: StepTargets, phi: StepTargets, keep_stc: Tensor
-    ) -> None:
-        """Write counts per image to the event storage, if there is one.
-
-        "before" and "after" are the second step's anchors before and after STC's filter.
-        """
-        if not has_event_storage():
-            return
-        counts = {
-            "positives_s1": step1.count(FACE),
-            "positives_s2": phi.count(FACE),
-            "positives_before_stc": step2.count(FACE),
-            "negatives_before_stc": step2.count(BACKGROUND),
-            "negatives_after_stc": phi.count(BACKGROUND),
-            "kept": keep_stc.sum(),
-        }
-        # One transfer from the device for all of them.
-        values = torch.stack(list(counts.values())).tolist()
-        counts = dict(zip(counts, values, strict=True))
-        kept = counts.pop("kept")
-        scalars = {name: count / len(phi.labels) for name, count in counts.items()}
-        for when, positives in (("before", "positives_before_stc"), ("after", "positives_s2")):
-            negatives = max(counts[f"negatives_{when}_stc"], 1)
-            scalars[f"positives_per_negative_{when}_stc"] = counts[positives] / negatives
-        if keep_stc.numel():
-            scalars["stc_removed_share"] = 1 - kept / keep_stc.numel()
-        get_event_storage().put_scalars(**{f"srn/{name}": x for name, x in scalars.items()})
 
     # --- inference -----------------------------------------------------------------------------
 
