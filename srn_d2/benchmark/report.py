@@ -232,4 +232,4 @@ def _quartiles(spread: Mapping[str, float]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if value else "0"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}" if value else "0"
