@@ -87,7 +87,7 @@ class FaceDetector:
         config_file: str | os.PathLike | CfgNode | None = None,
         weights: str | os.PathLike | None = None,
         device: str = "auto",
-        score_threshold: float = 0.5,
+        score_threshold: float = 0.3,
         size: int | Literal["original", "config"] = "original",
         min_face_size: float | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",

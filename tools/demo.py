@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     source.add_argument("--webcam", type=int, nargs="?", const=0, help="a camera's number")
     parser.add_argument("--output", type=Path, default=Path("output/pictures"), help="a folder")
-    parser.add_argument("--threshold", type=score, default=0.5, help="lowest score, 0 to 1")
+    parser.add_argument("--threshold", type=score, default=0.3, help="lowest score, 0 to 1")
     parser.add_argument("--format", choices=("json", "csv"), default="json", help="of the boxes")
     parser.add_argument("--max-frames", type=int, help="stop a video after so many")
     parser.add_argument("--device", help="cpu or cuda; default: MODEL.DEVICE, but cpu without CUDA")

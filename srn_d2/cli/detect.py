@@ -78,7 +78,7 @@ def _add_detector_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weights", metavar="FILE", help="the config's checkpoint")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     group.add_argument(
-        "--threshold", type=score, default=0.5, metavar="P", help="lowest score (default: 0.5)"
+        "--threshold", type=score, default=0.3, metavar="P", help="lowest score (default: 0.3)"
     )
     size = group.add_mutually_exclusive_group()
     size.add_argument(
