@@ -1,7 +1,10 @@
 """Fixtures that several test modules share."""
 
+import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -14,6 +17,19 @@ REPO_ROOT = Path(__file__).resolve().parent.parent
 def repo_root() -> Path:
     """The repository's root folder."""
     return REPO_ROOT
+
+
+@pytest.fixture(scope="session")
+def load_tool(repo_root) -> Callable[[str], ModuleType]:
+    """A script as a module, for what needs no process of its own: ``load_tool("demo")``."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, repo_root / "tools" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

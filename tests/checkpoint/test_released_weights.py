@@ -1,6 +1,5 @@
 """The released checkpoint's layout: every key accounted for, and every way to load the file."""
 
-import importlib.util
 import json
 import pickle
 from collections import OrderedDict
@@ -28,12 +27,8 @@ def model(repo_root):
 
 
 @pytest.fixture(scope="module")
-def tool(repo_root):
-    path = repo_root / "tools" / "convert_released_weights.py"
-    spec = importlib.util.spec_from_file_location("convert_released_weights", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("convert_released_weights")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Models that come with the package: made by tools/package_weights.py, checked when loaded."""
 
 import functools
-import importlib.util
 import json
 
 import pytest
@@ -21,12 +20,8 @@ from srn_d2.engine.setup import build_cfg
 
 
 @pytest.fixture(scope="module")
-def tool(repo_root):
-    path = repo_root / "tools" / "package_weights.py"
-    spec = importlib.util.spec_from_file_location("package_weights", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("package_weights")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """tools/benchmark.py: every command really run, on a tiny network."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -18,11 +17,8 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def tool(repo_root):
-    spec = importlib.util.spec_from_file_location("benchmark", repo_root / "tools" / "benchmark.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("benchmark")
 
 
 @pytest.fixture

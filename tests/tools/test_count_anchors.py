@@ -1,7 +1,5 @@
 """tools/count_anchors.py on two pictures and a tiny network with random weights."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -18,12 +16,8 @@ NUM_STC_ANCHORS = 2 * sum((SIDE // stride) ** 2 for stride in (4, 8, 16))
 
 
 @pytest.fixture(scope="module")
-def tool(repo_root):
-    path = repo_root / "tools" / "count_anchors.py"
-    spec = importlib.util.spec_from_file_location("count_anchors", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("count_anchors")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """tools/demo.py and tools/demo_report.py, in processes of their own, with random weights."""
 
 import csv
-import importlib.util
 import json
 import os
 import subprocess
@@ -36,19 +35,6 @@ def run_folder(repo_root, tmp_path_factory):
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model_final")
     return folder
-
-
-@pytest.fixture(scope="module")
-def load_tool(repo_root):
-    """Import a tool: ``load_tool("demo")``."""
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(name, repo_root / "tools" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.fixture(scope="module")

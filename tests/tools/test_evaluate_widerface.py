@@ -1,6 +1,5 @@
 """tools/evaluate_widerface.py as a user runs it, on .mat files and predictions made by hand."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -64,13 +63,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tool(repo_root):
-    """The script as a module, for what needs no process of its own."""
-    path = repo_root / "tools" / "evaluate_widerface.py"
-    spec = importlib.util.spec_from_file_location("evaluate_widerface", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("evaluate_widerface")
 
 
 def test_whole_report(folder, repo_root):

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import subprocess
 import sys
@@ -40,10 +39,8 @@ def test_too_few_steps_fail(repo_root, tiny_datasets):
     assert "step 2: AP50" in done.stderr + done.stdout
 
 
-def test_learning_rate_rises_and_falls(repo_root):
-    spec = importlib.util.spec_from_file_location("overfit", repo_root / "tools" / "overfit.py")
-    overfit = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(overfit)
+def test_learning_rate_rises_and_falls(load_tool):
+    overfit = load_tool("overfit")
     optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)
 
     def rate(step: int, decay_step: int | None) -> float:

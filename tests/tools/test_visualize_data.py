@@ -1,6 +1,5 @@
 """The tool writes what the training loader gives, with its boxes and its matched anchors."""
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +14,8 @@ from srn_d2.engine.setup import build_cfg
 
 
 @pytest.fixture(scope="module")
-def tool(repo_root):
-    spec = importlib.util.spec_from_file_location(
-        "visualize_data", repo_root / "tools" / "visualize_data.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool("visualize_data")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """tools/write_submission.py: killed and resumed, and what it refuses, with random weights."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -79,12 +78,9 @@ def registered(tiny_datasets):
 
 
 @pytest.fixture
-def run_here(repo_root, registered, model_arguments, caplog):
+def run_here(load_tool, registered, model_arguments, caplog):
     """Call the tool's main: ``run_here(output, *opts)`` gives its status and its messages."""
-    path = repo_root / "tools" / "write_submission.py"
-    spec = importlib.util.spec_from_file_location("write_submission", path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_tool("write_submission")
 
     def run(output, *opts, flags=(), dataset="widerface_val"):
         config, weights = model_arguments
