@@ -43,7 +43,7 @@ from srn_d2.benchmark.variants import (
     Variant,
     build_variants,
 )
-from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.engine.setup import build_cfg, check_device, message_of
 
 # What a wrong config, weights that do not fit, or data that are not there raise.
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
@@ -228,8 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         result = {**conditions, **run(cfg, args)}
     except INPUT_ERRORS as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     command = "images" if getattr(args, "images", None) else args.command
     for path in write_result(args.output, command, result):

@@ -21,7 +21,7 @@ from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data import CorruptImageError, build_face_train_loader
 from srn_d2.data.build import TooManyCorruptImagesError
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.engine.setup import build_cfg, check_device, message_of
 from srn_d2.evaluation.anchor_counts import AnchorCounts, anchor_table, count_anchors
 from srn_d2.evaluation.plots import plot_anchor_counts
 
@@ -72,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with atomic_path(args.plot) as draft:
                 plot_anchor_counts(counts).savefig(draft)
     except INPUT_ERRORS as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     print(f"Means over {counts.num_images} images\n\n{anchor_table(counts)}")
     return 0

@@ -31,7 +31,7 @@ from PIL import Image
 from srn_d2.atomic_file import atomic_path
 from srn_d2.data import CorruptImageError, build_face_train_loader
 from srn_d2.data.build import TooManyCorruptImagesError
-from srn_d2.engine.setup import build_cfg
+from srn_d2.engine.setup import build_cfg, message_of
 from srn_d2.modeling.level_selection import LEVELS
 from srn_d2.modeling.target_assignment import FACE, best_overlaps, build_matcher, label_anchors
 from srn_d2.visualization import draw_boxes
@@ -164,8 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         write_pictures(build_cfg(args.config_file, args.opts), args)
     except INPUT_ERRORS as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     return 0
 

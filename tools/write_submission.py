@@ -27,7 +27,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from srn_d2.data.image_io import CorruptImageError, read_image
-from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.engine.setup import build_cfg, check_device, message_of
 from srn_d2.evaluation.wider_face_submission import (
     NonFiniteDetectionsError,
     SubmissionWriter,
@@ -114,9 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         images, predictor, writer = prepare(args)
     except SETUP_ERRORS as error:
-        # str() of a KeyError quotes its message and hides the line breaks.
-        message = error.args[0] if isinstance(error, KeyError) else error
-        logger.error("%s: %s", type(error).__name__, message)
+        logger.error("%s: %s", type(error).__name__, message_of(error))
         return 2
     try:
         with logging_redirect_tqdm():

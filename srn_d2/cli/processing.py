@@ -17,6 +17,7 @@ from srn_d2.anonymize import blur, pixelate
 from srn_d2.atomic_file import atomic_path
 from srn_d2.data.image_io import InvalidImageError, read_image
 from srn_d2.detector import FaceDetector
+from srn_d2.engine.setup import message_of
 from srn_d2.faces import Faces
 from srn_d2.video_io import VideoError, VideoReader, VideoWriter
 from srn_d2.visualization import draw_scored_boxes
@@ -81,9 +82,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
     try:
         job = prepare()
     except SETUP_ERRORS as error:
-        # str() of a KeyError quotes its message and hides the line breaks.
-        message = error.args[0] if isinstance(error, KeyError) else error
-        logger.error("%s: %s", type(error).__name__, message)
+        logger.error("%s: %s", type(error).__name__, message_of(error))
         return 2
     try:
         with logging_redirect_tqdm():

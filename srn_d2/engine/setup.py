@@ -62,6 +62,11 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     return cfg
 
 
+def message_of(error: Exception) -> str:
+    """An error's message for the command line: str() of a KeyError quotes it, line breaks too."""
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+
+
 def check_device(cfg: CfgNode) -> None:
     """Raise a RuntimeError where the config asks for CUDA and there is none."""
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
