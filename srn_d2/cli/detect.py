@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from srn_d2.detector import FaceDetector
+
     from .processing import Job
 
 FORMATS = ("json", "csv", "wider")
@@ -48,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--webcam", type=int, nargs="?", const=0, metavar="N", help="a camera instead (default: 0)"
     )
     _add_output_arguments(parser.add_argument_group("output"))
-    _add_detector_arguments(parser.add_argument_group("detector"))
+    add_detector_arguments(parser.add_argument_group("detector"))
     parser.set_defaults(run=run, usage_error=parser.error)
 
 
@@ -72,7 +74,8 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--max-frames", type=int, metavar="N", help="stop a video after so many")
 
 
-def _add_detector_arguments(group: argparse._ArgumentGroup) -> None:
+def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float = 100.0) -> None:
+    """The options of ``build_detector``, and --threshold."""
     group.add_argument("--model", default="lite", help="one that is installed (default: lite)")
     group.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
     group.add_argument("--weights", metavar="FILE", help="the config's checkpoint")
@@ -104,9 +107,9 @@ def _add_detector_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-megapixels",
         type=float,
-        default=100.0,
+        default=max_megapixels,
         metavar="N",
-        help="refuse pictures with more (default: 100)",
+        help="refuse pictures with more (default: %(default)g)",
     )
 
 
@@ -142,22 +145,16 @@ def run(args: argparse.Namespace) -> int:
     return run_job(lambda: _prepare(args))
 
 
-def _prepare(args: argparse.Namespace) -> "Job":
+def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDetector":
+    """The detector that ``add_detector_arguments``' options ask for; raises what it raises."""
     from srn_d2.detector import FaceDetector
 
-    from . import processing
-    from .outputs import check_wider_names
-    from .sources import find_sources
-
-    sources = find_sources(args.inputs, args.output) if args.inputs else []
-    if "wider" in args.format:
-        check_wider_names(sources)
-    detector = FaceDetector(
+    return FaceDetector(
         args.model,
         config_file=args.config_file,
         weights=args.weights,
         device=args.device,
-        score_threshold=args.threshold,
+        score_threshold=score_threshold,
         size=args.size,
         min_face_size=args.min_face_size,
         dtype="bfloat16" if args.bfloat16 else "float32",
@@ -165,6 +162,17 @@ def _prepare(args: argparse.Namespace) -> "Job":
         large_faces=not args.no_large_faces,
         max_pixels=int(args.max_megapixels * 1e6),
     )
+
+
+def _prepare(args: argparse.Namespace) -> "Job":
+    from . import processing
+    from .outputs import check_wider_names
+    from .sources import find_sources
+
+    sources = find_sources(args.inputs, args.output) if args.inputs else []
+    if "wider" in args.format:
+        check_wider_names(sources)
+    detector = build_detector(args, args.threshold)
     render = processing.draw_faces
     if args.blur or args.pixelate:
         render = processing.blur_faces if args.blur else processing.pixelate_faces
