@@ -36,12 +36,14 @@ class ShippedModel:
         weights: a checkpoint; its "model" is a state dict.
         sha256: of that file, in hexadecimal digits.
         config_file: builds the model by itself.
+        source: where the weights come from, as tools/package_weights.py noted it.
     """
 
     name: str
     weights: Path
     sha256: str
     config_file: Path
+    source: Mapping[str, Any]
 
 
 def shipped_model_names(folder: Path = WEIGHTS_FOLDER) -> list[str]:
@@ -64,7 +66,13 @@ def find_shipped_model(name: str, folder: Path = WEIGHTS_FOLDER) -> ShippedModel
             "model with tools/package_weights.py"
         )
     index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    model = ShippedModel(name, folder / index["file"], index["sha256"], folder / index["config"])
+    model = ShippedModel(
+        name,
+        folder / index["file"],
+        index["sha256"],
+        folder / index["config"],
+        index.get("source", {}),
+    )
     for path in (model.weights, model.config_file):
         if not path.is_file():
             raise FileNotFoundError(f"{path} of the model {name!r} is missing: reinstall srn_d2")

@@ -115,8 +115,8 @@ def to_markdown(reports: Sequence[FaceReport]) -> str:
     sections += [
         f"## Which score to choose ({first.name})",
         f"Over the faces of {ALL_FACES_SETTING.title()}.",
-        _point_table(first.recommended.items(), "aim"),
-        _point_table((("", point) for point in first.table), ""),
+        point_table(first.recommended.items(), "aim"),
+        point_table((("", point) for point in first.table), ""),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -138,12 +138,12 @@ def _ap_table(reports: Sequence[FaceReport]) -> str:
             report.name,
             setting.title(),
             report.results[setting][OFFICIAL_IOU].num_faces,
-            *(_percent(report.results[setting][t].ap) for t in thresholds),
+            *(percent(report.results[setting][t].ap) for t in thresholds),
         ]
         for report in reports
         for setting in SETTINGS
     ]
-    return _table(["detector", "setting", "faces", *(f"IoU {t:g}" for t in thresholds)], rows)
+    return table(["detector", "setting", "faces", *(f"IoU {t:g}" for t in thresholds)], rows)
 
 
 def _false_positive_table(reports: Sequence[FaceReport]) -> str:
@@ -156,7 +156,7 @@ def _false_positive_table(reports: Sequence[FaceReport]) -> str:
         for report in reports
         for setting in SETTINGS
     ]
-    return _table(["detector", "setting", *(f"{100 * r:g} %" for r in PAPER_RECALLS)], rows)
+    return table(["detector", "setting", *(f"{100 * r:g} %" for r in PAPER_RECALLS)], rows)
 
 
 def _group_table(reports: Sequence[FaceReport], chosen: Callable[[FaceGroup], bool]) -> str:
@@ -167,8 +167,8 @@ def _group_table(reports: Sequence[FaceReport], chosen: Callable[[FaceGroup], bo
             "" if group.kind == "height" else group.kind,
             group.name,
             group.num_faces,
-            _percent(group.recall),
-            *(_percent(group.ap[t]) for t in thresholds),
+            percent(group.recall),
+            *(percent(group.ap[t]) for t in thresholds),
         ]
         for report in reports
         for group in report.groups
@@ -177,16 +177,22 @@ def _group_table(reports: Sequence[FaceReport], chosen: Callable[[FaceGroup], bo
     header = ["detector", "", "group", "faces", "recall", *(f"AP IoU {t:g}" for t in thresholds)]
     if not any(row[1] for row in rows):
         rows, header = [row[:1] + row[2:] for row in rows], header[:1] + header[2:]
-    return _table(header, rows)
+    return table(header, rows)
 
 
-def _point_table(points: Iterable[tuple[str, OperatingPoint]], label: str) -> str:
+def point_table(points: Iterable[tuple[str, OperatingPoint]], label: str) -> str:
+    """What each score gives.
+
+    Args:
+        points: a name and the point.
+        label: what the names are, the first column's heading; "": the column is left out.
+    """
     rows = [
         [
             name,
             ABSENT if math.isnan(point.score) else f"{point.score:.4g}",
-            _percent(point.precision),
-            _percent(point.recall),
+            percent(point.precision),
+            percent(point.recall),
             f"{point.false_positives_per_image:.3g}",
         ]
         for name, point in points
@@ -194,15 +200,17 @@ def _point_table(points: Iterable[tuple[str, OperatingPoint]], label: str) -> st
     header = [label, "score", "precision", "recall", "false positives an image"]
     if not label:
         rows, header = [row[1:] for row in rows], header[1:]
-    return _table(header, rows)
+    return table(header, rows)
 
 
-def _table(header: list[str], rows: list[list]) -> str:
+def table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table with the values as they are given."""
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
-def _percent(value: float) -> str:
-    return ABSENT if math.isnan(value) else f"{100 * value:.2f}"
+def percent(value: float, decimals: int = 2) -> str:
+    """A share of 1 in percent."""
+    return ABSENT if math.isnan(value) else f"{100 * value:.{decimals}f}"
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,77 @@
+#!/usr/bin/env python
+"""Put the figures of evaluations into a model's card.
+
+for option in "OUTPUT_DIR output/card_bfloat16" \\
+    "OUTPUT_DIR output/card_float32 SOLVER.CPU_BFLOAT16 False" \\
+    "OUTPUT_DIR output/card_multi_scale TEST.SRN_TTA.ENABLED True TEST.SRN_TTA.MAX_SIZE 1400"; do
+  python train_net.py --config-file configs/srn_lite.yaml --eval-only \\
+      MODEL.WEIGHTS srn_d2/weights/lite.pth $option
+done
+python tools/model_card.py output/card_bfloat16 output/card_float32 output/card_multi_scale
+
+The runs are evaluations on WIDER FACE's validation set; the first is the one that the tables by
+height, of misses and of scores are about. Every section of the files that stands between
+<!-- NAME: begin --> and <!-- NAME: end --> is written anew, the text around it stays. NAME is
+state, ap, iou, heights, misses or thresholds.
+
+Exit status: 0, or 2 if a run or a file cannot be used; then no file is changed.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from srn_d2.atomic_file import atomic_path
+from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, find_shipped_model
+from srn_d2.engine.setup import build_cfg, message_of
+from srn_d2.evaluation.model_card import card_sections, fill_card, read_evaluations
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="an OUTPUT_DIR")
+    parser.add_argument("--model", default="lite", help="what the card is about (default: lite)")
+    parser.add_argument(
+        "--into",
+        nargs="+",
+        type=Path,
+        default=[WEIGHTS_FOLDER / "README.md"],
+        metavar="FILE",
+        help="Markdown files with such sections (default: srn_d2/weights/README.md)",
+    )
+    return parser.parse_args(argv)
+
+
+def new_texts(args: argparse.Namespace) -> dict[Path, str]:
+    """Each file and what it is to hold."""
+    model = find_shipped_model(args.model)
+    max_iterations = build_cfg(str(model.config_file)).SOLVER.MAX_ITER
+    sections = card_sections(model, max_iterations, read_evaluations(args.runs, model))
+    texts = {}
+    for path in args.into:
+        try:
+            texts[path] = fill_card(path.read_text(encoding="utf-8"), sections)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return texts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        texts = new_texts(args)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 2
+    for path, text in texts.items():
+        with atomic_path(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+        print(f"{path} is up to date.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
