@@ -5,9 +5,9 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from . import detect, doctor, evaluate
+from . import detect, doctor, evaluate, serve
 
-COMMANDS = (detect, evaluate, doctor)
+COMMANDS = (detect, evaluate, serve, doctor)
 
 DESCRIPTION = """Find faces in pictures and videos.
 

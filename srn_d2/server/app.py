@@ -1,0 +1,134 @@
+"""The application: the page, ``POST /detect``, ``GET /settings``, ``GET /healthz``.
+
+``POST /detect``: the body is a picture, as it is in its file.
+
+    curl --data-binary @photo.jpg http://127.0.0.1:8000/detect
+    curl --data-binary @photo.jpg 'http://127.0.0.1:8000/detect?threshold=0.5'
+
+The answer is ``Faces.to_dict()`` as JSON. An error is {"error": reason, "message": text} with a
+status: 400 damaged, 403 from another site, 408 too slow, 413 too many bytes or pixels, 415 not a
+picture, 422 no pixels or a wrong parameter, 503 (with Retry-After) too many pictures wait, 500
+something else, which the server's terminal tells.
+"""
+
+import socket
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException  # FastAPI's own is not what StaticFiles raises
+from starlette.requests import ClientDisconnect
+
+from srn_d2 import __version__
+from srn_d2.data.image_io import (
+    EmptyImageError,
+    InvalidImageError,
+    NotAnImageError,
+    TooManyPixelsError,
+)
+from srn_d2.detector import FaceDetector
+from srn_d2.faces import Faces
+
+from .detection_queue import DetectionQueue
+from .same_origin import SameOriginMiddleware
+from .uploads import FORMATS, Limits, RequestRefusedError
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+
+# Of errors of pictures; the others are 400.
+STATUSES = {NotAnImageError: 415, TooManyPixelsError: 413, EmptyImageError: 422}
+CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody reads the answer
+
+
+def create_app(
+    detector: FaceDetector,
+    threshold: float = 0.3,
+    limits: Limits | None = None,
+    host_name: str = "localhost",
+) -> FastAPI:
+    """The application around a detector.
+
+    Args:
+        detector: its ``score_threshold`` is the lowest that the page and requests can ask for, its
+            ``max_pixels`` the limit of a picture.
+        threshold: where the page's slider starts, and of requests that name none.
+        limits: None: the defaults.
+        host_name: a name of this machine, besides "localhost", that its addresses may contain.
+    """
+    # Without its API documentation, which would load scripts from elsewhere.
+    app = FastAPI(title="srn-d2", docs_url=None, redoc_url=None, openapi_url=None)
+    names = {"localhost", socket.gethostname(), host_name}
+    app.add_middleware(SameOriginMiddleware, host_names=names)
+    add_error_handlers(app)
+    queue = DetectionQueue(detector, limits or Limits())
+
+    @app.get("/healthz")
+    async def health() -> dict:
+        return {"status": "ok", "version": __version__, "jobs": queue.num_jobs}
+
+    @app.get("/settings")
+    async def settings() -> dict:
+        return {
+            "threshold": threshold,
+            "lowest_threshold": detector.score_threshold,
+            "max_bytes": queue.limits.max_bytes,
+            "max_pixels": detector.max_pixels,
+            "formats": FORMATS,
+        }
+
+    lowest = detector.score_threshold
+
+    @app.post("/detect")
+    async def detect(
+        request: Request,
+        threshold: Annotated[float, Query(ge=lowest, le=1)] = threshold,
+    ) -> dict:
+        faces = await queue.process(request)
+        kept = faces.scores >= threshold
+        return Faces(faces.boxes[kept], faces.scores[kept], faces.image_size).to_dict()
+
+    app.mount("/", StaticFiles(directory=STATIC_FOLDER, html=True))
+    return app
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with {"error": reason, "message": text}."""
+
+    @app.exception_handler(RequestRefusedError)
+    async def refused(request: Request, error: RequestRefusedError) -> JSONResponse:
+        retry_after = error.retry_after
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        return _answer(error.status, error.reason, str(error), headers)
+
+    @app.exception_handler(InvalidImageError)
+    async def invalid_image(request: Request, error: InvalidImageError) -> JSONResponse:
+        return _answer(STATUSES.get(type(error), 400), error.reason, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+        return _answer(422, "invalid parameter", "; ".join(problems))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return _answer(CLIENT_CLOSED_REQUEST, "gone", "the client closed the connection")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        reason = HTTPStatus(error.status_code).phrase.lower()
+        message = f"{request.method} {request.url.path}: {reason}"
+        return _answer(error.status_code, reason, message, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return _answer(500, "failed", "the server failed: its terminal says why")
+
+
+def _answer(
+    status: int, reason: str, message: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    return JSONResponse({"error": reason, "message": message}, status, headers)

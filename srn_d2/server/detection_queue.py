@@ -1,0 +1,60 @@
+"""Pictures wait here for the detector, so that the server goes on answering meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from PIL import Image
+from starlette.requests import ClientDisconnect
+
+from srn_d2.faces import Faces
+
+from .uploads import Limits, RequestRefusedError, open_picture, read_body
+
+RETRY_AFTER = 2
+"""Seconds after which a client that was turned away may try again."""
+
+
+class DetectionQueue:
+    """One picture at a time is in work, in a thread of its own; the others wait in turn.
+
+    More at a time would take more memory and not be faster: the detector uses all cores.
+
+    Args:
+        detect: finds the faces of a picture.
+        limits: of pictures that wait, and of each of them.
+    """
+
+    def __init__(self, detect: Callable[[Image.Image], Faces], limits: Limits):
+        self.limits = limits
+        self.num_jobs = 0
+        self._detect = detect
+        self._turn = asyncio.Semaphore(1)
+
+    async def process(self, request: Request) -> Faces:
+        """The faces in the picture that is a request's body.
+
+        Raises:
+            RequestRefusedError: too many pictures wait (503), or as ``read_body`` does.
+            InvalidImageError: as ``open_picture`` and the detector do.
+            ClientDisconnect: the client has gone before its picture's turn.
+        """
+        with self._place():  # before the body is received: it would be kept
+            encoded = await read_body(request, self.limits)
+            async with self._turn:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                return await run_in_threadpool(lambda: self._detect(open_picture(encoded)))
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self.num_jobs >= self.limits.max_jobs:
+            message = f"{self.num_jobs} pictures are in work or wait: try again"
+            raise RequestRefusedError(503, "busy", message, RETRY_AFTER)
+        self.num_jobs += 1
+        try:
+            yield
+        finally:
+            self.num_jobs -= 1

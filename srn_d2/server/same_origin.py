@@ -1,0 +1,96 @@
+"""Who may talk to a server on one's own machine: its own page and programs, no other web site.
+
+Every page that the user opens can send requests to 127.0.0.1. Two checks keep them out:
+
+- The Host header must be an address or a name of this machine. A site whose name is made to point
+  to 127.0.0.1 after it was loaded (DNS rebinding) sends its own name. It cannot send an address:
+  addresses are not looked up.
+- The Origin header, which browsers send with every POST, must name the same host and port.
+  Programs such as curl send none.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
+
+SAFE_METHODS = ("GET", "HEAD")
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' blob:",  # blob: the user's picture, which the page has from the browser
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ]
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class SameOriginMiddleware:
+    """Refuses requests of other sites (403), and sets the security headers of every answer.
+
+    Args:
+        app: what answers the others.
+        host_names: the machine's names, without port. Addresses are always accepted.
+    """
+
+    def __init__(self, app: FastAPI, host_names: Iterable[str]):
+        self.app = app
+        self.host_names = {name.lower() for name in host_names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer = self._refusal(scope["method"], Headers(scope=scope)) or self.app
+        await answer(scope, receive, send_with_headers)
+
+    def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:
+        host = headers.get("host", "").lower()
+        if not self._is_own(host):
+            message = f"this server is not {host or 'without a name'}: open it by its address"
+            return JSONResponse({"error": "wrong host", "message": message}, 403)
+        origin = headers.get("origin")
+        if method not in SAFE_METHODS and origin is not None and not _is_same(origin, host):
+            message = f"requests from pages of {origin} are refused"
+            return JSONResponse({"error": "wrong origin", "message": message}, 403)
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        """Whether a Host header names this machine."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self.host_names or bool(ipaddress.ip_address(name))
+        except ValueError:  # no host at all, or no address
+            return False
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Whether an Origin header is of the host and port of a Host header ("null" is not)."""
+    try:
+        return urlsplit(origin).netloc.lower() == host
+    except ValueError:
+        return False

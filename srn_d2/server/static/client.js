@@ -1,0 +1,45 @@
+// The server's interface: settings, and the faces of a picture.
+
+const ATTEMPTS = 30; // while other pictures keep the server busy
+
+/** An answer that is an error; the message is for people. */
+export class Refusal extends Error {}
+
+/** The limits and thresholds of the server: see GET /settings in app.py. */
+export async function loadSettings() {
+  return (await request("settings")).json();
+}
+
+/**
+ * The faces of a picture, {height, width, faces: [{bbox, score}, ...]}, best first.
+ *
+ * Throws a Refusal, or an AbortError once the signal is given.
+ */
+export async function detectFaces(file, settings, signal) {
+  if (file.size > settings.max_bytes) {
+    // Not sent: the server would refuse it when it is half through.
+    throw new Refusal(`the file is larger than the limit of ${settings.max_bytes / 1e6} MB`);
+  }
+  const url = `detect?threshold=${settings.lowest_threshold}`;
+  const response = await request(url, { method: "POST", body: file, signal });
+  return response.json();
+}
+
+async function request(url, options = {}, attempts = ATTEMPTS) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal("the server does not answer: is srn-d2 serve still running?");
+  }
+  if (response.ok) return response;
+  if (response.status === 503 && attempts > 1) {
+    await wait(1000 * Number(response.headers.get("Retry-After") ?? 1));
+    return request(url, options, attempts - 1);
+  }
+  const answer = await response.json().catch(() => ({}));
+  throw new Refusal(answer.message ?? `the server answers ${response.status}`);
+}
+
+const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

@@ -1,0 +1,101 @@
+"""From the body of a request to a picture, within limits."""
+
+import asyncio
+from dataclasses import dataclass
+from io import BytesIO
+
+from fastapi import Request
+from PIL import Image, UnidentifiedImageError
+
+from srn_d2.data.image_io import NotAnImageError, TooManyPixelsError, TruncatedImageError
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP")
+"""What browsers show. Pillow reads more, some of it (EPS) by way of other programs and files."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request, and all that are in work together, may take.
+
+    Attributes:
+        max_bytes: of an encoded picture.
+        max_jobs: pictures that are being received, wait, or are in work; so many times
+            ``max_bytes`` is the memory that they take before they are decoded.
+        upload_seconds: that a picture may take to arrive.
+    """
+
+    max_bytes: int = 32_000_000
+    max_jobs: int = 8
+    upload_seconds: float = 60.0
+
+
+class RequestRefusedError(Exception):
+    """A request that is answered with an error.
+
+    Args:
+        status: of HTTP.
+        reason: in a few words, for programs.
+        message: in full, for people.
+        retry_after: seconds after which it may be tried again.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: int | None = None):
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The body of a request. No more than the limit is kept, whatever its header says.
+
+    Raises:
+        RequestRefusedError: it is too large (413), too slow (408), empty (400) or a form (415).
+        ClientDisconnect: the client has gone.
+    """
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise RequestRefusedError(
+            415, "a form", "send the picture itself: curl --data-binary @photo.jpg URL"
+        )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limits.max_bytes:
+        raise _too_large(limits)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > limits.max_bytes:
+                    raise _too_large(limits)
+                body += chunk
+    except TimeoutError as error:
+        message = f"the picture took more than {limits.upload_seconds:g} seconds to arrive"
+        raise RequestRefusedError(408, "too slow", message) from error
+    if not body:
+        raise RequestRefusedError(400, "empty", "the request has no picture")
+    return bytes(body)
+
+
+def open_picture(encoded: bytes) -> Image.Image:
+    """A picture of one of ``FORMATS``, not decoded yet.
+
+    Raises:
+        CorruptImageError: it is none (NotAnImageError), is damaged (TruncatedImageError), or has
+            too many pixels even for Pillow (TooManyPixelsError).
+    """
+    try:
+        return Image.open(BytesIO(encoded), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        names = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise NotAnImageError(f"this is no picture of a known format ({names})") from error
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError(f"the image cannot be decoded: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
+        raise TruncatedImageError(f"the image cannot be decoded: {error}") from error
+
+
+def _too_large(limits: Limits) -> RequestRefusedError:
+    megabytes = limits.max_bytes / 1e6
+    message = f"the file is larger than the limit of {megabytes:g} MB"
+    return RequestRefusedError(413, "too many bytes", message)
