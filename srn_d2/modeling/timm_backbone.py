@@ -16,6 +16,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 
 from .backbone import PYRAMID_INPUTS, SRNFPN, build_srn_fpn
+from .folded_norm import fold_batch_norms
 
 STRIDES = (4, 8, 16, 32)
 NORMS = ("BN", "FrozenBN")
@@ -30,9 +31,8 @@ class TimmBackbone(Backbone):
     built.
 
     What is frozen has no gradient and stays in evaluation mode when the model trains, so that
-    statistics of batch normalisation do not change either. Freezing keeps the layers as they are:
-    :class:`detectron2.layers.FrozenBatchNorm2d` cannot replace timm's ``BatchNormAct2d``, which
-    holds the activation as well.
+    statistics of batch normalisation do not change either. With "FrozenBN" the convolutions take
+    their normalisation over (:func:`fold_batch_norms`); names in the state dict stay.
 
     Args:
         name: a name that ``timm.list_models()`` lists; its tag of weights, if any, has no effect.
@@ -55,6 +55,8 @@ class TimmBackbone(Backbone):
             raise ValueError(f"MODEL.TIMM.NORM is {norm!r}; valid are {list(NORMS)}")
         self.name = name
         self.net = _create_features(name)
+        if norm == "FrozenBN":
+            fold_batch_norms(self.net, (1, 3, 64, 64))
         info = self.net.feature_info
         self._channels_last = str(getattr(self.net, "output_fmt", "")).endswith("NHWC")
         self._frozen = [
