@@ -37,6 +37,7 @@ BFLOAT16_CPU_FLAGS = {
 # make leaves an environment alone that it once finished, unless told to.
 INSTALL = "make --always-make install"
 REINSTALL = "make distclean install"
+RESTORE_WEIGHTS = "git checkout -- srn_d2/weights   (or install srn_d2 again)"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,23 @@ def _requirement_problem(requirement: str) -> str:
     return f"{name} is {installed}, wanted {requirement}"
 
 
+def check_extras(requirements: Iterable[str]) -> Iterator[Finding]:
+    """What setup.py names with an extra, such as ``timm; extra == "timm"``: one line for each."""
+    by_extra: dict[str, list[str]] = {}
+    for text in requirements:
+        requirement, _, marker = text.partition(";")
+        if match := re.search(r"extra == ['\"]([\w.-]+)['\"]", marker):
+            by_extra.setdefault(match.group(1), []).append(requirement.strip())
+    for extra, required in by_extra.items():
+        problems = [problem for text in required if (problem := _requirement_problem(text))]
+        remedy = f"python -m pip install --constraint constraints.txt --editable '.[{extra}]'"
+        yield Finding(
+            f"extra {extra}",
+            "; ".join(problems) or f"installed: {', '.join(required)}",
+            remedy if problems else "",
+        )
+
+
 def installed_requirements() -> list[str] | None:
     """The requirements that the installed srn_d2 declares; None if it is not installed."""
     try:
@@ -178,7 +196,7 @@ def check_datasets() -> Iterator[Finding]:
     """The registered data sets of faces; nothing is drawn, parsed or decoded."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
-    import srn_d2.data  # noqa: F401 -- registers them
+    import srn_d2.data.datasets  # noqa: F401 -- registers them
 
     for name in DatasetCatalog.list():
         metadata = MetadataCatalog.get(name)
@@ -210,6 +228,29 @@ def check_dataset(name: str, image_root: str, annotation_file: str | None) -> Fi
     return Finding(name, text)
 
 
+def check_shipped_models(folder: Path | None = None) -> Iterator[Finding]:
+    """The trained models that come with the package: how far each was trained, and its SHA-256.
+
+    Args:
+        folder: where they are; by default srn_d2/weights.
+    """
+    from srn_d2.checkpoint import shipped_models
+
+    folder = folder or shipped_models.WEIGHTS_FOLDER
+    names = shipped_models.shipped_model_names(folder)
+    if not names:
+        yield Finding("trained models", f"none in {folder}", RESTORE_WEIGHTS)
+    for name in names:
+        try:
+            model = shipped_models.find_shipped_model(name, folder)
+        except (OSError, ValueError, KeyError) as error:  # json's and the hash's are ValueErrors
+            yield Finding(f"model {name}", _one_line(error), RESTORE_WEIGHTS)
+            continue
+        megabytes = model.weights.stat().st_size / 1e6
+        text = f"{model.describe_training()}, {megabytes:.1f} MB, SHA-256 as in {name}.json"
+        yield Finding(f"model {name}", text)
+
+
 def check_pretrained_weights(cache: Path | None = None) -> Finding:
     """Whether the ImageNet backbone of configs/srn_R50.yaml has been downloaded.
 
@@ -235,13 +276,14 @@ def examine() -> list[Finding]:
     """All findings. Data sets and hardware are left out where their packages do not work."""
     findings = [check_python()]
     imports = [check_import(name, purpose) for name, purpose in CORE_PACKAGES.items()]
-    findings += [*imports, check_requirements(installed_requirements()), *check_cpu()]
+    requirements = installed_requirements()
+    findings += [*imports, check_requirements(requirements), *check_cpu()]
     is_working = {finding.name for finding in imports if not finding.is_needed}
     if "torch" in is_working:
         findings += check_cuda()
     if is_working == set(CORE_PACKAGES):
-        findings += [check_detectron2_operators(), *check_datasets()]
-    return [*findings, check_pretrained_weights()]
+        findings += [check_detectron2_operators(), *check_datasets(), *check_shipped_models()]
+    return [*findings, check_pretrained_weights(), *check_extras(requirements or ())]
 
 
 def format_report(findings: Sequence[Finding]) -> str:

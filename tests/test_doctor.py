@@ -1,5 +1,7 @@
 """The doctor: each check alone, and the whole report from installations that lack something."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +65,22 @@ def test_requirements_are_checked_by_name_and_version():
     assert "pytest" not in wrong.value
 
 
+def test_each_extra_is_checked():
+    requirements = ["numpy", 'pytest; extra == "a"', 'ruff>=99; extra == "b"']
+    requirements += [
+        "absent-package; extra == 'b'",
+        'pytest>=1; python_version > "3" and extra == "b"',
+    ]
+    complete, incomplete = doctor.check_extras(requirements)
+    assert complete == Finding("extra a", "installed: pytest")
+    assert incomplete.name == "extra b"
+    assert "absent-package is not installed" in incomplete.value
+    assert "wanted ruff>=99" in incomplete.value
+    assert "pytest" not in incomplete.value
+    assert "'.[b]'" in incomplete.remedy
+    assert not incomplete.is_needed
+
+
 def test_a_package_that_is_not_installed_itself_is_reported():
     assert doctor.check_requirements(None).is_needed
 
@@ -103,6 +121,52 @@ def test_an_absent_data_set_names_its_folder_unless_it_draws_itself(tmp_path):
     assert not doctor.check_dataset("toyface_val", folder, None).remedy
 
 
+@pytest.fixture
+def shipped_model(tmp_path):
+    """A folder with the three files of a model, as far as the doctor looks at them."""
+    index = {"file": "tiny.pth", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    index |= {"config": "tiny.yaml", "source": {"iteration": 999}}
+    (tmp_path / "tiny.json").write_text(json.dumps(index))
+    (tmp_path / "tiny.pth").write_bytes(b"weights")
+    (tmp_path / "tiny.yaml").write_text("SOLVER: {MAX_ITER: 20000}")
+    return tmp_path
+
+
+def test_shipped_models_are_listed(shipped_model):
+    [model] = doctor.check_shipped_models(shipped_model)
+    assert model.name == "model tiny"
+    assert model.value == "iteration 1,000 of 20,000, 0.0 MB, SHA-256 as in tiny.json"
+    assert not model.remedy
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("tiny.pth", b"weight5", "damaged"),
+        ("tiny.pth", None, "missing"),
+        ("tiny.json", b"{", "JSON"),
+        ("tiny.json", b"{}", "file"),
+        ("tiny.yaml", None, "missing"),
+    ],
+)
+def test_damaged_models_are_named(shipped_model, file, content, message):
+    if content is None:
+        (shipped_model / file).unlink()
+    else:
+        (shipped_model / file).write_bytes(content)
+    [model] = doctor.check_shipped_models(shipped_model)
+    assert model.name == "model tiny"
+    assert message in model.value
+    assert "srn_d2/weights" in model.remedy
+    assert not model.is_needed
+
+
+def test_a_package_without_models_is_reported(tmp_path):
+    [finding] = doctor.check_shipped_models(tmp_path)
+    assert str(tmp_path) in finding.value
+    assert finding.remedy
+
+
 def test_pretrained_weights_are_looked_for_where_detectron2_puts_them(tmp_path, monkeypatch):
     from srn_d2.checkpoint import pretrained_cache_path
 
@@ -140,6 +204,8 @@ def test_a_complete_installation_is_ready(repo_root, tmp_path):
     assert detectron2.__version__ in done.stdout
     assert str(tmp_path / "widerface" / "WIDER_val" / "images") in done.stdout
     assert "toyface_train" in done.stdout
+    assert "model lite" in done.stdout
+    assert "extra test" in done.stdout
     assert not list(tmp_path.iterdir()), "the doctor only looks"
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, find_shipped_model
-from srn_d2.engine.setup import build_cfg, message_of
+from srn_d2.engine.setup import message_of
 from srn_d2.evaluation.model_card import card_sections, fill_card, read_evaluations
 
 
@@ -48,8 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def new_texts(args: argparse.Namespace) -> dict[Path, str]:
     """Each file and what it is to hold."""
     model = find_shipped_model(args.model)
-    max_iterations = build_cfg(str(model.config_file)).SOLVER.MAX_ITER
-    sections = card_sections(model, max_iterations, read_evaluations(args.runs, model))
+    sections = card_sections(model, read_evaluations(args.runs, model))
     texts = {}
     for path in args.into:
         try:

@@ -45,6 +45,13 @@ class ShippedModel:
     config_file: Path
     source: Mapping[str, Any]
 
+    def describe_training(self) -> str:
+        """How much of its training's schedule the weights have had."""
+        cfg = CfgNode.load_yaml_with_base(str(self.config_file), allow_unsafe=True)
+        iteration = self.source.get("iteration")  # counted from 0
+        done = "unknown" if iteration is None else f"{iteration + 1:,}"
+        return f"iteration {done} of {cfg['SOLVER']['MAX_ITER']:,}"
+
 
 def shipped_model_names(folder: Path = WEIGHTS_FOLDER) -> list[str]:
     """The names of the models that are there, sorted."""

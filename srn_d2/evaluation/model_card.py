@@ -163,14 +163,11 @@ def count_misses(
     return rows
 
 
-def card_sections(
-    model: ShippedModel, max_iterations: int, evaluations: Sequence[Evaluation]
-) -> dict[str, str]:
+def card_sections(model: ShippedModel, evaluations: Sequence[Evaluation]) -> dict[str, str]:
     """The Markdown of each section; those about one run are about the first.
 
     Args:
         model: what the card is about.
-        max_iterations: of its training's schedule.
         evaluations: at least one.
     """
     first = evaluations[0]
@@ -179,7 +176,7 @@ def card_sections(
     hard = ALL_FACES_SETTING.title()
     num_faces = report.results[ALL_FACES_SETTING][OFFICIAL_IOU].num_faces
     return {
-        "state": _state(model, max_iterations),
+        "state": _state(model),
         "ap": f"AP in %, official protocol, on {report.num_images} images of WIDER FACE's "
         f"validation set ({num_faces:,} faces of {hard}).\n\n{_ap_table(evaluations)}",
         "iou": f"{hard} at stricter overlaps, AP in %.\n\n{_iou_table(evaluations)}",
@@ -192,11 +189,9 @@ def card_sections(
     }
 
 
-def _state(model: ShippedModel, max_iterations: int) -> str:
-    iteration = model.source.get("iteration")
-    done = "unknown" if iteration is None else f"{iteration + 1:,}"
+def _state(model: ShippedModel) -> str:
     return (
-        f"Iteration {done} of {max_iterations:,}. {model.weights.name}: "
+        f"{model.weights.name}: {model.describe_training()}, "
         f"{model.source['parameters'] / 1e6:.2f} M parameters, "
         f"{model.weights.stat().st_size / 1e6:.1f} MB, SHA-256 `{model.sha256}`."
     )

@@ -141,7 +141,7 @@ def test_the_state_and_the_scores(tool, make_run, card):
     assert tool.main([str(make_run("run", FOUND)), "--into", str(card)]) == 0
     text = card.read_text()
     model = find_shipped_model("lite")
-    assert f"Iteration {model.source['iteration'] + 1:,} of " in text
+    assert f"lite.pth: iteration {model.source['iteration'] + 1:,} of " in text
     assert model.sha256 in text
     rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
     assert ["16-32 px", "2", "50.0", "25.0"] in rows
