@@ -71,8 +71,9 @@ format: $(STAMP)  ## format, and mend what ruff can mend
 
 # The toy data set goes to ./datasets, wherever $DETECTRON2_DATASETS points.
 demo: export DETECTRON2_DATASETS := $(CURDIR)/datasets
-demo: $(STAMP)  ## train on drawn faces for a few minutes, evaluate, draw: see output/demo
+demo: $(STAMP)  ## find faces in photographs; train on drawn ones for minutes: see output/demo
 	rm -rf $(DEMO_DIR)
+	$(BIN)/python tools/demo_photographs.py --output $(DEMO_DIR)/photographs
 	$(BIN)/python train_net.py --config-file configs/srn_toy.yaml OUTPUT_DIR $(DEMO_DIR)
 	$(BIN)/python tools/demo_report.py $(DEMO_DIR)
 
