@@ -1,8 +1,14 @@
-"""The configuration keys that this project adds to detectron2's."""
+"""The configuration keys that this project adds to detectron2's.
+
+Importing it registers the components and the data sets that the keys name.
+"""
 
 import math
 
 from detectron2.config import CfgNode as CN
+
+import srn_d2.data.datasets
+import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
 
 
 def add_srn_config(cfg: CN) -> None:

@@ -1,20 +1,26 @@
-"""Data: built-in and custom data sets, augmentation, and the loaders of training and test."""
+"""Data: built-in and custom data sets, augmentation, and the loaders of training and test.
 
-from srn_d2.data.build import build_face_test_loader, build_face_train_loader
-from srn_d2.data.dataset_mapper import FaceDatasetMapper
-from srn_d2.data.datasets.builtin import register_builtin_datasets
-from srn_d2.data.datasets.custom import register_face_folder
-from srn_d2.data.image_io import CorruptImageError, InvalidImageError, read_image
+What is listed here is imported when it is first used: reading images (``image_io``,
+``image_input``, ``image_resize``) needs neither torch nor detectron2.
+"""
 
-__all__ = [
-    "CorruptImageError",
-    "FaceDatasetMapper",
-    "InvalidImageError",
-    "build_face_test_loader",
-    "build_face_train_loader",
-    "read_image",
-    "register_builtin_datasets",
-    "register_face_folder",
-]
+import importlib
 
-register_builtin_datasets()
+_LAZY = {
+    "CorruptImageError": "image_io",
+    "FaceDatasetMapper": "dataset_mapper",
+    "InvalidImageError": "image_io",
+    "build_face_test_loader": "build",
+    "build_face_train_loader": "build",
+    "read_image": "image_io",
+    "register_builtin_datasets": "datasets.builtin",
+    "register_face_folder": "datasets.custom",
+}
+
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,15 +1,20 @@
-"""Pictures as users have them: files, Pillow images, arrays, tensors."""
+"""Pictures as users have them: files, Pillow images, arrays, tensors.
+
+A tensor is known by its ``detach``: torch need not be installed for the others.
+"""
 
 import os
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from .image_io import ImageTypeError, check_pixel_count, pillow_to_rgb, read_image
 
-ImageInput = str | os.PathLike | Image.Image | np.ndarray | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ImageInput = Union[str, os.PathLike, Image.Image, np.ndarray, "Tensor"]
 """A file, a Pillow image, uint8 (H, W, 3) RGB or (H, W) grey, or a uint8 tensor (3, H, W) RGB."""
 
 
@@ -36,7 +41,7 @@ def as_rgb(image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
         return pillow_to_rgb(image, getattr(image, "filename", "") or "the image", max_pixels)
     if isinstance(image, np.ndarray):
         return _checked_array(image, max_pixels)
-    if isinstance(image, Tensor):
+    if hasattr(image, "detach"):
         return _checked_tensor(image, max_pixels)
     raise TypeError(
         f"An image is a path, a Pillow image, an array or a tensor, not {type(image).__name__}"
@@ -55,8 +60,8 @@ def _checked_array(array: np.ndarray, max_pixels: int | None) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _checked_tensor(tensor: Tensor, max_pixels: int | None) -> np.ndarray:
-    if tensor.dtype != torch.uint8:
+def _checked_tensor(tensor: "Tensor", max_pixels: int | None) -> np.ndarray:
+    if str(tensor.dtype) != "torch.uint8":
         raise ImageTypeError(f"A tensor must be uint8 (0 to 255), not {tensor.dtype}")
     if tensor.ndim != 3 or tensor.shape[0] != 3:
         hint = "; give several images as a list" if tensor.ndim == 4 else ""

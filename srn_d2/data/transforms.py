@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform, Transform
 
+from .image_resize import resize_pixels
 from .patches import AnchorSampledPatch, ExpandedSquarePatch
 
 # Ranges of SSD's photometric distortion: Liu et al., ECCV 2016, and its data layer's settings.
@@ -19,9 +20,6 @@ CONTRAST_RANGE = (0.5, 1.5)  # factor
 SATURATION_RANGE = (0.5, 1.5)  # factor
 HUE_DELTA = 18.0  # degrees
 DISTORTION_PROB = 0.5  # of each of the four, independently
-
-# Bilinear sampling reads two pixels a side: beyond this reduction it would skip some.
-MAX_BILINEAR_REDUCTION = 2.0
 
 
 def build_face_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
@@ -154,18 +152,13 @@ class ResizeSquare(T.Augmentation):
 
 
 class FastResizeTransform(T.ResizeTransform):
-    """detectron2's resize through OpenCV, several times as fast as through Pillow.
-
-    Bilinear up to a reduction of 2, mean of the covered area beyond, so that every pixel counts.
-    """
+    """detectron2's resize through OpenCV (``resize_pixels``), several times as fast as Pillow."""
 
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         assert img.shape[:2] == (self.h, self.w)
         if interp is not None:  # only apply_segmentation asks for one
             return super().apply_image(img, interp)
-        reduction = max(self.h / self.new_h, self.w / self.new_w)
-        method = cv2.INTER_LINEAR if reduction <= MAX_BILINEAR_REDUCTION else cv2.INTER_AREA
-        return cv2.resize(img, (self.new_w, self.new_h), interpolation=method)
+        return resize_pixels(img, self.new_h, self.new_w)
 
 
 class ResizeShortestEdge(T.ResizeShortestEdge):

@@ -47,8 +47,8 @@ def register_toy_faces(root: str | os.PathLike) -> None:
 def register_builtin_datasets(root: str | os.PathLike | None = None) -> None:
     """Register everything below ``root``, by default $DETECTRON2_DATASETS or ./datasets.
 
-    ``import srn_d2`` calls it, so the variable is read then, as detectron2 reads it for its own
-    data sets; call it again to move to another folder.
+    Importing ``srn_d2.data.datasets`` calls it: the variable is read then, as detectron2 reads it
+    for its own data sets; call it again to move to another folder.
     """
     root = dataset_root() if root is None else Path(root).absolute()
     register_wider_face(root / "widerface")
