@@ -1,16 +1,31 @@
-"""Images as a network is to see them: resized, and in batches that do not change the result."""
+"""Images as a network is to see them: resized, and in batches that do not change the result.
+
+Needs neither torch nor detectron2.
+"""
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from srn_d2.data.image_io import TooManyPixelsError
-from srn_d2.data.transforms import FastResizeTransform
+from srn_d2.data.image_resize import resize_pixels
 
 MAX_BATCH_PIXELS = 4_000_000
 """Images form one batch up to this many pixels together, padding included."""
+MAX_PIXELS = 100_000_000
+"""Default limit of an image's pixels."""
+
+# The second look at large images. The lengths are in units of the largest anchor's size, the square
+# root of its area: 362 pixels in SRN. A face of up to 1.4 times that still overlaps it well enough.
+SECOND_LOOK_ABOVE = 2.0
+"""An image whose longer side exceeds this is looked at again, reduced."""
+SECOND_LOOK_SIDE = 1.41
+"""The longer side of the reduced image: a face that fills it fits the largest anchor."""
+LARGE_FACE = 0.55
+"""Size, in the image as it is seen first, from which faces of the second look count."""
 
 
 class View(NamedTuple):
@@ -31,6 +46,70 @@ class View(NamedTuple):
     is_second_look: bool = False
 
 
+@dataclass(frozen=True)
+class ViewPolicy:
+    """In which sizes a network sees an image.
+
+    Attributes:
+        anchor_sizes: of the network, square roots of the areas in pixels.
+        size: "original"; or the pixels of the image's longer side.
+        min_face_size: instead of it, the size in pixels of the smallest faces wanted, to which the
+            smallest anchor is fitted.
+        large_faces: whether large images are seen twice.
+        max_pixels: of an enlarged image.
+
+    Raises:
+        ValueError: an attribute has a wrong value, or two contradict each other.
+    """
+
+    anchor_sizes: Sequence[float]
+    size: int | Literal["original"] = "original"
+    min_face_size: float | None = None
+    large_faces: bool = True
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.size != "original" and not (isinstance(self.size, int) and self.size > 0):
+            raise ValueError(f"size is {self.size!r}; valid are 'original' and pixels")
+        if self.min_face_size is not None and (
+            self.size != "original" or not self.min_face_size > 0
+        ):
+            raise ValueError(
+                f"min_face_size is {self.min_face_size}, size {self.size!r}: give one of them, "
+                "positive"
+            )
+        if self.max_pixels <= 0:
+            raise ValueError(f"max_pixels is {self.max_pixels}, not positive")
+
+    def views(self, index: int, image: np.ndarray, resized: np.ndarray | None = None) -> list[View]:
+        """What the network sees of an image (H, W, 3): once, or twice if it is large.
+
+        Args:
+            index: of the image in its chunk.
+            resized: the image as it is seen first; None: as ``size`` and ``min_face_size`` say.
+
+        Raises:
+            TooManyPixelsError: it would be enlarged beyond ``max_pixels``.
+        """
+        height, width = image.shape[:2]
+        if resized is None:
+            resized = resize(image, self._scale(height, width), self.max_pixels)
+        views = [View(index, resized, (height, width))]
+        longer_side, largest_anchor = max(resized.shape[:2]), max(self.anchor_sizes)
+        if self.large_faces and longer_side > SECOND_LOOK_ABOVE * largest_anchor:
+            scale = SECOND_LOOK_SIDE * largest_anchor / max(height, width)
+            min_size = LARGE_FACE * largest_anchor * max(height, width) / longer_side
+            reduced = resize(image, scale, self.max_pixels)
+            views.append(View(index, reduced, (height, width), min_size, is_second_look=True))
+        return views
+
+    def _scale(self, height: int, width: int) -> float:
+        """The factor of an image's sides that the size or the smallest face asks for."""
+        if self.min_face_size is not None:
+            return min(self.anchor_sizes) / self.min_face_size
+        return 1.0 if self.size == "original" else self.size / max(height, width)
+
+
 def resize(image: np.ndarray, scale: float, max_pixels: int) -> np.ndarray:
     """An image (H, W, 3) with its sides multiplied by ``scale``, at least 1 pixel each.
 
@@ -46,7 +125,7 @@ def resize(image: np.ndarray, scale: float, max_pixels: int) -> np.ndarray:
             f"An image of {width} x {height} pixels would be enlarged to {new_width} x "
             f"{new_height}, more than the limit of {max_pixels} pixels"
         )
-    return FastResizeTransform(height, width, new_height, new_width).apply_image(image)
+    return resize_pixels(image, new_height, new_width)
 
 
 def batches(views: Sequence[View], divisibility: int) -> list[list[int]]:
