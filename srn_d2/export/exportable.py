@@ -1,0 +1,114 @@
+"""A trained model with what an exported file has to say of it."""
+
+import hashlib
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
+
+from srn_d2 import __version__
+from srn_d2.detector import load_cfg
+from srn_d2.modeling import LEVELS, SRN
+from srn_d2.modeling.postprocessing import FEW_CELLS, POSTPROCESSINGS
+from srn_d2.predictor import FacePredictor
+
+from .dense_network import DenseNetwork
+from .metadata import ExportMetadata
+
+INPUT_FORMAT = "uint8 (N, 3, H, W), RGB, 0 to 255, any N, H and W"
+
+
+class NotExportableError(ValueError):
+    """A model, or a part of one, that a file of another runtime cannot hold."""
+
+
+@dataclass(frozen=True)
+class ExportableModel:
+    """A model to export.
+
+    Attributes:
+        network: in float32, on the CPU.
+        name: of the model, for whoever looks into the file.
+        weights_sha256: of the file of weights; "" if it is unknown.
+        anchor_sizes: square roots of the areas, in pixels.
+    """
+
+    network: DenseNetwork
+    name: str
+    weights_sha256: str
+    anchor_sizes: tuple[float, ...]
+
+    @property
+    def model(self) -> SRN:
+        return self.network.model
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "lite",
+        config_file: str | os.PathLike | CfgNode | None = None,
+        weights: str | os.PathLike | None = None,
+    ) -> "ExportableModel":
+        """A model that comes with the package or of the user's; arguments as ``FaceDetector``'s.
+
+        Raises:
+            NotExportableError: MODEL.META_ARCHITECTURE is not SRN.
+            ValueError, FileNotFoundError: as ``FaceDetector``.
+        """
+        cfg = load_cfg(model, config_file, weights)
+        if cfg.MODEL.META_ARCHITECTURE != "SRN":
+            raise NotExportableError(
+                f"only SRN can be exported, not MODEL.META_ARCHITECTURE "
+                f"{cfg.MODEL.META_ARCHITECTURE!r}"
+            )
+        cfg.MODEL.DEVICE = "cpu"
+        cfg.TEST.SRN_TTA.ENABLED = False
+        # The same network in full precision, and in one way whatever the first step leaves.
+        cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
+        cfg.MODEL.SRN.SECOND_STEP = "dense"
+        predictor = FacePredictor(cfg)
+        if config_file is not None:
+            is_config = isinstance(config_file, CfgNode)
+            model = Path(cfg.OUTPUT_DIR if is_config else config_file).stem
+        return cls(
+            network=DenseNetwork(predictor.single_scale_model, predictor.image_format).eval(),
+            name=model,
+            weights_sha256=_sha256(cfg.MODEL.WEIGHTS),
+            anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
+        )
+
+    def metadata(self, *, nms: bool, score_threshold: float) -> ExportMetadata:
+        """What a file of this model says of itself.
+
+        Args:
+            nms: whether the graph ends with NMS.
+            score_threshold: of the graph's NMS.
+        """
+        rules = self.model.postprocessing
+        [kind] = [name for name, known in POSTPROCESSINGS.items() if type(rules) is known]
+        return ExportMetadata(
+            project_version=__version__,
+            model=self.name,
+            weights_sha256=self.weights_sha256,
+            class_names=("face",),
+            input_format=INPUT_FORMAT,
+            nms=nms,
+            score_threshold=max(rules.score_threshold, score_threshold if nms else 0.0),
+            postprocessing=kind,
+            topk_candidates=rules.topk_candidates,
+            nms_threshold=rules.nms_threshold,
+            max_detections=rules.max_detections,
+            few_cells=FEW_CELLS,
+            size_divisibility=self.network.divisibility,
+            strides=tuple(2 ** int(level[1:]) for level in LEVELS),
+            anchor_sizes=self.anchor_sizes,
+        )
+
+
+def _sha256(weights: str) -> str:
+    """Of a file of weights, fetched before where its name is an address."""
+    path = Path(PathManager.get_local_path(weights))
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,63 @@
+"""What an exported file says of itself, beside its graph."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """The properties of an exported model, each a JSON text under its own name.
+
+    Attributes:
+        project_version: of srn_d2.
+        model: its name, or the name of its config file.
+        weights_sha256: of the file of weights, in hexadecimal digits.
+        class_names: of class 0, ...
+        input_format: what the input is, in words.
+        nms: whether the graph ends with NMS; else it gives all anchors.
+        score_threshold: detections have a score above it.
+        postprocessing: "paper" or "released", see ``MODEL.SRN.POSTPROCESSING``.
+        topk_candidates: the most confident anchors that reach NMS: of an image ("paper"), of a
+            level ("released").
+        nms_threshold: IoU above which NMS removes the weaker box.
+        max_detections: the most detections of an image.
+        few_cells: "released": a level of fewer cells has no score threshold.
+        size_divisibility: to what the graph pads height and width, in pixels.
+        strides: of the levels, in pixels.
+        anchor_sizes: square roots of the anchors' areas, in pixels.
+    """
+
+    project_version: str
+    model: str
+    weights_sha256: str
+    class_names: tuple[str, ...]
+    input_format: str
+    nms: bool
+    score_threshold: float
+    postprocessing: str
+    topk_candidates: int
+    nms_threshold: float
+    max_detections: int
+    few_cells: int
+    size_divisibility: int
+    strides: tuple[int, ...]
+    anchor_sizes: tuple[float, ...]
+
+    def to_properties(self) -> dict[str, str]:
+        return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> "ExportMetadata":
+        """
+        Raises:
+            ValueError: some are missing: the file was not written by this project's export.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        missing = [name for name in names if name not in properties]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}: srn-d2 export did not write it")
+        values = {name: json.loads(properties[name]) for name in names}
+        lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+        return cls(**values | lists)

@@ -1,0 +1,118 @@
+"""SRN as an ONNX file, for any height, width and number of images."""
+
+import os
+import warnings
+
+import torch
+
+from srn_d2.atomic_file import atomic_path
+
+from .dense_network import DenseNetwork, DetectionNetwork
+from .exportable import ExportableModel, NotExportableError
+from .metadata import ExportMetadata
+
+OPSET = 17
+"""Version of the ONNX operators: ONNX Runtime has them since 1.12."""
+
+DEFAULT_SCORE_THRESHOLD = 0.05
+"""Of the NMS in a graph: far below any useful one, but it leaves few candidates to NMS."""
+
+# Of the picture that is traced: no size of it may be 1 or equal to another, or be taken for a
+# constant.
+EXAMPLE_SHAPE = (2, 3, 97, 131)
+
+INPUT = "images"
+BATCH_AXES = {0: "batch", 2: "height", 3: "width"}
+# Output -> its axes that differ from batch to batch.
+DENSE_OUTPUTS = {
+    "boxes": {0: "batch", 1: "anchors"},
+    "scores": {0: "batch", 1: "anchors"},
+}
+NMS_OUTPUTS = {
+    "boxes": {0: "detections"},
+    "scores": {0: "detections"},
+    "image_index": {0: "detections"},
+}
+
+
+def export_onnx(
+    model: ExportableModel,
+    path: str | os.PathLike,
+    *,
+    nms: bool = True,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+) -> ExportMetadata:
+    """Write a model as an ONNX file, which is there whole or not at all.
+
+    The input, ``images``, is uint8 (N, 3, H, W), RGB, any N, H and W; padding and normalisation
+    are in the graph. With NMS the outputs are those of ``DetectionNetwork``, ``boxes`` (n, 4),
+    ``scores`` (n,) and ``image_index`` (n,); else those of ``DenseNetwork``, ``boxes`` (N, R, 4)
+    and ``scores`` (N, R). The file's properties are those of ``ExportMetadata``.
+
+    It is traced: torch.export needs minutes for the symbolic sizes of these maps where tracing
+    takes seconds.
+
+    Args:
+        model: what to write.
+        path: the file; its folder is made.
+        nms: whether the graph ends with NMS.
+        score_threshold: detections of the graph's NMS have a score above it.
+
+    Returns:
+        what the file says of itself.
+
+    Raises:
+        ImportError: onnx is not installed.
+        NotExportableError: a part of the network cannot be expressed in ONNX.
+        OSError: the file cannot be written.
+    """
+    onnx = import_onnx()
+    metadata = model.metadata(nms=nms, score_threshold=score_threshold)
+    network = DetectionNetwork(model.network, score_threshold) if nms else model.network
+    with atomic_path(path) as draft:
+        _trace(network, draft, NMS_OUTPUTS if nms else DENSE_OUTPUTS)
+        graph = onnx.load(draft)
+        onnx.helper.set_model_props(graph, metadata.to_properties())
+        graph.producer_name, graph.producer_version = "srn_d2", metadata.project_version
+        onnx.checker.check_model(graph, full_check=True)
+        onnx.save(graph, draft)
+    return metadata
+
+
+def _trace(
+    network: DenseNetwork | DetectionNetwork,
+    path: os.PathLike,
+    outputs: dict[str, dict[int, str]],
+) -> None:
+    example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
+    with torch.no_grad(), warnings.catch_warnings():
+        # Of tracing as such, which is called old, and of numbers in timm's and detectron2's code
+        # that do not depend on the picture.
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                network.eval(),
+                (example,),
+                path,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                dynamic_axes={INPUT: BATCH_AXES, **outputs},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise NotExportableError(f"ONNX cannot hold this network: {first_line}") from error
+
+
+def import_onnx():
+    """The package onnx.
+
+    Raises:
+        ImportError: it is not installed; the message says how to install it.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("The export to ONNX needs onnx: pip install 'srn_d2[export]'") from error
+    return onnx

@@ -1,0 +1,162 @@
+"""Faces in pictures with ONNX Runtime alone, without torch and detectron2:
+
+from srn_d2.export.onnx_predictor import OnnxFaceDetector
+
+detector = OnnxFaceDetector("lite.onnx")
+faces = detector("photo.jpg")
+
+It needs numpy, Pillow, opencv-python-headless and onnxruntime.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from srn_d2.image_detector import Detections, ImageDetector
+from srn_d2.views import MAX_PIXELS, View, ViewPolicy, batches
+
+from .array_postprocessing import choose_detections
+from .metadata import ExportMetadata
+
+
+class OnnxFaceDetector(ImageDetector):
+    """Finds faces in pictures of any kind, as ``FaceDetector`` does, by an exported model.
+
+    Calls, results and errors are ``FaceDetector``'s. Several threads may call one detector at the
+    same time.
+
+    Args:
+        path: what ``srn-d2 export`` or ``export_onnx`` wrote, with NMS or without.
+        score_threshold: faces have at least this score.
+        size: of the image that the network sees: "original", or the pixels of its longer side.
+        min_face_size: instead of it, the size in pixels of the smallest faces wanted.
+        large_faces: a second, reduced look at large images for faces that fill them.
+        max_pixels: images that have more, or would have after enlarging, are refused.
+        threads: of ONNX Runtime; None: as many as there are cores.
+        providers: of ONNX Runtime, the best first, such as ("CUDAExecutionProvider",
+            "CPUExecutionProvider").
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no model of this project's export, or an argument has a wrong value, such
+            as a score threshold below that of the graph's NMS.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        score_threshold: float = 0.3,
+        size: int | Literal["original"] = "original",
+        min_face_size: float | None = None,
+        large_faces: bool = True,
+        max_pixels: int = MAX_PIXELS,
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ):
+        self.session = open_session(path, threads=threads, providers=providers)
+        try:
+            properties = self.session.get_modelmeta().custom_metadata_map
+            self.metadata = ExportMetadata.from_properties(properties)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be used: {error}") from error
+        policy = ViewPolicy(
+            anchor_sizes=self.metadata.anchor_sizes,
+            size=size,
+            min_face_size=min_face_size,
+            large_faces=large_faces,
+            max_pixels=max_pixels,
+        )
+        super().__init__(
+            policy,
+            score_threshold=score_threshold,
+            nms_threshold=self.metadata.nms_threshold,
+            max_faces=self.metadata.max_detections,
+        )
+        if score_threshold < self.metadata.score_threshold:
+            raise ValueError(
+                f"score_threshold is {score_threshold}, but {path} was exported with "
+                f"{self.metadata.score_threshold}"
+            )
+
+    def detect(self, images: np.ndarray) -> list[Detections]:
+        """The network's detections, best first, of a batch of images of one size.
+
+        Args:
+            images: uint8 (N, H, W, 3), RGB.
+
+        Returns:
+            of each image, boxes in its pixels; all scores that the file gives.
+        """
+        batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        [name] = [x.name for x in self.session.get_inputs()]
+        boxes, scores, *image_index = self.session.run(None, {name: batch})
+        if self.metadata.nms:
+            chosen = [np.flatnonzero(image_index[0] == index) for index in range(len(images))]
+            return [Detections(boxes[c], scores[c]) for c in chosen]
+        found = []
+        for image_boxes, image_scores in zip(boxes, scores, strict=True):
+            size = images.shape[1:3]
+            chosen = choose_detections(image_boxes, image_scores, size, self.metadata)
+            found.append(Detections(image_boxes[chosen], image_scores[chosen]))
+        return found
+
+    def _run_all(self, views: Sequence[View]) -> list[Detections]:
+        found = {}
+        for batch in batches(views, divisibility=1):  # the graph pads the batch as a whole
+            detections = self.detect(np.stack([views[index].pixels for index in batch]))
+            found.update(zip(batch, detections, strict=True))
+        return [_in_image(found[index], view) for index, view in enumerate(views)]
+
+
+def open_session(
+    path: str | os.PathLike,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+):
+    """An ``onnxruntime.InferenceSession`` for pictures of many sizes.
+
+    Args:
+        threads, providers: as of ``OnnxFaceDetector``.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: as ``OnnxFaceDetector``.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "OnnxFaceDetector needs onnxruntime: pip install 'srn_d2[export]'"
+        ) from error
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no {path}")
+    unknown = set(providers) - set(onnxruntime.get_available_providers())
+    if unknown:
+        raise ValueError(
+            f"this onnxruntime has no {', '.join(sorted(unknown))}, only "
+            f"{onnxruntime.get_available_providers()}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # It plans, and keeps, one layout of memory for each size that it sees: there may be thousands.
+    options.enable_mem_pattern = False
+    try:
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
+    except Exception as error:  # its errors have no base of their own
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+
+
+def _in_image(found: Detections, view: View) -> Detections:
+    """Detections in a view, in pixels of its image, clipped to it; boxes without area leave."""
+    height, width = view.image_size
+    seen_height, seen_width = view.pixels.shape[:2]
+    scale = np.array([width / seen_width, height / seen_height] * 2, dtype=np.float32)
+    limit = np.array([width, height] * 2, dtype=np.float32)
+    boxes = (found.boxes * scale).clip(0, limit)
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Detections(boxes[has_area], found.scores[has_area])
