@@ -1,0 +1,72 @@
+"""Faces too large for one look: how much an image is reduced for further looks at it.
+
+A network finds faces up to a certain size, that of its largest anchor or of the largest faces that
+it has been trained on. A face that fills the frame is larger than that in all but small images.
+Sizes are square roots of areas, in pixels. Needs neither torch nor detectron2.
+"""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+FACE_ASPECT = 1.25
+"""Height of a face by its width, as the anchors have it."""
+TOLERANCE = math.sqrt(2)
+"""A face larger than the largest anchor by this factor still has an IoU of 0.5 with it."""
+MAX_REDUCTION = 6.0
+"""Of a look against the one before it. The least faces that count in it are then seen with a
+twelfth of the largest size, 30 pixels in SRN: small faces, but none of the smallest."""
+
+
+class ReducedLook(NamedTuple):
+    """A further look at an image.
+
+    Attributes:
+        reduction: of the sides, against the first look; at least 1.
+        min_size: of the smallest faces that count, in pixels of the first look: those that begin to
+            be too large for the look before this one.
+    """
+
+    reduction: float
+    min_size: float
+
+
+def largest_learned_face(cfg: Any) -> float:
+    """Up to which size a network finds faces: those that fit its anchors and were in its training.
+
+    Args:
+        cfg: a config of this project, detectron2's CfgNode.
+    """
+    largest_anchor = max(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES))
+    crop = cfg.INPUT.FACE_CROP_SIZE
+    if cfg.INPUT.FACE_ANCHOR_SAMPLING_PROB > 0:
+        return min(largest_anchor, cfg.INPUT.FACE_SAMPLED_SIZES[1])
+    return min(largest_anchor, frame_filling_size(crop, crop))
+
+
+def frame_filling_size(height: float, width: float) -> float:
+    """Size of the largest face that an image has room for, upright or lying."""
+    shorter, longer = sorted((height, width))
+    return min(shorter * math.sqrt(FACE_ASPECT), longer / math.sqrt(FACE_ASPECT))
+
+
+def reduced_looks(height: int, width: int, largest_face: float) -> list[ReducedLook]:
+    """Further looks at an image, so that faces of all sizes are found in one of them.
+
+    In the last look a face that fills the frame has ``largest_face``. There is none if the first
+    look tolerates such a face.
+
+    Args:
+        height, width: of the image as it is seen first.
+        largest_face: up to which size the network finds faces.
+    """
+    needed = frame_filling_size(height, width) / largest_face
+    looks: list[ReducedLook] = []
+    if needed <= TOLERANCE:
+        return looks
+    reduction = 1.0
+    while reduction < needed:
+        min_size = largest_face * reduction / TOLERANCE
+        reduction = min(reduction * MAX_REDUCTION, needed)
+        looks.append(ReducedLook(reduction, min_size))
+    return looks

@@ -1,0 +1,86 @@
+"""The looks at large faces: their geometry, and real portraits of all sizes."""
+
+import numpy as np
+import pytest
+
+from srn_d2.engine.setup import build_cfg
+from srn_d2.large_faces import (
+    FACE_ASPECT,
+    MAX_REDUCTION,
+    frame_filling_size,
+    largest_learned_face,
+    reduced_looks,
+)
+
+
+@pytest.mark.parametrize(
+    ("frame", "face"),
+    [
+        ((500, 400), (500, 400)),
+        ((400, 500), (400, 500)),
+        ((400, 400), (400, 320)),
+        ((300, 900), (300, 375)),  # lying; upright it would be 300 x 240
+        ((900, 300), (375, 300)),
+    ],
+)
+def test_the_largest_face_fits_the_frame(frame, face):
+    assert frame_filling_size(*frame) == pytest.approx(np.sqrt(np.prod(face)))
+
+
+def test_faces_of_every_size_are_seen_small_enough_and_count():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = rng.integers(1, 6000, 2)
+        largest_face = float(rng.uniform(50, 400))
+        filling = frame_filling_size(height, width)
+        looks = reduced_looks(height, width, largest_face)
+        reductions = np.array([1.0, *(look.reduction for look in looks)])
+        min_sizes = np.array([0.0, *(look.min_size for look in looks)])
+        assert (np.diff(reductions) > 0).all()
+        assert (reductions[1:] <= MAX_REDUCTION * reductions[:-1] + 1e-9).all()
+        largest_seen = largest_face if looks else largest_face * np.sqrt(2)
+        for size in np.linspace(0, filling, 50):
+            is_found = (size / reductions <= largest_seen + 1e-6) & (size >= min_sizes)
+            assert is_found.any()
+        # What counts in a further look is not among the smallest faces there.
+        assert (min_sizes[1:] / reductions[1:] >= largest_face / 9).all()
+
+
+def test_small_images_get_one_look_and_large_ones_three():
+    assert reduced_looks(640, 640, 362) != []
+    assert reduced_looks(572, 572, 362) == []
+    assert reduced_looks(400, 4000, 362) == []  # no face of this height is too large
+    assert reduced_looks(0, 0, 362) == []
+    [look] = reduced_looks(1000, 800, 200)
+    assert look == pytest.approx((np.sqrt(800 * 1000) / 200, 200 / np.sqrt(2)))
+    assert len(reduced_looks(3000, 3000, 200)) == 2
+    assert len(reduced_looks(9000, 9000, 200)) == 3
+
+
+def test_a_face_in_the_last_look_has_an_anchor():
+    """A face that fills a square frame, in the middle: IoU with the best anchor of SRN."""
+    [look] = reduced_looks(1000, 1000, 362.0)
+    side = 1000 / look.reduction
+    centres = (np.arange(np.ceil(side / 128)) + 0.5) * 128
+    ious = []
+    for size in (256.0, 362.0):
+        anchor = np.array([size * np.sqrt(FACE_ASPECT), size / np.sqrt(FACE_ASPECT)])
+        face = np.array([side, side / FACE_ASPECT])
+        offset = np.abs(centres - side / 2).min()
+        common = np.prod(np.minimum((face + anchor) / 2 - offset, np.minimum(face, anchor)))
+        ious.append(common / (face.prod() + anchor.prod() - common))
+    assert max(ious) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("config", "opts", "size"),
+    [
+        ("srn_R50", [], 128 * 2 * np.sqrt(2)),  # the largest anchor
+        ("srn_R18_lite", [], 320 / np.sqrt(FACE_ASPECT)),  # what the crops have room for
+        ("srn_lite", ["INPUT.FACE_SAMPLED_SIZES", (8, 200)], 200),
+        ("srn_lite", ["INPUT.FACE_SAMPLED_SIZES", (8, 1000)], 128 * 2 * np.sqrt(2)),
+    ],
+)
+def test_the_largest_face_of_a_training(repo_root, config, opts, size):
+    cfg = build_cfg(str(repo_root / "configs" / f"{config}.yaml"), opts)
+    assert largest_learned_face(cfg) == pytest.approx(size, rel=1e-3)
