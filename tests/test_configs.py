@@ -22,6 +22,7 @@ TABLE_1 = {
     "stc_str": (FINE, COARSE, False),
     "srn": (FINE, COARSE, True),
 }
+ROW_KEYS = ("STC_LEVELS", "STR_LEVELS", "RFE")
 TABLES = {
     **TABLE_1,
     **{f"stc_{level}": ([level], [], False) for level in LEVELS},
@@ -72,7 +73,7 @@ def test_ablation_differs_from_the_recipe_in_its_row_only(path):
     cfg, recipe = build_cfg(str(path)), build_cfg(str(CONFIGS / "srn_R50.yaml"))
     assert (stc, str_) == (cfg.MODEL.SRN.STC_LEVELS, cfg.MODEL.SRN.STR_LEVELS)
     assert rfe == cfg.MODEL.SRN.RFE
-    for key in ("STC_LEVELS", "STR_LEVELS", "RFE"):
+    for key in ROW_KEYS:
         cfg.MODEL.SRN[key] = recipe.MODEL.SRN[key]
     cfg.OUTPUT_DIR = recipe.OUTPUT_DIR
     assert cfg == recipe
@@ -96,7 +97,16 @@ def count(cfg, size: int) -> tuple[float, float]:
     return analysis.total() / 1e9, sum(p.numel() for p in model.parameters()) / 1e6
 
 
-@pytest.mark.parametrize("name", ["srn_lite", "srn_R18_lite"])
+def test_the_baseline_of_the_light_model_differs_in_its_row_only():
+    cfg, recipe = (build_cfg(str(CONFIGS / f"{x}.yaml")) for x in ("lite/retinanet", "srn_lite"))
+    assert TABLE_1["retinanet"] == tuple(cfg.MODEL.SRN[key] for key in ROW_KEYS)
+    for key in ROW_KEYS:
+        cfg.MODEL.SRN[key] = recipe.MODEL.SRN[key]
+    cfg.OUTPUT_DIR = recipe.OUTPUT_DIR
+    assert cfg == recipe
+
+
+@pytest.mark.parametrize("name", ["srn_lite", "lite/resnet18", "lite/retinanet", "srn_R18_lite"])
 def test_light_models_keep_their_budget(name):
     gmac, parameters = count(build_cfg(str(CONFIGS / f"{name}.yaml")), 640)
     assert gmac <= 26
