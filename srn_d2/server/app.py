@@ -6,9 +6,9 @@
     curl --data-binary @photo.jpg 'http://127.0.0.1:8000/detect?threshold=0.5'
 
 The answer is ``Faces.to_dict()`` as JSON. An error is {"error": reason, "message": text} with a
-status: 400 damaged, 403 from another site, 408 too slow, 413 too many bytes or pixels, 415 not a
-picture, 422 no pixels or a wrong parameter, 503 (with Retry-After) too many pictures wait, 500
-something else, which the server's terminal tells.
+status: 400 damaged or empty, 403 from another site, 408 too slow, 413 too many bytes or pixels, 415
+not a picture, 422 a wrong threshold, 503 (with Retry-After) too many pictures wait, 500 something
+else, which the server's terminal tells.
 """
 
 import socket
@@ -24,12 +24,7 @@ from starlette.exceptions import HTTPException  # FastAPI's own is not what Stat
 from starlette.requests import ClientDisconnect
 
 from srn_d2 import __version__
-from srn_d2.data.image_io import (
-    EmptyImageError,
-    InvalidImageError,
-    NotAnImageError,
-    TooManyPixelsError,
-)
+from srn_d2.data.image_io import InvalidImageError, NotAnImageError, TooManyPixelsError
 from srn_d2.detector import FaceDetector
 from srn_d2.faces import Faces
 
@@ -40,7 +35,7 @@ from .uploads import FORMATS, Limits, RequestRefusedError
 STATIC_FOLDER = Path(__file__).parent / "static"
 
 # Of errors of pictures; the others are 400.
-STATUSES = {NotAnImageError: 415, TooManyPixelsError: 413, EmptyImageError: 422}
+STATUSES = {NotAnImageError: 415, TooManyPixelsError: 413}
 CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody reads the answer
 
 

@@ -55,6 +55,11 @@ def run(app: FastAPI, listening: socket.socket, open_browser: bool = False) -> N
     if open_browser:  # a thread: text browsers return only when they are closed
         url = url_of(listening)
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    make_server(app).run(sockets=[listening])
+
+
+def make_server(app: FastAPI) -> uvicorn.Server:
+    """A server that logs errors only, no requests."""
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -63,4 +68,4 @@ def run(app: FastAPI, listening: socket.socket, open_browser: bool = False) -> N
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

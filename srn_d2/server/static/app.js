@@ -7,7 +7,7 @@ const element = (id) => document.getElementById(id);
 const stage = new Stage();
 const slider = element("threshold");
 
-let settings;
+const settings = loadSettings(); // a promise: pictures may come in before
 let pictures = []; // {name, url, width, height, thumbnail, faces: null until they are known}
 let current = null;
 let waiting = []; // files
@@ -51,7 +51,7 @@ async function processFile(file, isFirst, signal) {
     else updateStrip();
   }
   try {
-    const found = await detectFaces(file, settings, signal);
+    const found = await detectFaces(file, await settings, signal);
     if (!picture) throw new Refusal("this browser cannot show the picture");
     if (found.width !== picture.width || found.height !== picture.height) {
       throw new Refusal("this browser shows the picture in another size than the server sees");
@@ -200,16 +200,16 @@ function listen() {
   });
 }
 
-async function start() {
-  settings = await loadSettings();
-  slider.min = settings.lowest_threshold;
+/** Sets the page up as the server's settings say. */
+async function setUp() {
+  const { formats, lowest_threshold, max_bytes, max_pixels, threshold } = await settings;
+  slider.min = lowest_threshold;
   slider.max = 1;
-  slider.value = settings.threshold;
-  const formats = settings.formats.join(", ").replace("WEBP", "WebP");
-  const limits = `up to ${settings.max_bytes / 1e6} MB and ${settings.max_pixels / 1e6} megapixels`;
-  element("limits").textContent = `${formats}; ${limits}. Nothing is stored.`;
-  listen();
-  element("choose").focus();
+  slider.value = threshold;
+  const names = formats.join(", ").replace("WEBP", "WebP");
+  const limits = `up to ${max_bytes / 1e6} MB and ${max_pixels / 1e6} megapixels`;
+  element("limits").textContent = `${names}; ${limits}. Nothing is stored.`;
 }
 
-start().catch((error) => report(error.message));
+listen();
+setUp().catch((error) => report(error.message));
