@@ -1,7 +1,8 @@
 # Set-up, tests and the demo, each complete from a fresh clone: `make help` lists the targets.
 #
 #   make demo PYTHON=/usr/bin/python3.12     another interpreter for the virtual environment
-#   make test ARGS="-k matching -x"          arguments for pytest
+#   make test ARGS="-k matching -x"          arguments for pytest, or for compare
+#   make compare ROOT=/data/widerface        another folder than $DETECTRON2_DATASETS/widerface
 
 # The first interpreter that is new enough for the versions pinned in constraints.txt.
 MIN_PYTHON := 3.11
@@ -23,9 +24,10 @@ DETECTRON2 := sal-detectron2
 
 DEMO_DIR := output/demo
 BENCH_DIR := output/benchmark
+COMPARE_DIR := output/compare
 
 .DEFAULT_GOAL := help
-.PHONY: help install doctor test lint format demo bench clean distclean
+.PHONY: help install doctor test lint format demo bench compare clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,9 +92,14 @@ bench: $(STAMP)  ## measure speed and memory for some ten minutes: see output/be
 	$(BIN)/python tools/benchmark_evaluation.py
 	@echo "The report is $(BENCH_DIR)/report.md"
 
+# On WIDER FACE's validation images, or a part of them; goes on where it was stopped.
+compare: $(STAMP)  ## this detector beside others that pip installs: see output/compare/comparison.md
+	$(BIN)/python tools/compare_detectors.py --output $(COMPARE_DIR) \
+		$(if $(ROOT),--root $(ROOT)) $(ARGS)
+
 clean:  ## remove caches and the output of demo and bench
 	rm -rf $(DEMO_DIR) $(BENCH_DIR) build dist .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-distclean: clean  ## clean, and remove .venv
-	rm -rf $(VENV) *.egg-info
+distclean: clean  ## clean, and remove .venv and the environments of compare
+	rm -rf $(VENV) $(COMPARE_DIR)/envs *.egg-info

@@ -1,0 +1,27 @@
+"""libfacedetection with the weights in the package yuface.
+
+Options: threshold. Boxes are whole pixels, scores whole hundredths. Its threads are OpenMP's, which
+the environment variable OMP_NUM_THREADS limits.
+"""
+
+import warnings
+
+import numpy as np
+from worker_loop import serve
+
+
+def load(options):
+    import yuface
+
+    warnings.filterwarnings("ignore", "Image size", UserWarning)
+
+    def detect(image):
+        bgr = np.ascontiguousarray(image[:, :, ::-1])
+        scores, boxes, _ = yuface.detect(bgr, conf=options["threshold"])
+        boxes = boxes.astype(np.float64).reshape(-1, 4)
+        return np.column_stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]), scores / 100
+
+    return detect
+
+
+serve(load)

@@ -1,0 +1,205 @@
+#!/usr/bin/env python
+"""Compare the shipped model with detectors that come with their weights in a Python package.
+
+python tools/compare_detectors.py --root datasets/widerface
+python tools/compare_detectors.py --detectors lite lite-multi-scale centerface
+python tools/compare_detectors.py --steps latency          # seconds alone; predictions as they are
+python tools/compare_detectors.py --steps                  # the tables again, of what is there
+python tools/compare_detectors.py --predictions tinaface=others/tinaface
+
+The root is a folder in WIDER FACE's layout, or a part of it: WIDER_val/images, wider_face_split and
+ground_truth (the official .mat files). Every detector gets an environment of its own in
+OUTPUT/envs, made when it is first needed, and keeps what it finds in OUTPUT/predictions, so that a
+run that was stopped goes on. The tables are OUTPUT/comparison.md and .json, the curves
+precision_recall.png.
+
+A detector of your own: a script like those in srn_d2/comparison/workers and an entry in a table
+like srn_d2/comparison/detectors.toml, which --table names.
+
+Exit status: 0, 1 if an image or a detector failed (they are named, the others are done), 2 if
+nothing could be started, 130 after Ctrl-C.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from srn_d2.cli.evaluate import measure_folder
+from srn_d2.comparison.environments import InstallationError
+from srn_d2.comparison.latency import measure_latency, read_latency, spread_out, write_latency
+from srn_d2.comparison.predictions import detection_settings, predict, prediction_folder
+from srn_d2.comparison.report import Row, find_seconds, main_table, write_comparison
+from srn_d2.comparison.table import SHIPPED_TABLE, Detector, choose, load_tables
+from srn_d2.comparison.wider_folder import WiderFolder, find_wider_folder
+from srn_d2.comparison.worker import WorkerError, Workshop
+from srn_d2.data.datasets.common import dataset_root
+from srn_d2.engine.setup import message_of
+from srn_d2.evaluation.face_report import OFFICIAL_IOU
+
+STEPS = ("predict", "latency")
+# What a wrong argument, a damaged or missing file, or a missing package raise.
+INPUT_ERRORS = (OSError, ValueError, ImportError)
+
+logger = logging.getLogger("srn_d2.comparison")
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", help="default: $DETECTRON2_DATASETS/widerface")
+    parser.add_argument(
+        "--annotations", metavar="FILE", help="default: wider_face_val_bbx_gt.txt below the root"
+    )
+    parser.add_argument(
+        "--ground-truth", metavar="DIR", help="default: ground_truth below the root"
+    )
+    parser.add_argument(
+        "--detectors", nargs="+", metavar="NAME", help="default: all that are not optional"
+    )
+    parser.add_argument(
+        "--table", type=Path, nargs="+", default=[], metavar="FILE", help="further detectors"
+    )
+    parser.add_argument(
+        "--predictions",
+        type=named_folder,
+        nargs="+",
+        default=[],
+        metavar="NAME=DIR",
+        help="folders of predictions that are there already",
+    )
+    parser.add_argument(
+        "--steps", nargs="*", choices=STEPS, default=STEPS, help="default: both; none: tables only"
+    )
+    parser.add_argument("--threads", type=positive, default=2, help="of a detector (default: 2)")
+    parser.add_argument(
+        "--latency-images", type=positive, default=20, metavar="N", help="default: 20"
+    )
+    parser.add_argument("--rounds", type=positive, default=3, help="of the latency (default: 3)")
+    parser.add_argument("--output", type=Path, default=Path("output/compare"))
+    return parser.parse_args(argv)
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """NAME=DIR, of a folder that is there."""
+    name, separator, folder = text.partition("=")
+    if not name or not separator or not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR of a folder that is there")
+    return name, Path(folder)
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def predict_all(
+    detectors: Sequence[Detector], wider: WiderFolder, output: Path, workshop: Workshop
+) -> dict[str, list[str]]:
+    """Run all detectors over all images; returns what went wrong with each that had a problem."""
+    problems = {}
+    for detector in detectors:
+        try:
+            failures = predict(detector, wider.images, wider.source, output, workshop)
+        except (InstallationError, WorkerError) as error:
+            problems[detector.name] = [f"not available: {error}"]
+            logger.error("%s is not available: %s", detector.name, error)
+            continue
+        for failure in failures:
+            logger.error("%s failed: %s", detector.name, failure)
+        if failures:
+            text = f"{len(failures)} of {len(wider.images)} images failed: {failures[0]}"
+            problems[detector.name] = [text]
+    return problems
+
+
+def collect_rows(
+    detectors: Sequence[Detector],
+    wider: WiderFolder,
+    args: argparse.Namespace,
+    problems: dict[str, list[str]],
+) -> list[Row]:
+    """The results of each detector that are there, then those of the other folders."""
+    latency = read_latency(args.output)
+    rows = []
+    for detector in detectors:
+        folder = prediction_folder(args.output, detection_settings(detector, wider.source))
+        seconds, wrong = find_seconds(detector, latency)
+        texts = [*problems.get(detector.name, []), *([wrong] if wrong else [])]
+        if not folder.is_dir() and detector.name not in problems:
+            texts.append("no predictions yet with these settings and weights")
+        row = Row(detector.name, detector.title, detector.settings, seconds=seconds)
+        rows.append(with_report(row, folder, wider, tuple(texts)))
+    rows += [
+        with_report(Row(name, name, f"predictions in {folder}"), folder, wider, ())
+        for name, folder in args.predictions
+    ]
+    return rows
+
+
+def with_report(row: Row, folder: Path, wider: WiderFolder, problems: tuple[str, ...]) -> Row:
+    """The row with its evaluation, where the folder has anything to evaluate."""
+    values = {**vars(row), "problems": problems}
+    if folder.is_dir():
+        try:
+            report = measure_folder(
+                str(folder), row.name, wider.ground_truth, [OFFICIAL_IOU], list(wider.images)
+            )
+            values |= {"report": report, "predictions": folder}
+        except ValueError as error:
+            values["problems"] = (*problems, str(error))
+    return Row(**values)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the steps and write the tables; returns the exit status 0 or 1."""
+    detectors = choose(load_tables(SHIPPED_TABLE, *args.table), args.detectors)
+    taken = {detector.name for detector in detectors}
+    for name, _ in args.predictions:
+        if name in taken:
+            raise ValueError(f"--predictions {name}: there is a detector of this name")
+        taken.add(name)
+    root = args.root or dataset_root() / "widerface"
+    wider = find_wider_folder(root, args.annotations, args.ground_truth)
+    workshop = Workshop(args.output, args.threads)
+    problems: dict[str, list[str]] = {}
+    if "predict" in args.steps:
+        problems = predict_all(detectors, wider, args.output, workshop)
+    if "latency" in args.steps:
+        sample = spread_out(list(wider.images.values()), args.latency_images)
+        latency = measure_latency(detectors, sample, workshop, rounds=args.rounds)
+        write_latency(latency, args.output)
+    rows = collect_rows(detectors, wider, args, problems)
+    paths = write_comparison(rows, len(wider.images), read_latency(args.output), args.output)
+    print(main_table(rows))
+    print("Written:", *paths, sep="\n  ")
+    for row in rows:
+        for problem in row.problems:
+            logger.error("%s: %s", row.name, problem)
+    return int(any(row.problems for row in rows))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit status."""
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
+    args = parse_args(argv)
+    try:
+        with logging_redirect_tqdm():
+            return run(args)
+    except KeyboardInterrupt:
+        logger.info("Stopped: the same command goes on from here")
+        return 130
+    except INPUT_ERRORS as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
