@@ -52,7 +52,8 @@ def create_app(
             ``max_pixels`` the limit of a picture.
         threshold: where the page's slider starts, and of requests that name none.
         limits: None: the defaults.
-        host_name: a name of this machine, besides "localhost", that its addresses may contain.
+        host_name: a name of this machine, besides "localhost" and what it calls itself, by which
+            the page may be opened.
     """
     # Without its API documentation, which would load scripts from elsewhere.
     app = FastAPI(title="srn-d2", docs_url=None, redoc_url=None, openapi_url=None)

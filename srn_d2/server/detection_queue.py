@@ -37,16 +37,20 @@ class DetectionQueue:
         """The faces in the picture that is a request's body.
 
         Raises:
-            RequestRefusedError: too many pictures wait (503), or as ``read_body`` does.
+            RequestRefusedError: too many pictures wait or the server ends (503), or as
+                ``read_body`` does.
             InvalidImageError: as ``open_picture`` and the detector do.
             ClientDisconnect: the client has gone before its picture's turn.
         """
         with self._place():  # before the body is received: it would be kept
-            encoded = await read_body(request, self.limits)
-            async with self._turn:
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-                return await run_in_threadpool(lambda: self._detect(open_picture(encoded)))
+            try:
+                encoded = await read_body(request, self.limits)
+                async with self._turn:
+                    if await request.is_disconnected():
+                        raise ClientDisconnect
+                    return await run_in_threadpool(lambda: self._detect(open_picture(encoded)))
+            except asyncio.CancelledError as error:  # nobody but the server at its end cancels
+                raise RequestRefusedError(503, "ending", "the server ends") from error
 
     @contextmanager
     def _place(self) -> Iterator[None]:

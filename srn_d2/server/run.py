@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 SHUTDOWN_SECONDS = 5
-"""Requests that are still in work after it are broken off when the server ends."""
+"""So long the server, at its end, waits for requests; a picture in work is done all the same."""
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -175,7 +175,7 @@ def test_what_is_no_picture_is_refused_and_the_rest_is_shown(page, photo):
     expect(page.locator("#busy")).to_be_hidden()
     expect(page.get_by_role("alert")).to_contain_text("notes.txt: this is no picture")
     drop(page)
-    expect(page.get_by_role("alert")).to_have_text("Nothing of this is a file")
+    expect(page.get_by_role("alert")).to_have_text("There is no file in that")
 
 
 def test_too_large_a_file_is_not_even_sent(page):

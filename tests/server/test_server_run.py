@@ -96,6 +96,20 @@ def test_a_picture_whose_client_has_gone_is_not_looked_at(running):
     assert detector.sizes == [(1, 1), (3, 1)]
 
 
+def test_the_end_while_a_picture_is_in_work(running, monkeypatch, caplog):
+    monkeypatch.setattr("srn_d2.server.run.SHUTDOWN_SECONDS", 0.2)
+    detector = RecordingDetector()
+    detector.seconds = 1
+    with running(create_app(detector)) as url:
+        connection = send(url, [f"Content-Length: {len(png(1))}"], png(1))
+        while not detector.sizes:
+            pass
+    with connection:
+        status, answer = answer_of(connection)
+    assert (status, answer["error"]) == (503, "ending")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_chunks_are_bounded(running):
     with running(create_app(RecordingDetector(), limits=Limits(max_bytes=1000))) as url:
         chunk = b"200\r\n" + bytes(0x200) + b"\r\n"

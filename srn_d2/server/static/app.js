@@ -17,7 +17,7 @@ let abort = new AbortController();
 /** Takes files in, in turn; the first of them is shown when its turn comes. */
 function addFiles(files) {
   element("errors").replaceChildren();
-  if (!files.length) return report("Nothing of this is a file");
+  if (!files.length) return report("There is no file in that");
   waiting.push(...[...files].map((file, index) => ({ file, isFirst: index === 0 })));
   if (!isWorking) work();
 }

@@ -57,8 +57,9 @@ async function request(url, options = {}, attempts = ATTEMPTS) {
     throw new Refusal("the server does not answer: is srn-d2 serve still running?");
   }
   if (response.ok) return response;
-  if (response.status === 503 && attempts > 1) {
-    await wait(1000 * Number(response.headers.get("Retry-After") ?? 1));
+  const retryAfter = response.headers.get("Retry-After");
+  if (retryAfter && attempts > 1) {
+    await wait(1000 * Number(retryAfter));
     return request(url, options, attempts - 1);
   }
   const answer = await response.json().catch(() => ({}));

@@ -21,7 +21,7 @@ export class Stage {
   /** Shows a picture; its faces, once there are any, replace those before. */
   show(picture) {
     this.picture = picture;
-    this.image.src = picture.url;
+    if (this.image.src !== picture.url) this.image.src = picture.url;
     this.image.alt = picture.name;
     this.frame.style.setProperty("--width", `${picture.width}px`);
     this.frame.style.setProperty("--ratio", picture.width / picture.height);
