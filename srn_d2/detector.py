@@ -18,6 +18,7 @@ from detectron2.config import CfgNode
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.engine.setup import build_cfg, check_device
 from srn_d2.image_detector import Detections, ImageDetector
+from srn_d2.large_faces import largest_learned_face
 from srn_d2.predictor import FacePredictor
 from srn_d2.views import MAX_PIXELS, View, ViewPolicy, batches
 
@@ -30,10 +31,10 @@ class FaceDetector(ImageDetector):
     Several threads may call one detector at the same time. Faces in a picture do not depend on
     which others are in the list with it.
 
-    The largest faces that one look finds are about 500 pixels high. An image larger than that
-    calls for (longer side above 724 pixels) gets a second look at a longer side of 510 pixels,
-    which adds faces above 200 pixels; it takes little time, and ``large_faces=False`` leaves it
-    out.
+    A network finds faces up to the size of its largest anchor, or of the largest that it was
+    trained on: some 200 pixels ("lite"). An image with room for larger ones is looked at again,
+    reduced until a face that fills it has this size. That is a twentieth of the pixels more for an
+    image of 1000 x 1000, a fifth for one of 500 x 500; ``large_faces=False`` leaves it out.
 
     Args:
         model: one that comes with the package: "lite". Not used if a config is given.
@@ -51,8 +52,10 @@ class FaceDetector(ImageDetector):
             has it, with slightly other boxes and scores.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; ten times slower or more, finds more.
-        large_faces: the second look.
+        large_faces: the further looks at reduced images.
         max_pixels: images that have more, or would have after enlarging, are refused.
+        compile: torch.compile of the network, for which the first image and the first batch of
+            several wait. On a CPU it needs a C++ compiler.
 
     Raises:
         ValueError: an argument has a wrong value, or weights do not fit the config
@@ -75,16 +78,19 @@ class FaceDetector(ImageDetector):
         multi_scale: bool = False,
         large_faces: bool = True,
         max_pixels: int = MAX_PIXELS,
+        compile: bool = False,
     ):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
         cfg.MODEL.DEVICE = _choose_device(device)
         cfg.TEST.SRN_TTA.ENABLED = multi_scale
+        cfg.TEST.COMPILE = compile
         cfg.SOLVER.CPU_BFLOAT16 = False  # autocast around the whole does the same, on a GPU too
         check_device(cfg)
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
+            largest_face=largest_learned_face(cfg),
             size="original" if self.follows_config_size else size,
             min_face_size=min_face_size,
             large_faces=large_faces,
@@ -116,7 +122,7 @@ class FaceDetector(ImageDetector):
             found = self._predictor.detect(
                 [view.pixels for view in batch],
                 [view.image_size for view in batch],
-                single_scale=batch[0].is_second_look,
+                single_scale=batch[0].is_reduced,
             )
         return [
             Detections(

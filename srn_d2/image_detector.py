@@ -131,7 +131,7 @@ class ImageDetector(ABC):
         ]
 
     def _views(self, index: int, image: np.ndarray) -> list[View]:
-        """What the network sees of an image (H, W, 3): once, or twice if it is large."""
+        """What the network sees of an image (H, W, 3)."""
         return self.view_policy.views(index, image)
 
     @abstractmethod

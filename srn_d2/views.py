@@ -12,20 +12,12 @@ import numpy as np
 
 from srn_d2.data.image_io import TooManyPixelsError
 from srn_d2.data.image_resize import resize_pixels
+from srn_d2.large_faces import reduced_looks
 
 MAX_BATCH_PIXELS = 4_000_000
 """Images form one batch up to this many pixels together, padding included."""
 MAX_PIXELS = 100_000_000
 """Default limit of an image's pixels."""
-
-# The second look at large images. The lengths are in units of the largest anchor's size, the square
-# root of its area: 362 pixels in SRN. A face of up to 1.4 times that still overlaps it well enough.
-SECOND_LOOK_ABOVE = 2.0
-"""An image whose longer side exceeds this is looked at again, reduced."""
-SECOND_LOOK_SIDE = 1.41
-"""The longer side of the reduced image: a face that fills it fits the largest anchor."""
-LARGE_FACE = 0.55
-"""Size, in the image as it is seen first, from which faces of the second look count."""
 
 
 class View(NamedTuple):
@@ -36,14 +28,14 @@ class View(NamedTuple):
         pixels: uint8 (h, w, 3), RGB.
         image_size: (H, W) of the image itself, in whose pixels boxes are wanted.
         min_size: size of the smallest faces that count, square root of the area, in its pixels.
-        is_second_look: whether it is the reduced one.
+        is_reduced: whether it is a further, reduced look, for large faces.
     """
 
     index: int
     pixels: np.ndarray
     image_size: tuple[int, int]
     min_size: float = 0.0
-    is_second_look: bool = False
+    is_reduced: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,8 @@ class ViewPolicy:
         size: "original"; or the pixels of the image's longer side.
         min_face_size: instead of it, the size in pixels of the smallest faces wanted, to which the
             smallest anchor is fitted.
-        large_faces: whether large images are seen twice.
+        largest_face: up to which size the network finds faces, square root of the area in pixels.
+        large_faces: whether an image is seen again, reduced, if it has room for larger faces.
         max_pixels: of an enlarged image.
 
     Raises:
@@ -63,6 +56,7 @@ class ViewPolicy:
     """
 
     anchor_sizes: Sequence[float]
+    largest_face: float
     size: int | Literal["original"] = "original"
     min_face_size: float | None = None
     large_faces: bool = True
@@ -82,7 +76,7 @@ class ViewPolicy:
             raise ValueError(f"max_pixels is {self.max_pixels}, not positive")
 
     def views(self, index: int, image: np.ndarray, resized: np.ndarray | None = None) -> list[View]:
-        """What the network sees of an image (H, W, 3): once, or twice if it is large.
+        """What the network sees of an image (H, W, 3): the whole, in one size or in several.
 
         Args:
             index: of the image in its chunk.
@@ -95,12 +89,12 @@ class ViewPolicy:
         if resized is None:
             resized = resize(image, self._scale(height, width), self.max_pixels)
         views = [View(index, resized, (height, width))]
-        longer_side, largest_anchor = max(resized.shape[:2]), max(self.anchor_sizes)
-        if self.large_faces and longer_side > SECOND_LOOK_ABOVE * largest_anchor:
-            scale = SECOND_LOOK_SIDE * largest_anchor / max(height, width)
-            min_size = LARGE_FACE * largest_anchor * max(height, width) / longer_side
-            reduced = resize(image, scale, self.max_pixels)
-            views.append(View(index, reduced, (height, width), min_size, is_second_look=True))
+        if self.large_faces:
+            scale = max(resized.shape[:2]) / max(height, width)
+            for look in reduced_looks(*resized.shape[:2], self.largest_face):
+                reduced = resize(image, scale / look.reduction, self.max_pixels)
+                min_size = look.min_size / scale
+                views.append(View(index, reduced, (height, width), min_size, is_reduced=True))
         return views
 
     def _scale(self, height: int, width: int) -> float:
@@ -136,7 +130,7 @@ def batches(views: Sequence[View], divisibility: int) -> list[list[int]]:
     groups: dict[tuple, list[list[int]]] = {}
     for index, view in enumerate(views):
         size = tuple(math.ceil(side / divisibility) for side in view.pixels.shape[:2])
-        group = groups.setdefault((size, view.is_second_look), [[]])
+        group = groups.setdefault((size, view.is_reduced), [[]])
         padded_pixels = math.prod(size) * divisibility**2
         if group[-1] and (len(group[-1]) + 1) * padded_pixels > MAX_BATCH_PIXELS:
             group.append([])

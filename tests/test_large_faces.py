@@ -1,8 +1,11 @@
 """The looks at large faces: their geometry, and real portraits of all sizes."""
 
+import cv2
 import numpy as np
 import pytest
 
+from srn_d2 import FaceDetector
+from srn_d2.checkpoint.shipped_models import shipped_model_names
 from srn_d2.engine.setup import build_cfg
 from srn_d2.large_faces import (
     FACE_ASPECT,
@@ -84,3 +87,52 @@ def test_a_face_in_the_last_look_has_an_anchor():
 def test_the_largest_face_of_a_training(repo_root, config, opts, size):
     cfg = build_cfg(str(repo_root / "configs" / f"{config}.yaml"), opts)
     assert largest_learned_face(cfg) == pytest.approx(size, rel=1e-3)
+
+
+# --- real portraits ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photographs(load_tool):
+    pytest.importorskip("skimage", reason="the photographs need the extra demo")
+    return load_tool("demo_photographs").load_photographs()
+
+
+@pytest.fixture(scope="module")
+def detector():
+    if "lite" not in shipped_model_names():
+        pytest.skip("no trained weights")
+    return FaceDetector(device="cpu", score_threshold=0.2)
+
+
+def portrait(photograph, share, side):
+    """A square cut from a photograph in which the face has a share of the height, and its box."""
+    x1, y1, x2, y2 = photograph.face
+    height, width = photograph.pixels.shape[:2]
+    cut = round((y2 - y1) / share)
+    left = min(max((x1 + x2 - cut) // 2, 0), width - cut)
+    top = min(max((y1 + y2 - cut) // 2, 0), height - cut)
+    pixels = photograph.pixels[top : top + cut, left : left + cut]
+    box = np.array([x1 - left, y1 - top, x2 - left, y2 - top]) * (side / cut)
+    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_CUBIC), box
+
+
+def iou(box, other):
+    common = np.clip(
+        np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None
+    ).prod()
+    return common / (np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2]) - common)
+
+
+@pytest.mark.parametrize(
+    ("share", "side"),
+    [(0.4, 400), (0.6, 400), (0.8, 400), (0.6, 900), (0.8, 900), (0.6, 1500)],
+)
+def test_a_large_face_is_found_once(photographs, detector, share, side):
+    for photograph in photographs:
+        pixels, box = portrait(photograph, share, side)
+        faces = detector(pixels)
+        assert len(faces) > 0
+        assert iou(faces.boxes[0], box) > 0.5
+        sure = faces.boxes[faces.scores > 0.7 * faces.scores[0]]
+        assert len(sure) == 1

@@ -102,7 +102,7 @@ def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float
     group.add_argument(
         "--no-large-faces",
         action="store_true",
-        help="no second look at large pictures for faces of 500 pixels and more",
+        help="no further looks at reduced pictures for faces that fill them",
     )
     group.add_argument(
         "--max-megapixels",

@@ -11,6 +11,7 @@ from detectron2.utils.file_io import PathManager
 
 from srn_d2 import __version__
 from srn_d2.detector import load_cfg
+from srn_d2.large_faces import largest_learned_face
 from srn_d2.modeling import LEVELS, SRN
 from srn_d2.modeling.postprocessing import FEW_CELLS, POSTPROCESSINGS
 from srn_d2.predictor import FacePredictor
@@ -34,12 +35,14 @@ class ExportableModel:
         name: of the model, for whoever looks into the file.
         weights_sha256: of the file of weights; "" if it is unknown.
         anchor_sizes: square roots of the areas, in pixels.
+        largest_face: up to which size the network finds faces, likewise.
     """
 
     network: DenseNetwork
     name: str
     weights_sha256: str
     anchor_sizes: tuple[float, ...]
+    largest_face: float
 
     @property
     def model(self) -> SRN:
@@ -78,6 +81,7 @@ class ExportableModel:
             name=model,
             weights_sha256=_sha256(cfg.MODEL.WEIGHTS),
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
+            largest_face=largest_learned_face(cfg),
         )
 
     def metadata(self, *, nms: bool, score_threshold: float) -> ExportMetadata:
@@ -105,6 +109,7 @@ class ExportableModel:
             size_divisibility=self.network.divisibility,
             strides=tuple(2 ** int(level[1:]) for level in LEVELS),
             anchor_sizes=self.anchor_sizes,
+            largest_face=self.largest_face,
         )
 
 

@@ -27,6 +27,7 @@ class ExportMetadata:
         size_divisibility: to what the graph pads height and width, in pixels.
         strides: of the levels, in pixels.
         anchor_sizes: square roots of the anchors' areas, in pixels.
+        largest_face: up to which size the network finds faces, see :mod:`srn_d2.large_faces`.
     """
 
     project_version: str
@@ -44,6 +45,7 @@ class ExportMetadata:
     size_divisibility: int
     strides: tuple[int, ...]
     anchor_sizes: tuple[float, ...]
+    largest_face: float
 
     def to_properties(self) -> dict[str, str]:
         return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}

@@ -33,7 +33,7 @@ class OnnxFaceDetector(ImageDetector):
         score_threshold: faces have at least this score.
         size: of the image that the network sees: "original", or the pixels of its longer side.
         min_face_size: instead of it, the size in pixels of the smallest faces wanted.
-        large_faces: a second, reduced look at large images for faces that fill them.
+        large_faces: further, reduced looks at an image with room for large faces.
         max_pixels: images that have more, or would have after enlarging, are refused.
         threads: of ONNX Runtime; None: as many as there are cores.
         providers: of ONNX Runtime, the best first, such as ("CUDAExecutionProvider",
@@ -66,6 +66,7 @@ class OnnxFaceDetector(ImageDetector):
             raise ValueError(f"{path} cannot be used: {error}") from error
         policy = ViewPolicy(
             anchor_sizes=self.metadata.anchor_sizes,
+            largest_face=self.metadata.largest_face,
             size=size,
             min_face_size=min_face_size,
             large_faces=large_faces,
