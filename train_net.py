@@ -16,7 +16,7 @@ from detectron2.utils import comm
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer, setup_cfg
-from srn_d2.modeling import SRNWithTTA
+from srn_d2.modeling import SRNWithTTA, compile_network
 
 
 def main(args: argparse.Namespace) -> dict | None:
@@ -25,6 +25,8 @@ def main(args: argparse.Namespace) -> dict | None:
         model = SRNTrainer.build_model(cfg)
         checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        if cfg.TEST.COMPILE:
+            compile_network(model)
         if cfg.TEST.SRN_TTA.ENABLED:
             model = SRNWithTTA(cfg, model)
         results = SRNTrainer.test(cfg, model)

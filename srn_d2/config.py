@@ -158,6 +158,10 @@ def _add_solver_and_test_config(cfg: CN) -> None:
     # bfloat16 autocast around the network in inference only, on CPU or CUDA. (On a CPU
     # SOLVER.CPU_BFLOAT16 does it in inference, too.)
     cfg.TEST.BFLOAT16 = False
+    # torch.compile of the network in train_net.py --eval-only, in tools/write_submission.py and in
+    # tools/demo.py, at the first images and once more at the first batch; on a CPU it needs a C++
+    # compiler. Training's own evaluations run the network as it is.
+    cfg.TEST.COMPILE = False
     # The metric, "task/name" as in metrics.json, whose best checkpoint is kept as
     # model_best.pth. "": none.
     cfg.TEST.BEST_METRIC = "bbox/AP50"

@@ -11,7 +11,7 @@ from detectron2.structures import Instances
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.transforms import build_face_augmentation
 from srn_d2.engine import SRNTrainer
-from srn_d2.modeling import SRNWithTTA
+from srn_d2.modeling import SRNWithTTA, compile_network
 
 
 class FacePredictor:
@@ -19,7 +19,7 @@ class FacePredictor:
 
     Unlike detectron2's DefaultPredictor it takes RGB, whatever INPUT.FORMAT is, resizes as the
     test loader does (INPUT.MIN_SIZE_TEST 0: original size), and refuses weights that do not fit.
-    With TEST.SRN_TTA.ENABLED it looks at several scales.
+    With TEST.SRN_TTA.ENABLED it looks at several scales; with TEST.COMPILE the network is compiled.
 
     Args:
         cfg: the model; its weights are MODEL.WEIGHTS, its device MODEL.DEVICE.
@@ -37,6 +37,8 @@ class FacePredictor:
         self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
         self.single_scale_model = SRNTrainer.build_model(cfg).eval()
         SRNCheckpointer(self.single_scale_model, strict=True).load(cfg.MODEL.WEIGHTS)
+        if cfg.TEST.COMPILE:
+            compile_network(self.single_scale_model)
         # Batches of images are padded to a multiple of it.
         self.size_divisibility = max(self.single_scale_model.backbone.size_divisibility, 1)
         self.model = self.single_scale_model
