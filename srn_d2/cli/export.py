@@ -94,7 +94,9 @@ def export(args: argparse.Namespace) -> "Parity":
 
 def _export_onnx(model: "ExportableModel", args: argparse.Namespace) -> None:
     from srn_d2.export.onnx_export import DEFAULT_SCORE_THRESHOLD, export_onnx
+    from srn_d2.export.onnx_predictor import import_onnxruntime
 
+    import_onnxruntime()  # before anything is written: the comparison needs it
     threshold = args.score_threshold
     export_onnx(
         model,

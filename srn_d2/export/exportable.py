@@ -68,7 +68,7 @@ class ExportableModel:
                 f"{cfg.MODEL.META_ARCHITECTURE!r}"
             )
         cfg.MODEL.DEVICE = "cpu"
-        cfg.TEST.SRN_TTA.ENABLED = False
+        cfg.TEST.SRN_TTA.ENABLED = cfg.TEST.COMPILE = False
         # The same network in full precision, and in one way whatever the first step leaves.
         cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
         cfg.MODEL.SRN.SECOND_STEP = "dense"
@@ -76,10 +76,19 @@ class ExportableModel:
         if config_file is not None:
             is_config = isinstance(config_file, CfgNode)
             model = Path(cfg.OUTPUT_DIR if is_config else config_file).stem
+        return cls.of(predictor.single_scale_model, cfg, model, _sha256(cfg.MODEL.WEIGHTS))
+
+    @classmethod
+    def of(cls, model: SRN, cfg: CfgNode, name: str, weights_sha256: str = "") -> "ExportableModel":
+        """A model that is built, in evaluation mode, on the CPU.
+
+        Args:
+            cfg: of the model.
+        """
         return cls(
-            network=DenseNetwork(predictor.single_scale_model, predictor.image_format).eval(),
-            name=model,
-            weights_sha256=_sha256(cfg.MODEL.WEIGHTS),
+            network=DenseNetwork(model, cfg.INPUT.FORMAT).eval(),
+            name=name,
+            weights_sha256=weights_sha256,
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
             largest_face=largest_learned_face(cfg),
         )
@@ -100,7 +109,8 @@ class ExportableModel:
             class_names=("face",),
             input_format=INPUT_FORMAT,
             nms=nms,
-            score_threshold=max(rules.score_threshold, score_threshold if nms else 0.0),
+            graph_threshold=score_threshold if nms else 0.0,
+            score_threshold=rules.score_threshold,
             postprocessing=kind,
             topk_candidates=rules.topk_candidates,
             nms_threshold=rules.nms_threshold,

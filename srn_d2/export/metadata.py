@@ -17,7 +17,8 @@ class ExportMetadata:
         class_names: of class 0, ...
         input_format: what the input is, in words.
         nms: whether the graph ends with NMS; else it gives all anchors.
-        score_threshold: detections have a score above it.
+        graph_threshold: with NMS: detections have a score above it, whatever the model says.
+        score_threshold: the model's own: anchors that reach NMS have a score above it.
         postprocessing: "paper" or "released", see ``MODEL.SRN.POSTPROCESSING``.
         topk_candidates: the most confident anchors that reach NMS: of an image ("paper"), of a
             level ("released").
@@ -36,6 +37,7 @@ class ExportMetadata:
     class_names: tuple[str, ...]
     input_format: str
     nms: bool
+    graph_threshold: float
     score_threshold: float
     postprocessing: str
     topk_candidates: int

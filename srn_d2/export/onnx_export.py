@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from types import ModuleType
 
 import torch
 
@@ -105,7 +106,7 @@ def _trace(
             raise NotExportableError(f"ONNX cannot hold this network: {first_line}") from error
 
 
-def import_onnx():
+def import_onnx() -> ModuleType:
     """The package onnx.
 
     Raises:

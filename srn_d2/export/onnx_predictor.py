@@ -11,7 +11,8 @@ It needs numpy, Pillow, opencv-python-headless and onnxruntime.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from srn_d2.views import MAX_PIXELS, View, ViewPolicy, batches
 
 from .array_postprocessing import choose_detections
 from .metadata import ExportMetadata
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
 class OnnxFaceDetector(ImageDetector):
@@ -78,10 +82,10 @@ class OnnxFaceDetector(ImageDetector):
             nms_threshold=self.metadata.nms_threshold,
             max_faces=self.metadata.max_detections,
         )
-        if score_threshold < self.metadata.score_threshold:
+        if score_threshold < self.metadata.graph_threshold:
             raise ValueError(
                 f"score_threshold is {score_threshold}, but {path} was exported with "
-                f"{self.metadata.score_threshold}"
+                f"{self.metadata.graph_threshold}"
             )
 
     def detect(self, images: np.ndarray) -> list[Detections]:
@@ -91,7 +95,8 @@ class OnnxFaceDetector(ImageDetector):
             images: uint8 (N, H, W, 3), RGB.
 
         Returns:
-            of each image, boxes in its pixels; all scores that the file gives.
+            of each image, boxes in its pixels; of a file without NMS only those that reach the
+            score threshold.
         """
         batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         [name] = [x.name for x in self.session.get_inputs()]
@@ -102,6 +107,8 @@ class OnnxFaceDetector(ImageDetector):
         found = []
         for image_boxes, image_scores in zip(boxes, scores, strict=True):
             size = images.shape[1:3]
+            # The weaker ones cannot take a better one away, but time.
+            image_scores = image_scores * (image_scores >= self.score_threshold)
             chosen = choose_detections(image_boxes, image_scores, size, self.metadata)
             found.append(Detections(image_boxes[chosen], image_scores[chosen]))
         return found
@@ -119,7 +126,7 @@ def open_session(
     *,
     threads: int | None = None,
     providers: Sequence[str] = ("CPUExecutionProvider",),
-):
+) -> "InferenceSession":
     """An ``onnxruntime.InferenceSession`` for pictures of many sizes.
 
     Args:
@@ -128,12 +135,7 @@ def open_session(
     Raises:
         ImportError, FileNotFoundError, ValueError: as ``OnnxFaceDetector``.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "OnnxFaceDetector needs onnxruntime: pip install 'srn_d2[export]'"
-        ) from error
+    onnxruntime = import_onnxruntime()
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no {path}")
     unknown = set(providers) - set(onnxruntime.get_available_providers())
@@ -150,6 +152,21 @@ def open_session(
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
     except Exception as error:  # its errors have no base of their own
         raise ValueError(f"{path} cannot be loaded: {error}") from error
+
+
+def import_onnxruntime() -> ModuleType:
+    """The package onnxruntime.
+
+    Raises:
+        ImportError: it is not installed; the message says how to install it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "OnnxFaceDetector needs onnxruntime: pip install 'srn_d2[export]'"
+        ) from error
+    return onnxruntime
 
 
 def _in_image(found: Detections, view: View) -> Detections:

@@ -53,11 +53,14 @@ def check_picture() -> np.ndarray:
 def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndarray) -> Parity:
     """An ONNX file, run by ONNX Runtime, against the model's own detections.
 
+    Which of nearly equal scores are the best 750 is not defined: without training, and with a low
+    threshold, both may be right and differ.
+
     Args:
         images: uint8 (N, H, W, 3), RGB.
     """
     detector = OnnxFaceDetector(path, score_threshold=1.0, threads=torch.get_num_threads())
-    threshold = detector.metadata.score_threshold
+    threshold = detector.metadata.graph_threshold
     detector.score_threshold = threshold
     expected = []
     for instances in model.model.detect(_preprocessed(model, images)):

@@ -1,0 +1,42 @@
+"""The variant onnxruntime detects what the model does, and can be measured as the others are."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import ImageList
+
+from srn_d2.benchmark.inference import measure_case
+from srn_d2.benchmark.onnx_variant import is_available
+from srn_d2.benchmark.variants import build_variants
+from srn_d2.modeling import SRN
+
+
+@pytest.fixture
+def images(small_cfg):
+    """Normalised pixels; no side needs padding."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 128, 160), dtype=np.uint8)
+    cfg = small_cfg()
+    mean, std = (torch.tensor(cfg.MODEL[key]).view(3, 1, 1) for key in ("PIXEL_MEAN", "PIXEL_STD"))
+    return ImageList((torch.from_numpy(pixels) - mean) / std, [(128, 160)] * 2)
+
+
+def test_it_detects_what_the_model_does(small_cfg, images):
+    torch.manual_seed(1)
+    dense, exported = build_variants(small_cfg(), ["dense", "onnxruntime"], images)
+    for ours, theirs in zip(exported.run(images), dense.run(images), strict=True):
+        assert ours.image_size == theirs.image_size
+        assert len(ours) == len(theirs) > 30
+        torch.testing.assert_close(ours.scores, theirs.scores, rtol=0, atol=1e-4)
+    case = measure_case([dense, exported], images, None, repeats=1, description="small")
+    results = case["variants"]
+    assert results["onnxruntime"]["detections"] == results["dense"]["detections"]
+    assert results["onnxruntime"]["spread"]["median"] > 0
+    assert "onnxruntime" in case["speedups"]["dense"]
+
+
+def test_it_runs_on_the_cpu_only(small_cfg, images, monkeypatch):
+    assert is_available(torch.device("cpu"))
+    assert not is_available(torch.device("cuda"))
+    monkeypatch.setattr(SRN, "device", torch.device("cuda"))
+    with pytest.raises(ValueError, match="on the CPU"):
+        build_variants(small_cfg("MODEL.SRN.SECOND_STEP", "dense"), ["onnxruntime"], images)

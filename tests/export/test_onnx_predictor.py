@@ -1,0 +1,216 @@
+"""The detector on ONNX Runtime: without torch, with FaceDetector's results, with its own errors."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from detectron2.modeling.box_regression import Box2BoxTransform
+from PIL import Image
+from torchvision.ops import nms as torchvision_nms
+
+from srn_d2 import FaceDetector, InvalidImageError
+from srn_d2.array_nms import nms
+from srn_d2.data.image_io import EXIF_ORIENTATION
+from srn_d2.export.array_postprocessing import choose_detections
+from srn_d2.export.metadata import ExportMetadata
+from srn_d2.export.onnx_predictor import OnnxFaceDetector
+from srn_d2.modeling.postprocessing import PaperPostprocessing, ReleasedPostprocessing
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "torchvision", "detectron2", "fvcore"):
+    sys.modules[name] = None  # importing it fails
+from srn_d2.export.onnx_predictor import OnnxFaceDetector
+detector = OnnxFaceDetector(sys.argv[1], size=300)
+print(detector(sys.argv[2]).to_json())
+"""
+
+
+@pytest.fixture(scope="module")
+def pytorch():
+    return FaceDetector(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def detector(lite_files):
+    return OnnxFaceDetector(lite_files[True], threads=1)
+
+
+def assert_same(found, expected):
+    """Boxes within 0.05 pixels, scores within 0.001."""
+    assert found.image_size == expected.image_size
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05, rtol=0)
+
+
+def test_it_runs_without_torch(lite_files, grace_hopper):
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(lite_files[True]), grace_hopper]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = FaceDetector(device="cpu", size=300)(grace_hopper).to_dict()
+    found = json.loads(result.stdout)
+    assert len(found["faces"]) == len(expected["faces"]) > 0
+    for face, same in zip(found["faces"], expected["faces"], strict=True):
+        assert face["bbox"] == pytest.approx(same["bbox"], abs=0.06)
+        assert face["score"] == pytest.approx(same["score"], abs=1e-3)
+
+
+@pytest.mark.parametrize("nms", [True, False])
+def test_results_are_those_of_pytorch(lite_files, pytorch, photograph, grace_hopper, nms):
+    detector = OnnxFaceDetector(lite_files[nms])
+    expected = pytorch(grace_hopper)
+    assert_same(detector(grace_hopper), expected)
+    half = photograph[:333, :401]
+    for faces, same in zip(
+        detector([half, photograph, half[:, ::-1]]),
+        pytorch([half, photograph, half[:, ::-1]]),
+        strict=True,
+    ):
+        assert_same(faces, same)
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 900}, {"size": 900, "large_faces": False}, {"min_face_size": 20}]
+)
+def test_sizes_and_the_second_look_are_those_of_pytorch(lite_files, photograph, options):
+    found = OnnxFaceDetector(lite_files[True], score_threshold=0.1, **options)(photograph)
+    assert_same(found, FaceDetector(device="cpu", score_threshold=0.1, **options)(photograph))
+
+
+def test_all_kinds_of_pictures(detector, photograph, grace_hopper, tmp_path):
+    expected = detector(photograph)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    Image.fromarray(np.rot90(photograph)).save(tmp_path / "turned.png", exif=exif)
+    tensor = torch.from_numpy(photograph.transpose(2, 0, 1).copy())
+    images = [grace_hopper, Image.open(grace_hopper), tmp_path / "turned.png", tensor]
+    for faces in detector(images):
+        assert faces.image_size == expected.image_size
+        np.testing.assert_array_equal(faces.boxes, expected.boxes)
+
+
+def test_bad_pictures_raise_or_stand_in_the_list(detector, photograph, tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(InvalidImageError, match=r"text\.jpg"):
+        detector(tmp_path / "text.jpg")
+    images = [tmp_path / "text.jpg", photograph, tmp_path / "absent.jpg", np.zeros((0, 5, 3))]
+    error, faces, absent, empty = detector(images, errors="return")
+    assert isinstance(error, InvalidImageError)
+    assert len(faces) > 0
+    assert isinstance(absent, FileNotFoundError)
+    assert isinstance(empty, InvalidImageError)
+    assert detector([]) == []
+
+
+def test_max_pixels_and_empty_results(lite_files, photograph):
+    detector = OnnxFaceDetector(lite_files[False], max_pixels=100 * 100)
+    with pytest.raises(InvalidImageError, match="limit"):
+        detector(photograph)
+    assert len(detector(np.zeros((40, 50, 3), dtype=np.uint8))) == 0
+
+
+def test_files_that_cannot_be_used_are_named(lite_files, tmp_path):
+    (tmp_path / "text.onnx").write_text("no model")
+    foreign = onnx.load(lite_files[False])
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(FileNotFoundError, match=r"absent\.onnx"):
+        OnnxFaceDetector(tmp_path / "absent.onnx")
+    with pytest.raises(ValueError, match=r"text\.onnx cannot be loaded"):
+        OnnxFaceDetector(tmp_path / "text.onnx")
+    with pytest.raises(ValueError, match=r"foreign\.onnx cannot be used.*srn-d2 export"):
+        OnnxFaceDetector(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score_threshold": 0.01}, "exported with 0.02"),
+        ({"score_threshold": 1.5}, "score_threshold"),
+        ({"size": 0}, "size"),
+        ({"size": 100, "min_face_size": 8}, "min_face_size"),
+        ({"max_pixels": 0}, "max_pixels"),
+        ({"providers": ["NoProvider"]}, "NoProvider"),
+    ],
+)
+def test_wrong_arguments_are_named(lite_files, options, message):
+    with pytest.raises(ValueError, match=message):
+        OnnxFaceDetector(lite_files[True], **options)
+
+
+def test_an_absent_onnxruntime_is_named(lite_files, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"srn_d2\[export\]"):
+        OnnxFaceDetector(lite_files[True])
+
+
+# --- post-processing ----------------------------------------------------------------------------
+
+
+def random_boxes(rng, number):
+    corners = rng.uniform(0, 100, (number, 2))
+    sides = rng.uniform(5, 40, (number, 2))
+    return np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.4, 0.5])
+def test_nms_is_torchvision_s(threshold):
+    rng = np.random.default_rng(0)
+    boxes = random_boxes(rng, 300)
+    scores = rng.integers(0, 50, 300).astype(np.float32) / 50  # with ties
+    kept = nms(boxes, scores, threshold)
+    expected = torchvision_nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold)
+    np.testing.assert_array_equal(kept, expected.numpy())
+    assert 10 < len(kept) < 290
+
+
+def test_nms_of_nothing():
+    kept = nms(np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.float32), 0.5)
+    assert kept.shape == (0,)
+    assert kept.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", [PaperPostprocessing, ReleasedPostprocessing])
+def test_detections_are_chosen_as_by_the_model(kind):
+    rules = kind(
+        Box2BoxTransform((1.0, 1.0, 1.0, 1.0)),
+        score_threshold=0.3,
+        topk_candidates=150,
+        nms_threshold=0.4,
+        max_detections=60,
+    )
+    # Levels of 16 x 20, 8 x 10, 4 x 5 .. 1 x 1 cells: all but the first have few.
+    strides = (4, 8, 16, 32, 64, 128)
+    cells = [16 * 20, 8 * 10, 4 * 5, 2 * 3, 1 * 2, 1]
+    rng = np.random.default_rng(1)
+    boxes = random_boxes(rng, 2 * sum(cells))
+    scores = rng.uniform(0, 1, len(boxes)).astype(np.float32)
+    zeros = torch.zeros(len(boxes), 4)
+    expected = rules(torch.from_numpy(scores), zeros, torch.from_numpy(boxes), cells, (64, 80))
+    metadata = SimpleNamespace(
+        postprocessing="paper" if kind is PaperPostprocessing else "released",
+        score_threshold=0.3,
+        topk_candidates=150,
+        nms_threshold=0.4,
+        max_detections=60,
+        few_cells=120,
+        size_divisibility=1,
+        strides=strides,
+    )
+    chosen = choose_detections(boxes, scores, (64, 80), metadata)
+    np.testing.assert_array_equal(scores[chosen], expected.scores.numpy())
+    assert len(chosen) == 60
+
+
+def test_metadata_survive_and_gaps_are_named(lite):
+    metadata = lite.metadata(nms=True, score_threshold=0.1)
+    properties = metadata.to_properties()
+    assert ExportMetadata.from_properties(properties) == metadata
+    del properties["strides"]
+    with pytest.raises(ValueError, match="strides"):
+        ExportMetadata.from_properties(properties)
