@@ -22,14 +22,32 @@ from .srn_head import SRNHead
 
 MODES = ("auto", "dense", "sparse")
 
-BREAK_EVEN = 0.5
+WIDE = 128
+"""Channels from which a subnet counts as wide."""
+
+BREAK_EVEN = {
+    # narrow, wide
+    torch.float32: (0.5, 0.65),
+    torch.bfloat16: (0.35, 0.6),
+}
 """Share of a level's dense multiply-adds up to which "auto" takes the sparse way.
 
-A multiply-add of gathered cells costs more than one of a map. On a core of an AMD EPYC both ways
-take the same time at a share of 0.72 in float32 with 256 channels, at 0.54 with 64, and at 0.37
-in bfloat16 with 64. Measured by the second step on P2..P4 of 384x512 pixels, on random clusters
-of 5x5 survivors, in both modes.
+A multiply-add of gathered cells costs more than one of a map, and the more so the fewer channels a
+cell has. On an AMD EPYC with AVX512_BF16 both ways take the same time at shares of 0.54 (64
+channels) and 0.72 (256) in float32, 0.37 and about 0.7 in bfloat16. Other types count as bfloat16.
+Measured by
+
+    python tools/benchmark.py inference --variants dense sparse dense-bf16 sparse-bf16 \\
+        --active-share 0.1 0.2 0.3 0.4 --config-file configs/srn_R50.yaml
+
+(configs/srn_lite.yaml has 64 channels), whose report has a table of it.
 """
+
+
+def break_even(channels: int, dtype: torch.dtype) -> float:
+    """The share of ``BREAK_EVEN`` for subnets of so many channels computed in a type."""
+    narrow, wide = BREAK_EVEN.get(dtype, BREAK_EVEN[torch.bfloat16])
+    return wide if channels >= WIDE else narrow
 
 
 class LevelPlan(NamedTuple):
@@ -98,7 +116,8 @@ class SecondStep:
         work = _multiply_adds(subnet, counts, unfinished)
         work_share = work / _multiply_adds(subnet, everywhere, unfinished)
         return LevelPlan(
-            sparse=self.mode == "sparse" or work_share < BREAK_EVEN,
+            sparse=self.mode == "sparse"
+            or work_share < break_even(subnet[0].in_channels, _dtype_of(subnet[0].weight)),
             cells=cells,
             active_share=counts[-1] / survivors.numel(),
             work_share=work_share,
@@ -160,6 +179,12 @@ def _predict_at(
     scores = conv_at(head.cls_score, subnet_at(head.cls_subnet, x, tables))
     deltas = conv_at(head.bbox_pred, subnet_at(head.bbox_subnet, x, tables))
     return sets[-1].scatter(scores), sets[-1].scatter(deltas)
+
+
+def _dtype_of(weight: Tensor) -> torch.dtype:
+    """The type in which a convolution with this weight is computed: autocast's, if there is one."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def _multiply_adds(subnet: nn.Sequential, counts: Sequence[int], unfinished: bool) -> int:

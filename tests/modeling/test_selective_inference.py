@@ -192,6 +192,20 @@ def test_auto_is_dense_level_by_level_where_much_survives(small_cfg):
     assert 1 / 64**2 < plan["p2"].work_share < 121 / 64**2
 
 
+@pytest.mark.parametrize(
+    ("channels", "bfloat16", "is_sparse"),
+    [(16, False, True), (16, True, False), (128, False, True), (128, True, True)],
+)
+def test_auto_knows_what_pays_in_each_type_and_width(small_cfg, channels, bfloat16, is_sparse):
+    model = make_model(small_cfg("MODEL.FPN.OUT_CHANNELS", channels))
+    survivors = torch.zeros(1, 32, 64, dtype=torch.bool)
+    survivors[:, :, :24] = True
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        plan = SecondStep("auto").plan(model.backbone, model.head, [survivors, *[None] * 5])
+    assert 0.36 < plan["p2"].work_share < 0.49
+    assert plan["p2"].sparse == is_sparse
+
+
 def test_dense_defers_nothing(small_cfg):
     model = make_model(small_cfg("MODEL.SRN.SECOND_STEP", "dense"))
     assert model.second_step.unfinished_levels(model.backbone, model.head) == ()
