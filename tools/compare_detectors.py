@@ -28,17 +28,15 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from srn_d2.cli.evaluate import measure_folder
-from srn_d2.comparison.environments import InstallationError
 from srn_d2.comparison.latency import measure_latency, read_latency, spread_out, write_latency
-from srn_d2.comparison.predictions import detection_settings, predict, prediction_folder
-from srn_d2.comparison.report import Row, find_seconds, main_table, write_comparison
-from srn_d2.comparison.table import SHIPPED_TABLE, Detector, choose, load_tables
-from srn_d2.comparison.wider_folder import WiderFolder, find_wider_folder
-from srn_d2.comparison.worker import WorkerError, Workshop
+from srn_d2.comparison.predictions import Outcome, predict_all
+from srn_d2.comparison.report import main_table, write_comparison
+from srn_d2.comparison.rows import evaluate_detector, evaluate_folder
+from srn_d2.comparison.table import SHIPPED_TABLE, choose, load_tables
+from srn_d2.comparison.wider_folder import find_wider_folder
+from srn_d2.comparison.worker import Workshop
 from srn_d2.data.datasets.common import dataset_root
 from srn_d2.engine.setup import message_of
-from srn_d2.evaluation.face_report import OFFICIAL_IOU
 
 STEPS = ("predict", "latency")
 # What a wrong argument, a damaged or missing file, or a missing package raise.
@@ -99,64 +97,6 @@ def positive(text: str) -> int:
     return value
 
 
-def predict_all(
-    detectors: Sequence[Detector], wider: WiderFolder, output: Path, workshop: Workshop
-) -> dict[str, list[str]]:
-    """Run all detectors over all images; returns what went wrong with each that had a problem."""
-    problems = {}
-    for detector in detectors:
-        try:
-            failures = predict(detector, wider.images, wider.source, output, workshop)
-        except (InstallationError, WorkerError) as error:
-            problems[detector.name] = [f"not available: {error}"]
-            logger.error("%s is not available: %s", detector.name, error)
-            continue
-        for failure in failures:
-            logger.error("%s failed: %s", detector.name, failure)
-        if failures:
-            text = f"{len(failures)} of {len(wider.images)} images failed: {failures[0]}"
-            problems[detector.name] = [text]
-    return problems
-
-
-def collect_rows(
-    detectors: Sequence[Detector],
-    wider: WiderFolder,
-    args: argparse.Namespace,
-    problems: dict[str, list[str]],
-) -> list[Row]:
-    """The results of each detector that are there, then those of the other folders."""
-    latency = read_latency(args.output)
-    rows = []
-    for detector in detectors:
-        folder = prediction_folder(args.output, detection_settings(detector, wider.source))
-        seconds, wrong = find_seconds(detector, latency)
-        texts = [*problems.get(detector.name, []), *([wrong] if wrong else [])]
-        if not folder.is_dir() and detector.name not in problems:
-            texts.append("no predictions yet with these settings and weights")
-        row = Row(detector.name, detector.title, detector.settings, seconds=seconds)
-        rows.append(with_report(row, folder, wider, tuple(texts)))
-    rows += [
-        with_report(Row(name, name, f"predictions in {folder}"), folder, wider, ())
-        for name, folder in args.predictions
-    ]
-    return rows
-
-
-def with_report(row: Row, folder: Path, wider: WiderFolder, problems: tuple[str, ...]) -> Row:
-    """The row with its evaluation, where the folder has anything to evaluate."""
-    values = {**vars(row), "problems": problems}
-    if folder.is_dir():
-        try:
-            report = measure_folder(
-                str(folder), row.name, wider.ground_truth, [OFFICIAL_IOU], list(wider.images)
-            )
-            values |= {"report": report, "predictions": folder}
-        except ValueError as error:
-            values["problems"] = (*problems, str(error))
-    return Row(**values)
-
-
 def run(args: argparse.Namespace) -> int:
     """Do the steps and write the tables; returns the exit status 0 or 1."""
     detectors = choose(load_tables(SHIPPED_TABLE, *args.table), args.detectors)
@@ -168,15 +108,19 @@ def run(args: argparse.Namespace) -> int:
     root = args.root or dataset_root() / "widerface"
     wider = find_wider_folder(root, args.annotations, args.ground_truth)
     workshop = Workshop(args.output, args.threads)
-    problems: dict[str, list[str]] = {}
+    done: dict[str, Outcome] = {}
     if "predict" in args.steps:
-        problems = predict_all(detectors, wider, args.output, workshop)
+        done = predict_all(detectors, wider.images, wider.source, args.output, workshop)
     if "latency" in args.steps:
         sample = spread_out(list(wider.images.values()), args.latency_images)
         latency = measure_latency(detectors, sample, workshop, rounds=args.rounds)
         write_latency(latency, args.output)
-    rows = collect_rows(detectors, wider, args, problems)
-    paths = write_comparison(rows, len(wider.images), read_latency(args.output), args.output)
+    latency = read_latency(args.output)
+    rows = [
+        *(evaluate_detector(d, wider, args.output, latency, done.get(d.name)) for d in detectors),
+        *(evaluate_folder(name, folder, wider) for name, folder in args.predictions),
+    ]
+    paths = write_comparison(rows, len(wider.images), latency, args.output)
     print(main_table(rows))
     print("Written:", *paths, sep="\n  ")
     for row in rows:

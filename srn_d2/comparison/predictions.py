@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from srn_d2.evaluation.wider_face_submission import NonFiniteDetectionsError, SubmissionWriter
 
+from .environments import InstallationError
 from .table import Detector
 from .worker import ImageError, Worker, WorkerError, Workshop
 
@@ -19,6 +21,19 @@ from .worker import ImageError, Worker, WorkerError, Workshop
 MAX_DEATHS = 3
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a detector's predictions went.
+
+    Attributes:
+        is_finished: every image was tried.
+        problems: for the report.
+    """
+
+    is_finished: bool
+    problems: tuple[str, ...]
 
 
 def detection_settings(detector: Detector, source: Path) -> dict[str, Any]:
@@ -44,6 +59,29 @@ def prediction_folder(output: Path, settings: Mapping[str, Any]) -> Path:
     return output / "predictions" / f"{settings['detector']}-{digits}"
 
 
+def predict_all(
+    detectors: Sequence[Detector],
+    images: Mapping[str, Path],
+    source: Path,
+    output: Path,
+    workshop: Workshop,
+) -> dict[str, Outcome]:
+    """:func:`predict` for several detectors; what goes wrong is logged, and the rest goes on."""
+    outcomes = {}
+    for detector in detectors:
+        try:
+            failures = predict(detector, images, source, output, workshop)
+        except (InstallationError, WorkerError) as error:
+            logger.error("%s is not available: %s", detector.name, error)
+            outcomes[detector.name] = Outcome(False, (f"not available: {error}",))
+            continue
+        for failure in failures:
+            logger.error("%s failed: %s", detector.name, failure)
+        text = f"{len(failures)} of {len(images)} images failed: {''.join(failures[:1])}"
+        outcomes[detector.name] = Outcome(True, (text,) if failures else ())
+    return outcomes
+
+
 def predict(
     detector: Detector, images: Mapping[str, Path], source: Path, output: Path, workshop: Workshop
 ) -> list[str]:
@@ -64,36 +102,31 @@ def predict(
     """
     settings = detection_settings(detector, source)
     writer = SubmissionWriter(prediction_folder(output, settings), settings)
-    pending = [image_id for image_id in images if not writer.is_done(image_id)]
+    pending = {key: path for key, path in images.items() if not writer.is_done(key)}
+    num_done = len(images) - len(pending)
     logger.info("%s: %d of %d images to do", detector.name, len(pending), len(images))
-    if not pending:
-        return []
-    progress = tqdm(
-        pending,
-        initial=len(images) - len(pending),
-        total=len(images),
-        desc=detector.name,
-        unit="image",
-        disable=None,
-    )
     failures: list[str] = []
     num_deaths = 0
-    with contextlib.ExitStack() as stack:
-        worker: Worker | None = None
-        for image_id in progress:
+    worker: Worker | None = None
+    with (
+        contextlib.ExitStack() as stack,
+        tqdm(initial=num_done, total=len(images), desc=detector.name, disable=None) as progress,
+    ):
+        for image_id, path in pending.items():
             worker = worker or stack.enter_context(workshop.start(detector))
             try:
-                found = worker.detect(images[image_id])
+                found = worker.detect(path)
                 writer.write(image_id, found.boxes, found.scores)
                 num_deaths = 0
             except (ImageError, NonFiniteDetectionsError) as error:
-                failures.append(f"{images[image_id]}: {error}")
+                failures.append(f"{path}: {error}")
             except WorkerError as error:
-                failures.append(f"{images[image_id]}: the worker {error}")
+                failures.append(f"{path}: the worker {error}")
                 num_deaths += 1
                 if num_deaths == MAX_DEATHS:
                     raise
                 worker = None
+            progress.update()
     return failures
 
 

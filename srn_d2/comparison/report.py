@@ -3,58 +3,21 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.benchmark.timing import Spread, spread
+from srn_d2.benchmark.timing import Spread
 from srn_d2.evaluation.face_report import OFFICIAL_IOU, FaceReport
 from srn_d2.evaluation.plots import plot_precision_recall
 from srn_d2.evaluation.wider_face_ap import SETTINGS
 
-from .latency import latency_settings
-from .table import Detector
+from .rows import Row
 
 ABSENT = "-"  # in tables, for what does not exist
 MARKDOWN, JSON, PLOT = "comparison.md", "comparison.json", "precision_recall.png"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A detector's results.
-
-    Attributes:
-        name: short, for files and the plot.
-        title, settings: for the table.
-        predictions: its folder; None: there is none.
-        report: None: nothing could be evaluated.
-        seconds: an image; None: not measured.
-        problems: why something is missing.
-    """
-
-    name: str
-    title: str
-    settings: str
-    predictions: Path | None = None
-    report: FaceReport | None = None
-    seconds: Spread | None = None
-    problems: tuple[str, ...] = ()
-
-
-def find_seconds(
-    detector: Detector, latency: Mapping[str, Any] | None
-) -> tuple[Spread | None, str]:
-    """Seconds of a detector in latency.json, and what is wrong with them ("": nothing)."""
-    entry = (latency or {"detectors": {}})["detectors"].get(detector.name)
-    if entry is None:
-        return None, ""
-    if entry["settings"] != latency_settings(detector):
-        return None, "its seconds were measured with other settings or weights: measure again"
-    error = f"latency: {entry['error']}" if "error" in entry else ""
-    return (spread(entry["seconds"]) if entry.get("seconds") else None), error
 
 
 def write_comparison(
@@ -166,9 +129,10 @@ def _latency_conditions(latency: Mapping[str, Any]) -> str:
     return (
         f"Seconds: medians with quartiles in brackets, of {latency['rounds']} rounds through "
         f"{latency['images']} images; the detectors take turns image by image, "
-        f"{machine['threads']} threads each, at the score threshold that each has by default. "
-        f"Loading and decoding do not count. {machine['device']}, {machine['cores']} cores, load "
-        f"before the start {machine['load']:.2f}."
+        f"{machine['threads']} threads each, set as for AP but for the score threshold: the one "
+        "that each has by default. Loading and decoding do not count. "
+        f"{machine['device']}, {machine['cores']} cores, load before the start "
+        f"{machine['load']:.2f}."
     )
 
 

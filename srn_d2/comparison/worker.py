@@ -74,14 +74,17 @@ class Worker:
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = {**(detector.options if options is None else options), "threads": threads}
-        with open(log, "wb") as errors:
-            self._process = subprocess.Popen(
-                [python, detector.worker, json.dumps(arguments)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=_environment_variables(detector, threads),
-            )
+        try:
+            with open(log, "wb") as errors:
+                self._process = subprocess.Popen(
+                    [python, detector.worker, json.dumps(arguments)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=_environment_variables(detector, threads),
+                )
+        except OSError as error:
+            raise WorkerError(f"cannot be started: {error}") from error
         try:
             self.load_seconds = float(self._receive("ready")["ready"])
         except BaseException:

@@ -88,7 +88,7 @@ def test_whole_comparison(compare, tmp_path):
     (tmp_path / "weights").write_bytes(b"2")
     status, table, messages = compare("--steps", "--detectors", "bright", "blind")
     assert status == 1
-    assert "bright: no predictions yet with these settings and weights" in messages
+    assert "bright: 4 of 4 images have no predictions yet with these settings" in messages
     assert "bright: its seconds were measured with other settings" in messages
     assert result(tmp_path)["detectors"]["bright"]["seconds"] is None
     status, table, messages = compare("--steps", "predict", "--detectors", "bright")
@@ -118,7 +118,7 @@ def test_latency_alone_leaves_predictions_alone(compare, tmp_path):
     few = ["--latency-images", 1, "--rounds", 1]
     status, _, messages = compare("--detectors", "bright", "--steps", "latency", *few)
     assert status == 1
-    assert "no predictions yet" in messages
+    assert "4 of 4 images have no predictions yet" in messages
     assert not (tmp_path / "out" / "predictions").exists()
     ours = result(tmp_path)["detectors"]["bright"]
     assert ours["seconds"]["median"] > 0
@@ -141,6 +141,13 @@ def test_a_bad_image_is_named_and_the_rest_goes_on(compare, wider_root, tmp_path
     assert "1 of 3 images failed" in messages
     ours = result(tmp_path)["detectors"]["bright"]
     assert len(list(Path(ours["predictions"]).rglob("*.txt"))) == 2
+    assert ours["ap"]["hard"] == pytest.approx(2 / 3)
+
+    # It may as well be a run that was stopped: no figure unless it is tried again.
+    status, _, messages = compare("--detectors", "bright", "--steps", root=root)
+    assert status == 1
+    assert "bright: 1 of 3 images have no predictions yet" in messages
+    assert "ap" not in result(tmp_path)["detectors"]["bright"]
 
 
 @pytest.mark.parametrize(
