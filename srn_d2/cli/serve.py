@@ -1,6 +1,8 @@
 """``srn-d2 serve``: a web page that finds faces."""
 
 import argparse
+import os
+import signal
 import sys
 
 from .detect import add_detector_arguments, build_detector
@@ -19,7 +21,8 @@ DESCRIPTION = """A page in the browser: drop pictures, see their faces, move a t
 Only this machine can reach it, unless --host says otherwise. Pictures stay in memory and are not
 stored. --threshold is where the slider starts, and of requests that name none.
 """
-EPILOG = """Ctrl-C ends it. Exit status: 0, or 2 if it could not be started.
+EPILOG = """Ctrl-C ends it when the picture in work is done, a second Ctrl-C at once. Exit status: 0, 2 if
+it could not be started, 130 after a second Ctrl-C.
 """
 
 
@@ -77,11 +80,18 @@ def run(args: argparse.Namespace) -> int:
     try:
         serve(args)
     except KeyboardInterrupt:
+        # Python ends when the thread with the picture in work does.
+        signal.signal(signal.SIGINT, end_at_once)
         return 0
     except SETUP_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def end_at_once(*_: object) -> None:
+    """What a second Ctrl-C does."""
+    os._exit(130)
 
 
 def serve(args: argparse.Namespace) -> None:

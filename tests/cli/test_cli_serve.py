@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from matplotlib import cbook
 
 from srn_d2 import FaceDetector, cli
+from srn_d2.cli.serve import end_at_once
 from srn_d2.server.run import bind
 
 RUN = "srn_d2.server.run.run"
@@ -89,6 +90,19 @@ def test_without_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert cli.main(["serve", "--port", "0"]) == 2
     assert "pip install 'srn_d2[serve]'" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RUN, interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        assert cli.main(["serve", "--device", "cpu", "--port", "0"]) == 0
+        assert signal.getsignal(signal.SIGINT) is end_at_once
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_the_command_until_ctrl_c(repo_root, tmp_path):
