@@ -21,8 +21,9 @@ DESCRIPTION = """A page in the browser: drop pictures, see their faces, move a t
 Only this machine can reach it, unless --host says otherwise. Pictures stay in memory and are not
 stored. --threshold is where the slider starts, and of requests that name none.
 """
-EPILOG = """Ctrl-C ends it when the picture in work is done, a second Ctrl-C at once. Exit status: 0, 2 if
-it could not be started, 130 after a second Ctrl-C.
+EPILOG = """Ctrl-C ends it when the picture in work is done, a second Ctrl-C at once.
+
+Exit status: 0, 2 if it could not be started, 130 after a second Ctrl-C.
 """
 
 
