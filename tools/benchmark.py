@@ -31,6 +31,7 @@ from srn_d2.benchmark.growth import measure_faces, measure_sides
 from srn_d2.benchmark.images import find_images, synthetic_images
 from srn_d2.benchmark.inference import measure_images, measure_shares
 from srn_d2.benchmark.loader import measure_loader
+from srn_d2.benchmark.onnx_variant import is_available
 from srn_d2.benchmark.report import write_result, write_text
 from srn_d2.benchmark.training import measure_training
 from srn_d2.benchmark.variants import (
@@ -38,6 +39,7 @@ from srn_d2.benchmark.variants import (
     BFLOAT16,
     COMPILED,
     FLOAT32_VARIANTS,
+    ONNXRUNTIME,
     RETINANET,
     VARIANTS,
     Variant,
@@ -85,10 +87,13 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
         "--variants",
         nargs="+",
         choices=VARIANTS,
-        help="default: all in float32, and dense and auto in bfloat16 where the device has it",
+        help="default: all in float32, dense and auto in bfloat16 where the device has it, "
+        "onnxruntime where it is installed and the device is the CPU",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="torch.compile as well, slow to start"
+        "--compile",
+        action="store_true",
+        help="every variant with torch.compile as well that can be, slow to start",
     )
     parser.add_argument("--active-share", type=float, nargs="+", default=[0.05, 0.15, 1.0])
     parser.add_argument("--batch", type=int, default=1, help="made-up images of a run")
@@ -139,10 +144,11 @@ def variant_names(args: argparse.Namespace, device: torch.device) -> list[str]:
         names = list(args.variants)
     else:
         in_bfloat16 = ["dense" + BFLOAT16, "auto" + BFLOAT16] if bfloat16_units(device) else []
-        names = [*FLOAT32_VARIANTS, *in_bfloat16]
-    if getattr(args, "compile", False) and COMPILED not in names:
-        names.append(COMPILED)
-    return names
+        exported = [ONNXRUNTIME] if is_available(device) else []
+        names = [*FLOAT32_VARIANTS, *in_bfloat16, *exported]
+    if getattr(args, "compile", False):
+        names += [name + COMPILED for name in names if name + COMPILED in VARIANTS]
+    return list(dict.fromkeys(names))
 
 
 def variants_of(cfg: CfgNode, args: argparse.Namespace, weights: str) -> list[Variant]:

@@ -1,16 +1,15 @@
 """How time and memory grow with the image's size and with the number of faces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.structures import ImageList
-from torch import Tensor
 
 from .first_step_masks import active_share, map_sizes, masks_of_faces, masks_of_share
 from .images import synthetic_images
-from .inference import peak_memory
-from .timing import alternate, spread
+from .inference import Case, peak_memory
+from .timing import spread
 from .variants import Variant
 
 
@@ -36,9 +35,8 @@ def measure_sides(
         images = synthetic_images(cfg, (side, side), 1, seed)
         sizes = map_sizes(images.tensor.shape[-2:], cfg.MODEL.SRN.STC_LEVELS)
         masks = masks_of_share(sizes, share, 1, seed)
-        name = f"{side} x {side}"
-        point = measure_point(variants, images, masks, repeats=repeats, description=name)
-        points.append({"side": side, **point})
+        case = Case(f"{side} x {side}", images, masks, repeats)
+        points.append({"side": side, **measure_point(variants, case)})
     return points
 
 
@@ -63,41 +61,27 @@ def measure_faces(
     points = []
     for number in numbers:
         masks = masks_of_faces(sizes, number, len(images), seed)
-        name = f"{number} faces"
-        point = measure_point(variants, images, masks, repeats=repeats, description=name)
-        points.append({"faces": number, **point})
+        case = Case(f"{number} faces", images, masks, repeats)
+        points.append({"faces": number, **measure_point(variants, case)})
     return points
 
 
-def measure_point(
-    variants: Sequence[Variant],
-    images: ImageList,
-    masks: Mapping[str, Tensor],
-    *,
-    repeats: int,
-    description: str,
-) -> dict[str, Any]:
+def measure_point(variants: Sequence[Variant], case: Case) -> dict[str, Any]:
     """
     Returns:
         {"active_share", "variants": {name: {"spread": quartiles of the seconds, "memory_added",
         "memory_peak": bytes}}}; the run of which the memory is taken is the warm-up.
     """
-    results: dict[str, dict[str, Any]] = {}
-    runs = {}
-    for variant in variants:
-        with variant.imposed(masks):
-            results[variant.name] = peak_memory(variant, images)
-        runs[variant.name] = _imposed_run(variant, images, masks)
-    device = images.tensor.device
-    times = alternate(runs, repeats, warmup=0, device=device, description=description)
+    results: dict[str, dict[str, Any]] = {v.name: peak_memory(v, case) for v in variants}
+    times = case.alternate({v.name: _imposed_run(v, case) for v in variants})
     for name, seconds in times.items():
         results[name]["spread"] = spread(seconds)._asdict()
-    return {"active_share": active_share(masks), "variants": results}
+    return {"active_share": active_share(case.masks), "variants": results}
 
 
-def _imposed_run(variant: Variant, images: ImageList, masks: Mapping[str, Tensor]):
+def _imposed_run(variant: Variant, case: Case) -> Callable[[], None]:
     def run() -> None:
-        with variant.imposed(masks):
-            variant.run(images)
+        with variant.imposed(case.masks):
+            variant.run(case.images)
 
     return run

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,28 @@ from .variants import AUTHORS, RETINANET, Variant
 BASELINES = (AUTHORS, "dense", RETINANET)
 """The variants that the others are compared with, as far as they run."""
 
-Masks = Mapping[str, Tensor]
+
+@dataclass(frozen=True)
+class Case:
+    """What variants run on, by turns.
+
+    Attributes:
+        name: in the results and before the progress bar.
+        images: a normalised batch.
+        masks: the cells that the first step leaves, see ``first_step_masks``; None: those that it
+            really leaves.
+        repeats: runs of each variant.
+    """
+
+    name: str
+    images: ImageList
+    masks: Mapping[str, Tensor] | None
+    repeats: int
+
+    def alternate(self, runs: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+        """Seconds of each run; whoever calls has warmed them up."""
+        device = self.images.tensor.device
+        return alternate(runs, self.repeats, warmup=0, device=device, description=self.name)
 
 
 def measure_shares(
@@ -42,35 +64,23 @@ def measure_shares(
     cases = []
     for share in shares:
         masks = masks_of_share(sizes, share, len(images), seed)
-        name = f"{100 * share:g} % active"
-        case = measure_case(variants, images, masks, repeats=repeats, description=name)
-        cases.append({"name": name, "active_share": active_share(masks), **case})
+        case = Case(f"{100 * share:g} % active", images, masks, repeats)
+        measured = measure_case(variants, case)
+        cases.append({"name": case.name, "active_share": active_share(masks), **measured})
     return cases
 
 
-def measure_case(
-    variants: Sequence[Variant],
-    images: ImageList,
-    masks: Masks | None,
-    *,
-    repeats: int,
-    description: str,
-) -> dict[str, Any]:
+def measure_case(variants: Sequence[Variant], case: Case) -> dict[str, Any]:
     """Operations, memory and, by turns, times of some variants on one batch.
-
-    Args:
-        masks: what the first step leaves; None: what it really leaves.
 
     Returns:
         {"variants": {name: {"seconds": of each run, "spread": their quartiles, "stages": {stage:
         median seconds}} and what :func:`inspect` gives}, "speedups": see :func:`speedups`}.
     """
-    inspections = tqdm(variants, desc=f"{description}, memory", unit="run", disable=None)
-    results = {variant.name: inspect(variant, images, masks) for variant in inspections}
+    inspections = tqdm(variants, desc=f"{case.name}, memory", unit="run", disable=None)
+    results = {variant.name: inspect(variant, case) for variant in inspections}
     stages: dict[str, list[dict[str, float]]] = {variant.name: [] for variant in variants}
-    runs = {v.name: _metered(v, images, masks, stages[v.name].append) for v in variants}
-    device = images.tensor.device
-    times = alternate(runs, repeats, warmup=0, device=device, description=description)
+    times = case.alternate({v.name: _metered(v, case, stages[v.name].append) for v in variants})
     for name, seconds in times.items():
         results[name] |= {
             "seconds": seconds,
@@ -83,7 +93,7 @@ def measure_case(
     return {"variants": results, "speedups": speedups(times)}
 
 
-def inspect(variant: Variant, images: ImageList, masks: Masks | None) -> dict[str, Any]:
+def inspect(variant: Variant, case: Case) -> dict[str, Any]:
     """What does not depend on the clock.
 
     The first of its two runs warms the variant up, so that the second one's memory is its usual.
@@ -94,46 +104,43 @@ def inspect(variant: Variant, images: ImageList, masks: Masks | None) -> dict[st
         "memory_peak": bytes with them (of all variants), "detections": of all images}.
     """
     macs: dict[str, float] = {}
-    with variant.imposed(masks):
+    with variant.imposed(case.masks):
         if variant.stages:
             with mac_counter() as meter:
-                detections = variant.measured(images, meter)
+                detections = variant.measured(case.images, meter)
             macs = meter.totals
         else:
-            detections = variant.run(images)
-        memory = peak_memory(variant, images)
+            detections = variant.run(case.images)
+    memory = peak_memory(variant, case)
     return {"macs": macs, **memory, "detections": sum(map(len, detections))}
 
 
-def peak_memory(variant: Variant, images: ImageList) -> dict[str, int]:
+def peak_memory(variant: Variant, case: Case) -> dict[str, int]:
     """Bytes of one run, see :func:`inspect`."""
-    with measure_memory(images.tensor.device) as memory:
-        variant.run(images)
+    with variant.imposed(case.masks), measure_memory(case.images.tensor.device) as memory:
+        variant.run(case.images)
     return {"memory_added": memory.added, "memory_peak": memory.peak}
 
 
 def _metered(
-    variant: Variant,
-    images: ImageList,
-    masks: Masks | None,
-    keep: Callable[[dict[str, float]], None],
+    variant: Variant, case: Case, keep: Callable[[dict[str, float]], None]
 ) -> Callable[[], None]:
     """A run whose stages' seconds go to ``keep``."""
 
     def run() -> None:
-        meter = clock(images.tensor.device)
-        with variant.imposed(masks):
-            variant.measured(images, meter)
+        meter = clock(case.images.tensor.device)
+        with variant.imposed(case.masks):
+            variant.measured(case.images, meter)
         keep(meter.totals)
 
     return run
 
 
 def speedups(times: Mapping[str, Sequence[float]]) -> dict[str, dict[str, dict[str, float]]]:
-    """How many times as fast as each baseline: {baseline: {name: quartiles over paired runs}}."""
+    """How many times as fast as each baseline: {baseline: {name: of paired runs}}."""
     return {
         baseline: {
-            name: spread(paired_ratios(seconds, times[baseline]))._asdict()
+            name: distribution(paired_ratios(seconds, times[baseline]))
             for name, seconds in times.items()
             if name != baseline
         }
@@ -156,9 +163,9 @@ def measure_images(
 
     Returns:
         {"images": [{"name", "height", "width", "active_share", "seconds": {variant: seconds}}],
-        "active_share": least, quartiles and most, "mean_seconds": {variant: of an image},
-        "mean_speedups": {baseline: {variant: of the mean seconds}}, "speedups": as
-        :func:`speedups`, paired image by image}.
+        "active_share": their :func:`distribution`, "mean_seconds": {variant: of an image},
+        "total_speedups": {baseline: {variant: ratio of the total times}}, "speedups": as
+        :func:`speedups`, of each image's times}.
     """
     read = ImageReader(cfg)
     rows = []
@@ -179,7 +186,7 @@ def measure_images(
         "images": rows,
         "active_share": distribution(shares) if shares else None,
         "mean_seconds": means,
-        "mean_speedups": {
+        "total_speedups": {
             baseline: {name: means[baseline] / mean for name, mean in means.items()}
             for baseline in BASELINES
             if baseline in means
@@ -208,5 +215,6 @@ def _watched_share(cfg: CfgNode, variants: Sequence[Variant]) -> Iterator[list[f
 
 
 def distribution(values: Sequence[float]) -> dict[str, float]:
-    """Least, quartiles and most of some values."""
-    return {"least": min(values), **spread(values)._asdict(), "most": max(values)}
+    """Least, quartiles, most and mean of some values."""
+    mean = float(np.mean(values))
+    return {"least": min(values), **spread(values)._asdict(), "most": max(values), "mean": mean}

@@ -6,6 +6,7 @@ Each command leaves <command>.json; report.md is made anew from all of them that
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from tabulate import tabulate
 from srn_d2.atomic_file import atomic_path
 
 from . import plots
-from .stages import INFERENCE_STAGES
+from .stages import INFERENCE_STAGES, SECOND_STEP
+from .variants import BFLOAT16
 
 REPORT = "report.md"
 ABSENT = "-"  # in tables, for what does not exist
@@ -107,12 +109,32 @@ def _inference(result: Result) -> Iterable[str]:
         "the authors' way, by pairs of runs of one round. MiB: the peak of a run beyond weights "
         "and libraries. The 3x3 output convolutions of p2 .. p4 count as second step."
     )
+    yield from _break_even(result["cases"])
     for case in result["cases"]:
         yield f"### {case['name']}"
         yield f"{100 * case['active_share']:.2f} % of the STC levels' cells survive the first step."
         yield _time_table(case)
         yield _stage_table(case, "stages", "milliseconds", 1e3)
         yield _stage_table(case, "macs", "GMAC", 1e-9)
+
+
+def _break_even(cases: Sequence[Result]) -> Iterable[str]:
+    """What the sparse second step costs, where dense and sparse were both measured."""
+    rows = []
+    for case, suffix in product(cases, ("", BFLOAT16)):
+        variants = case["variants"]
+        if {"dense" + suffix, "sparse" + suffix} <= set(variants):
+            dense, sparse = (variants[name + suffix] for name in ("dense", "sparse"))
+            work, time = (
+                sparse[key][SECOND_STEP] / dense[key][SECOND_STEP] for key in ("macs", "stages")
+            )
+            rows.append(["sparse" + suffix, case["name"], 100 * work, 100 * time, work / time])
+    if rows:
+        yield (
+            "The sparse second step against the dense one. Both take the same time at about the "
+            "share of multiply-adds in the last column."
+        )
+        yield table(["variant", "cells", "multiply-adds %", "time %", "break-even"], rows)
 
 
 def _time_table(case: Result) -> str:
@@ -145,17 +167,18 @@ def _images(result: Result) -> Iterable[str]:
         shares = {name: f"{100 * value:.2f}" for name, value in result["active_share"].items()}
         yield "Share of the STC levels' cells that survive the first step, in %, over the images:"
         yield table(list(shares), [list(shares.values())])
+    seconds = result["mean_seconds"]
+    yield table(["variant", "mean milliseconds"], [[n, 1e3 * s] for n, s in seconds.items()])
     rows = []
-    for name, seconds in result["mean_seconds"].items():
-        row = [name, 1e3 * seconds]
-        for baseline, means in result["mean_speedups"].items():
-            ratio = result["speedups"][baseline].get(name)
-            row += [means[name], _quartiles(ratio) if ratio else ABSENT]
-        rows.append(row)
-    header = ["variant", "mean milliseconds"]
-    for baseline in result["mean_speedups"]:
-        header += [f"x {baseline}, of the means", f"x {baseline}, image by image"]
-    yield table(header, rows)
+    for baseline, of_totals in result["total_speedups"].items():
+        for name, ratio in result["speedups"][baseline].items():
+            ends = f"{_number(ratio['least'])} .. {_number(ratio['most'])}"
+            ratios = [ratio["mean"], _quartiles(ratio), ends]
+            rows.append([f"{name} : {baseline}", of_totals[name], *ratios])
+    if rows:
+        yield "How many times as fast: by the total times, and over the images, each for itself."
+        header = ["variant : baseline", "of the totals", "mean", "median [quartiles]", "range"]
+        yield table(header, rows)
 
 
 # --- growth, training, loader --------------------------------------------------------------------

@@ -6,7 +6,8 @@ sparse       second step only where the first one leaves something
 auto         the one or the other, level by level, by what is left
 retinanet    detectron2's own RetinaNet, on the same levels and anchors
 *-bf16       in bfloat16, TEST.BFLOAT16
-compiled     dense, backbone and head by torch.compile
+*-compiled   with torch.compile, TEST.COMPILE
+onnxruntime  dense, exported, in ONNX Runtime on the CPU; its first step decides for itself
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +22,11 @@ from torch import Tensor, nn
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer
-from srn_d2.modeling import LEVELS, SRN
+from srn_d2.modeling import LEVELS, SRN, compile_network
 
 from .authors import AuthorsSRN
 from .first_step_masks import impose
+from .onnx_variant import onnx_detect
 from .stages import (
     BACKBONE,
     FIRST_STEP,
@@ -36,11 +38,13 @@ from .stages import (
     replaced,
 )
 
-AUTHORS, RETINANET, COMPILED = "authors", "retinanet", "compiled"
+AUTHORS, RETINANET, ONNXRUNTIME = "authors", "retinanet", "onnxruntime"
 SECOND_STEPS = ("dense", "sparse", "auto")
-BFLOAT16 = "-bf16"
+BFLOAT16, COMPILED = "-bf16", "-compiled"
 FLOAT32_VARIANTS = (AUTHORS, *SECOND_STEPS, RETINANET)
-VARIANTS = (*FLOAT32_VARIANTS, *(name + BFLOAT16 for name in SECOND_STEPS), COMPILED)
+BFLOAT16_VARIANTS = tuple(name + BFLOAT16 for name in SECOND_STEPS)
+COMPILED_VARIANTS = tuple(name + COMPILED for name in (*SECOND_STEPS, *BFLOAT16_VARIANTS))
+VARIANTS = (*FLOAT32_VARIANTS, *BFLOAT16_VARIANTS, *COMPILED_VARIANTS, ONNXRUNTIME)
 
 # Of random weights, after calibration: as many second-step scores exceed 0.05 as of a trained
 # network's survivors might, and boxes keep about their anchors' sizes.
@@ -127,12 +131,14 @@ def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Varian
         return _authors_variant(reference)
     if name == RETINANET:
         return _retinanet_variant(build_retinanet(cfg), images)
-    second_step = "dense" if name == COMPILED else name.removesuffix(BFLOAT16)
-    is_bfloat16 = name.endswith(BFLOAT16)
-    model = SRNTrainer.build_model(_cfg_of(cfg, second_step, is_bfloat16)).eval()
+    if name == ONNXRUNTIME:
+        return Variant(name, onnx_detect(reference, cfg), (), SECOND_STEP)
+    is_compiled = name.endswith(COMPILED)
+    second_step, *_ = name.split("-")
+    model = SRNTrainer.build_model(_cfg_of(cfg, second_step, BFLOAT16 in name)).eval()
     model.load_state_dict(reference.state_dict())
-    if name == COMPILED:
-        _compile(model)
+    if is_compiled:
+        compile_network(model)
         # Its parts cannot be told apart: all is one stage.
         return Variant(name, model.detect, (), SECOND_STEP, model.head)
     stages = (
@@ -154,14 +160,6 @@ def _cfg_of(cfg: CfgNode, second_step: str, bfloat16: bool = False) -> CfgNode:
         ]
     )
     return cfg
-
-
-def _compile(model: SRN) -> None:
-    """Compile the network at its first call; weights become constants, so that layers merge."""
-    options = {"freezing": True}
-    model.backbone.compile(options=options)
-    for method in ("scores", "deltas"):
-        setattr(model.head, method, torch.compile(getattr(model.head, method), options=options))
 
 
 def _pyramid_stages(model: SRN) -> tuple[Wrapped, ...]:

@@ -72,6 +72,8 @@ def test_inference(run, read, tmp_path, capsys):
     report = (tmp_path / "out" / "report.md").read_text()
     assert "| retinanet" in report
     assert "### 10 % active" in report
+    second_step = [v["macs"]["second-step heads"] for v in result["cases"][0]["variants"].values()]
+    assert f"| sparse    | 10 % active  | {100 * second_step[2] / second_step[1]:.3g} " in report
 
 
 def test_given_images(run, read, tmp_path, small_cfg):
@@ -92,8 +94,14 @@ def test_given_images(run, read, tmp_path, small_cfg):
     share = result["active_share"]
     assert 0 <= share["least"] <= share["median"] <= share["most"] <= 1
     times = [row["seconds"] for row in result["images"]]
-    mean = result["mean_speedups"]["dense"]["auto"]
-    assert mean == pytest.approx(sum(t["dense"] for t in times) / sum(t["auto"] for t in times))
+    total = result["total_speedups"]["dense"]["auto"]
+    assert total == pytest.approx(sum(t["dense"] for t in times) / sum(t["auto"] for t in times))
+    ratios = sorted(t["dense"] / t["auto"] for t in times)
+    speedup = result["speedups"]["dense"]["auto"]
+    assert [speedup["least"], speedup["most"]] == pytest.approx(ratios)
+    assert speedup["mean"] == pytest.approx(sum(ratios) / 2)
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "| auto : dense" in report
 
 
 def test_growth(run, read):
@@ -186,9 +194,13 @@ def test_threads(run, read):
         torch.set_num_threads(before)
 
 
-def test_compile_adds_a_variant(tool):
-    args = tool.parse_args(["inference", "--compile", "--variants", "dense"])
-    assert tool.variant_names(args, torch.device("cpu")) == ["dense", "compiled"]
+def test_compile_adds_variants(tool):
+    args = tool.parse_args(
+        ["inference", "--compile", "--variants", "authors", "dense", "auto-bf16"]
+    )
+    assert tool.variant_names(args, torch.device("cpu")) == [
+        *("authors", "dense", "auto-bf16", "dense-compiled", "auto-bf16-compiled")
+    ]
     args = tool.parse_args(["growth"])
     assert tool.variant_names(args, torch.device("cpu")) == [
         "authors",
@@ -201,6 +213,12 @@ def test_compile_adds_a_variant(tool):
 def test_default_variants_by_what_the_device_has(tool, monkeypatch):
     args = tool.parse_args(["inference"])
     float32 = ["authors", "dense", "sparse", "auto", "retinanet"]
-    for units, more in (([], []), (["AMX"], ["dense-bf16", "auto-bf16"])):
+    in_bfloat16 = ["dense-bf16", "auto-bf16"]
+    for units, has_onnx, more in (
+        ([], False, []),
+        (["AMX"], False, in_bfloat16),
+        (["AMX"], True, [*in_bfloat16, "onnxruntime"]),
+    ):
         monkeypatch.setattr(tool, "bfloat16_units", lambda device, units=units: units)
+        monkeypatch.setattr(tool, "is_available", lambda device, has_onnx=has_onnx: has_onnx)
         assert tool.variant_names(args, torch.device("cpu")) == float32 + more
