@@ -14,8 +14,8 @@ FACE_ASPECT = 1.25
 TOLERANCE = math.sqrt(2)
 """A face larger than the largest anchor by this factor still has an IoU of 0.5 with it."""
 MAX_REDUCTION = 6.0
-"""Of a look against the one before it. The least faces that count in it are then seen with a
-twelfth of the largest size, 30 pixels in SRN: small faces, but none of the smallest."""
+"""Of a look against the one before it. The smallest faces that count in it are then seen in a ninth
+of the largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
 
 
 class ReducedLook(NamedTuple):
