@@ -216,6 +216,9 @@ def test_several_pictures_and_the_keyboard(page, photo):
     assert page.locator(".face.marked").count() == 1
     assert page.evaluate("document.activeElement.getAttribute('aria-activedescendant')") == "face-1"
 
+    page.locator("#boxes .face").first.hover()
+    assert page.locator("#list li.marked").get_attribute("id") == "face-0"
+
     page.get_by_role("button", name="Remove all").click()
     expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
     expect(page.locator("#viewer")).to_be_hidden()

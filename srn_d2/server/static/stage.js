@@ -64,6 +64,7 @@ export class Stage {
     box.style.top = `${(100 * y1) / height}%`;
     box.style.width = `${(100 * (x2 - x1)) / width}%`;
     box.style.height = `${(100 * (y2 - y1)) / height}%`;
+    box.style.zIndex = -index; // the best on top
     box.addEventListener("pointerenter", () => {
       this.mark(index);
       this.list.children[index].scrollIntoView({ block: "nearest" });
