@@ -243,11 +243,12 @@ def check_shipped_models(folder: Path | None = None) -> Iterator[Finding]:
     for name in names:
         try:
             model = shipped_models.find_shipped_model(name, folder)
+            training = model.describe_training()
         except (OSError, ValueError, KeyError) as error:  # json's and the hash's are ValueErrors
             yield Finding(f"model {name}", _one_line(error), RESTORE_WEIGHTS)
             continue
         megabytes = model.weights.stat().st_size / 1e6
-        text = f"{model.describe_training()}, {megabytes:.1f} MB, SHA-256 as in {name}.json"
+        text = f"{training}, {megabytes:.1f} MB, SHA-256 as in {name}.json"
         yield Finding(f"model {name}", text)
 
 

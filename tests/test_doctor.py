@@ -147,6 +147,7 @@ def test_shipped_models_are_listed(shipped_model):
         ("tiny.json", b"{", "JSON"),
         ("tiny.json", b"{}", "file"),
         ("tiny.yaml", None, "missing"),
+        ("tiny.yaml", b"SOLVER: {}", "MAX_ITER"),
     ],
 )
 def test_damaged_models_are_named(shipped_model, file, content, message):
