@@ -25,8 +25,8 @@ from starlette.requests import ClientDisconnect
 
 from srn_d2 import __version__
 from srn_d2.data.image_io import InvalidImageError, NotAnImageError, TooManyPixelsError
-from srn_d2.detector import FaceDetector
 from srn_d2.faces import Faces
+from srn_d2.image_detector import ImageDetector
 
 from .detection_queue import DetectionQueue
 from .same_origin import SameOriginMiddleware
@@ -40,7 +40,7 @@ CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody reads the answer
 
 
 def create_app(
-    detector: FaceDetector,
+    detector: ImageDetector,
     threshold: float = 0.3,
     limits: Limits | None = None,
     host_name: str = "localhost",

@@ -20,7 +20,7 @@ ROTATED_TO_THE_LEFT = 6  # EXIF: to be turned by 90 degrees to the right
 
 @pytest.fixture(scope="session")
 def detector() -> FaceDetector:
-    return FaceDetector(device="cpu", score_threshold=LOWEST_THRESHOLD)
+    return FaceDetector(device="cpu", score_threshold=LOWEST_THRESHOLD, max_pixels=25_000_000)
 
 
 @pytest.fixture(scope="session")
