@@ -5,7 +5,7 @@ import pytest
 import torch
 from detectron2.structures import ImageList
 
-from srn_d2.benchmark.inference import measure_case
+from srn_d2.benchmark.inference import Case, measure_case
 from srn_d2.benchmark.onnx_variant import is_available
 from srn_d2.benchmark.variants import build_variants
 from srn_d2.modeling import SRN
@@ -27,7 +27,7 @@ def test_it_detects_what_the_model_does(small_cfg, images):
         assert ours.image_size == theirs.image_size
         assert len(ours) == len(theirs) > 30
         torch.testing.assert_close(ours.scores, theirs.scores, rtol=0, atol=1e-4)
-    case = measure_case([dense, exported], images, None, repeats=1, description="small")
+    case = measure_case([dense, exported], Case("small", images, masks=None, repeats=1))
     results = case["variants"]
     assert results["onnxruntime"]["detections"] == results["dense"]["detections"]
     assert results["onnxruntime"]["spread"]["median"] > 0

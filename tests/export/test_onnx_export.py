@@ -34,8 +34,8 @@ CONFIGS = {
     "srn_R50_released.yaml": [*THIN, "MODEL.SRN.STC_THRESHOLD", 0.98],
     "ablation/retinanet.yaml": THIN,
     "srn_R18_lite.yaml": [
-        *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 32, "INPUT.FORMAT", "BGR"),
-        *("MODEL.SRN.C6_CHANNELS", 32, "MODEL.SRN.C7_CHANNELS", 32),
+        *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 64, "INPUT.FORMAT", "BGR"),
+        *("MODEL.SRN.C6_CHANNELS", 64, "MODEL.SRN.C7_CHANNELS", 64),
     ],
 }
 
