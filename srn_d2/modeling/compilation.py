@@ -123,7 +123,7 @@ class _Compiler:
             return as_it_is()
         except self._failures as error:
             self._works = False
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split("\n\n")[0].split())
             logger.warning("The network is not compiled (TEST.COMPILE): %s", reason)
         return as_it_is()
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Pair = tuple[int, int]
+
 
 def fold_batch_norms(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Replace, in place, each batch normalisation that reads a convolution's output.
@@ -92,11 +94,22 @@ class FoldedConv2d(nn.Conv2d):
         weight = self.weight * scale[:, None, None, None]
         bias = shift if self.bias is None else torch.addcmul(shift, self.bias, scale)
         if self.same:
-            x = _timm_layers().pad_same(x, self.kernel_size, self.stride, self.dilation)
+            x = _pad_same(x, self.kernel_size, self.stride, self.dilation)
         settings = self.stride, self.padding, self.dilation, self.groups
         if _has_slow_gradient(self, x):
             return _DepthwiseConv2d.apply(x.to(torch.bfloat16), weight, bias, *settings)
         return F.conv2d(x, weight, bias, *settings)
+
+
+def _pad_same(x: Tensor, kernel: Pair, stride: Pair, dilation: Pair) -> Tensor:
+    """timm's ``pad_same``, in whole numbers: torch.compile takes very long over its quotients."""
+    pads: list[int] = []
+    for axis in (1, 0):  # F.pad begins with the last one
+        side, step = x.shape[2 + axis], stride[axis]
+        outputs = -(-side // step)
+        pad = max((outputs - 1) * step + (kernel[axis] - 1) * dilation[axis] + 1 - side, 0)
+        pads += [pad // 2, pad - pad // 2]
+    return F.pad(x, pads)
 
 
 def _has_slow_gradient(conv: nn.Conv2d, x: Tensor) -> bool:
