@@ -75,7 +75,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["srn_d2", "srn_d2.*"]),
-    package_data={"srn_d2": ["weights/*", "server/static/*"]},
+    package_data={
+        "srn_d2": [
+            "weights/*",
+            "server/static/*",
+            "comparison/detectors.toml",
+            "comparison/workers/*.py",
+        ]
+    },
     entry_points={"console_scripts": ["srn-d2 = srn_d2.cli:main"]},
     python_requires=">=3.11",
     install_requires=[

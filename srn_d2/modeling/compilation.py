@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from detectron2.modeling.backbone import ResNet
 from torch import Tensor
 
 from .srn import SRN
@@ -36,9 +37,10 @@ Part = Callable[[Tensor], Any]
 def compile_network(model: SRN, **settings: Any) -> None:
     """Compile, in place and at its first use, what all images take much time in.
 
-    That is the bottom-up network and, on large maps, both subnets of the head. What depends on
-    the survivors of the first step and what is short stays as it is: the sparse second step, the
-    pyramid and post-processing. Names in the state dict stay, too.
+    That is the bottom-up network if it is a ResNet and, on large maps, both subnets of the head.
+    What depends on the survivors of the first step and what is short stays as it is: the sparse
+    second step, the pyramid and post-processing. So do networks of timm, in whose padding torch
+    would follow the sizes symbolically for minutes. Names in the state dict stay, too.
 
     The weights become constants of the compiled code, with batch normalisation as part of the
     convolutions; it takes their memory once more. So they have to be loaded before, and the model
@@ -53,7 +55,8 @@ def compile_network(model: SRN, **settings: Any) -> None:
     """
     compiler = _Compiler(settings or {"options": {"freezing": True}})
     bottom_up, head = model.backbone.bottom_up, model.head
-    bottom_up.forward = compiler.image_part(bottom_up.forward)
+    if isinstance(bottom_up, ResNet):
+        bottom_up.forward = compiler.image_part(bottom_up.forward)
     head.scores = compiler.map_part(head.scores)
     head.deltas = compiler.map_part(head.deltas)
 
