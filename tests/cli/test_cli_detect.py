@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -152,12 +153,12 @@ def test_a_pixelated_video_and_max_frames(detect, tmp_path):
 @pytest.mark.parametrize(
     ("option", "attribute", "value"),
     [
-        (["--size", "100"], "size", 100),
-        (["--min-face-size", "20"], "min_face_size", 20),
+        (["--size", "100"], "view_policy.size", 100),
+        (["--min-face-size", "20"], "view_policy.min_face_size", 20),
         (["--bfloat16"], "dtype", torch.bfloat16),
-        (["--no-large-faces"], "large_faces", False),
+        (["--no-large-faces"], "view_policy.large_faces", False),
         (["--max-megapixels", "2"], "max_pixels", 2_000_000),
-        (["--multi-scale"], "large_faces", True),
+        (["--multi-scale"], "view_policy.large_faces", True),
     ],
 )
 def test_options_reach_the_detector(detect, tmp_path, monkeypatch, option, attribute, value):
@@ -166,7 +167,7 @@ def test_options_reach_the_detector(detect, tmp_path, monkeypatch, option, attri
     status, messages = detect(save_image(tmp_path / "a.png"), *option)
     assert status == 0, messages
     [job] = seen
-    assert getattr(job.detector, attribute) == value
+    assert attrgetter(attribute)(job.detector) == value
     predictor = job.detector._predictor
     is_multi_scale = predictor.model is not predictor.single_scale_model
     assert is_multi_scale == ("--multi-scale" in option)
