@@ -32,9 +32,9 @@ class FaceDetector(ImageDetector):
     which others are in the list with it.
 
     A network finds faces up to the size of its largest anchor, or of the largest that it was
-    trained on: some 200 pixels ("lite"). An image with room for larger ones is looked at again,
-    reduced until a face that fills it has this size. That is a twentieth of the pixels more for an
-    image of 1000 x 1000, a fifth for one of 500 x 500; ``large_faces=False`` leaves it out.
+    trained on: some 360 pixels ("lite"). An image with room for larger ones is looked at again,
+    reduced until a face that fills it has this size. That is a sixth of the pixels more for an
+    image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
 
     Args:
         model: one that comes with the package: "lite". Not used if a config is given.

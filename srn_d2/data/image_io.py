@@ -1,5 +1,6 @@
 """Reading image files: every kind of picture to RGB uint8, every defect to a typed error."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -83,19 +84,33 @@ def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
             (a subclass for each), or has no defined 8-bit range (32-bit integers, floats); names
             the file.
     """
-    encoded = Path(path).read_bytes()
+    with open_image(Path(path).read_bytes(), str(path)) as image:
+        return pillow_to_rgb(image, str(path), max_pixels)
+
+
+def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) -> Image.Image:
+    """A Pillow image that is not decoded yet: of these bytes its header has been read.
+
+    Args:
+        encoded: the whole file.
+        name: of the image, for messages.
+        formats: Pillow's names of those to allow; None: all that Pillow reads.
+
+    Raises:
+        CorruptImageError: it is of none of these formats (NotAnImageError), is damaged
+            (TruncatedImageError), or has too many pixels even for Pillow (TooManyPixelsError).
+    """
     try:
-        image = Image.open(BytesIO(encoded))
+        return Image.open(BytesIO(encoded), formats=formats)
     except UnidentifiedImageError as error:
-        raise NotAnImageError(f"{path} cannot be decoded: it is not an image") from error
+        wanted = "an image" if formats is None else f"an image of {', '.join(formats)}"
+        raise NotAnImageError(f"{name} cannot be decoded: it is not {wanted}") from error
     except Image.DecompressionBombError as error:
-        raise TooManyPixelsError(f"{path} cannot be decoded: {error}") from error
+        raise TooManyPixelsError(f"{name} cannot be decoded: {error}") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
-        raise TruncatedImageError(f"{path} cannot be decoded: {error}") from error
-    with image:
-        return pillow_to_rgb(image, str(path), max_pixels)
+        raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
 
 
 def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) -> np.ndarray:
@@ -115,7 +130,7 @@ def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) 
         image.load()
     except MemoryError:
         raise
-    except Exception as error:  # see read_image
+    except Exception as error:  # see open_image
         raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
     try:
         return np.array(_to_rgb(_turn_upright(image)))

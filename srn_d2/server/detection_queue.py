@@ -9,9 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
+from srn_d2.data.image_io import open_image
 from srn_d2.faces import Faces
 
-from .uploads import Limits, RequestRefusedError, open_picture, read_body
+from .uploads import FORMATS, Limits, RequestRefusedError, read_body
 
 RETRY_AFTER = 2
 """Seconds after which a client that was turned away may try again."""
@@ -39,7 +40,7 @@ class DetectionQueue:
         Raises:
             RequestRefusedError: too many pictures wait or the server ends (503), or as
                 ``read_body`` does.
-            InvalidImageError: as ``open_picture`` and the detector do.
+            InvalidImageError: as ``open_image`` and the detector do.
             ClientDisconnect: the client has gone before its picture's turn.
         """
         with self._place():  # before the body is received: it would be kept
@@ -48,9 +49,13 @@ class DetectionQueue:
                 async with self._turn:
                     if await request.is_disconnected():
                         raise ClientDisconnect
-                    return await run_in_threadpool(lambda: self._detect(open_picture(encoded)))
+                    return await run_in_threadpool(self._decode_and_detect, encoded)
             except asyncio.CancelledError as error:  # nobody but the server at its end cancels
                 raise RequestRefusedError(503, "ending", "the server ends") from error
+
+    def _decode_and_detect(self, encoded: bytes) -> Faces:
+        with open_image(encoded, "the picture", FORMATS) as image:
+            return self._detect(image)
 
     @contextmanager
     def _place(self) -> Iterator[None]:

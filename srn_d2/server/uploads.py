@@ -2,12 +2,8 @@
 
 import asyncio
 from dataclasses import dataclass
-from io import BytesIO
 
 from fastapi import Request
-from PIL import Image, UnidentifiedImageError
-
-from srn_d2.data.image_io import NotAnImageError, TooManyPixelsError, TruncatedImageError
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP")
 """What browsers show. Pillow reads more, some of it (EPS) by way of other programs and files."""
@@ -73,26 +69,6 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     if not body:
         raise RequestRefusedError(400, "empty", "the request has no picture")
     return bytes(body)
-
-
-def open_picture(encoded: bytes) -> Image.Image:
-    """A picture of one of ``FORMATS``, not decoded yet.
-
-    Raises:
-        CorruptImageError: it is none (NotAnImageError), is damaged (TruncatedImageError), or has
-            too many pixels even for Pillow (TooManyPixelsError).
-    """
-    try:
-        return Image.open(BytesIO(encoded), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        names = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise NotAnImageError(f"this is no picture of a known format ({names})") from error
-    except Image.DecompressionBombError as error:
-        raise TooManyPixelsError(f"the image cannot be decoded: {error}") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
-        raise TruncatedImageError(f"the image cannot be decoded: {error}") from error
 
 
 def _too_large(limits: Limits) -> RequestRefusedError:
