@@ -79,12 +79,12 @@ demo: $(STAMP)  ## find faces in photographs; train on drawn ones for minutes: s
 	$(BIN)/python train_net.py --config-file configs/srn_toy.yaml OUTPUT_DIR $(DEMO_DIR)
 	$(BIN)/python tools/demo_report.py $(DEMO_DIR)
 
-# Sizes and repeats that two idle cores do in some ten minutes; tools/benchmark.py alone measures
-# larger images and more of them.
+# Sizes and repeats that two idle cores do in a quarter of an hour; tools/benchmark.py alone
+# measures more of them.
 BENCH := $(BIN)/python tools/benchmark.py
-bench: $(STAMP)  ## measure speed and memory for some ten minutes: see output/benchmark/report.md
+bench: $(STAMP)  ## measure speed and memory for a quarter of an hour: see output/benchmark/report.md
 	$(BENCH) inference --repeats 3 --output $(BENCH_DIR)
-	$(BENCH) growth --sides 256 512 1024 --faces 1 100 1000 --size 512 768 --repeats 1 \
+	$(BENCH) growth --sides 256 512 1024 2048 --faces 1 100 1000 --size 512 768 --repeats 1 \
 		--output $(BENCH_DIR)
 	$(BENCH) training --size 512 512 --batch 1 --memory-faces 10 2000 --repeats 1 \
 		--output $(BENCH_DIR)
