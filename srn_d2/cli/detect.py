@@ -74,11 +74,16 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--max-frames", type=int, metavar="N", help="stop a video after so many")
 
 
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """--model, --config-file and --weights, as ``load_cfg`` takes them."""
+    parser.add_argument("--model", default="lite", help="one that is installed (default: lite)")
+    parser.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
+    parser.add_argument("--weights", metavar="FILE", help="the config's checkpoint")
+
+
 def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float = 100.0) -> None:
     """The options of ``build_detector``, and --threshold."""
-    group.add_argument("--model", default="lite", help="one that is installed (default: lite)")
-    group.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
-    group.add_argument("--weights", metavar="FILE", help="the config's checkpoint")
+    add_model_arguments(group)
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     group.add_argument(
         "--threshold", type=score, default=0.3, metavar="P", help="lowest score (default: 0.3)"

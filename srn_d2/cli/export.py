@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .detect import score
+from .detect import add_model_arguments, score
 
 if TYPE_CHECKING:
     from srn_d2.export.exportable import ExportableModel
@@ -50,9 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="P",
         help="ONNX: detections score above it; low values are slower (default: 0.05)",
     )
-    parser.add_argument("--model", default="lite", help="one that is installed (default: lite)")
-    parser.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
-    parser.add_argument("--weights", metavar="FILE", help="the config's checkpoint")
+    add_model_arguments(parser)
     parser.set_defaults(run=run, usage_error=parser.error)
 
 
