@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -39,44 +40,58 @@ def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
 
     Raises:
         FileNotFoundError: a pattern names nothing.
-        ValueError: an output would overwrite an input, or two inputs have one output.
+        ValueError: an output would overwrite an input, two inputs have one output, or a folder is
+            the output folder or in it.
     """
     roots: list[Path] = []
     paths: dict[Path, None] = {}  # an ordered set
     for pattern in patterns:
-        found = _expand(pattern, output.absolute())
+        found = _expand(pattern, output.resolve())
         if not found:
             raise FileNotFoundError(f"{pattern}: no such file, and no picture or video in it")
         is_folder = os.path.isdir(pattern)
-        roots += [Path(pattern).absolute()] if is_folder else [path.parent for path in found]
+        roots += [_absolute(pattern)] if is_folder else [path.parent for path in found]
         paths.update(dict.fromkeys(found))
     base = os.path.commonpath(roots)
     relative = {path: path.relative_to(base) for path in paths}
     sources = [
         Source(path, _output_name(name), name.with_suffix("")) for path, name in relative.items()
     ]
-    if len({source.name for source in sources}) < len(sources):
-        raise ValueError("Two inputs would be written under one name: name them one by one")
-    for source in sources:
-        if (output / source.name).resolve() == source.path.resolve():
-            raise ValueError(f"{source.path} would be overwritten: choose another --output")
+    names = Counter(source.name for source in sources)
+    doubled = [name for name, count in names.items() if count > 1]
+    if doubled:
+        raise ValueError(f"Two inputs would be written as {output / doubled[0]}: do one at a time")
+    inputs = {path.resolve() for path in paths}
+    for name in names:
+        if (output / name).resolve() in inputs:
+            raise ValueError(f"{output / name} would be overwritten: choose another --output")
     return sources
 
 
+def _absolute(path: str) -> Path:
+    """The path from the root on, without "..", which would lead out of the output folder."""
+    absolute = Path(path).absolute()
+    return absolute.resolve() if ".." in absolute.parts else absolute
+
+
 def _expand(pattern: str, output: Path) -> list[Path]:
-    """The absolute paths of the files behind one argument."""
+    """The absolute paths of the files behind one argument; ``output`` is without links."""
     if os.path.isfile(pattern):
-        return [Path(pattern).absolute()]
+        return [_absolute(pattern)]
     if os.path.isdir(pattern):
+        folder = _absolute(pattern)
+        real_folder = folder.resolve()
+        if output in (real_folder, *real_folder.parents):
+            raise ValueError(f"{pattern} is the output folder or in it: choose another --output")
         return [
             path
-            for path in sorted(Path(pattern).absolute().rglob("*"))
+            for path in sorted(folder.rglob("*"))  # follows no links
             if (has_image_suffix(path.name) or path.suffix.lower() in VIDEO_SUFFIXES)
-            and output not in path.parents
+            and output not in (real_folder / path.relative_to(folder)).parents
             and path.is_file()
         ]
     names = sorted(glob.glob(pattern, recursive=True))
-    return [Path(name).absolute() for name in names if os.path.isfile(name)]
+    return [_absolute(name) for name in names if os.path.isfile(name)]
 
 
 def _output_name(name: Path) -> Path:

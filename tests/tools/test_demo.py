@@ -258,7 +258,21 @@ def test_what_was_written_before_is_no_input(demo, tmp_path, monkeypatch):
     (tmp_path / "a.jpg").touch()
     (tmp_path / "found" / "a.jpg").touch()
     monkeypatch.chdir(tmp_path)
-    assert names_of(demo.find_sources(["."], Path("found"))) == ["a.jpg"]
+    for pattern in (".", f"../{tmp_path.name}"):
+        assert names_of(demo.find_sources([pattern], Path("found"))) == ["a.jpg"]
+    for pattern in ("found", "../" + tmp_path.name + "/found"):
+        with pytest.raises(ValueError, match="is the output folder"):
+            demo.find_sources([pattern], Path("found"))
+
+
+def test_what_is_written_stays_below_the_output(demo, tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "other").mkdir()
+    for name in ("cwd/a.jpg", "other/b.jpg"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "cwd")
+    sources = demo.find_sources(["../other/b.jpg", "../other/*", "a.jpg"], Path("out"))
+    assert names_of(sources) == ["other/b.jpg", "cwd/a.jpg"]
 
 
 def test_inputs_are_never_overwritten_nor_outputs_twice(demo, tmp_path):
@@ -266,8 +280,13 @@ def test_inputs_are_never_overwritten_nor_outputs_twice(demo, tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"a\.jpg would be overwritten"):
         demo.find_sources([str(tmp_path / "a.jpg")], tmp_path)
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match=r"x\.tif\.jpg: do one"):
         demo.find_sources([str(tmp_path / "x.t*")], tmp_path / "out")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.jpg").touch()
+    both = [str(tmp_path / "a.jpg"), str(tmp_path / "sub" / "a.jpg")]
+    with pytest.raises(ValueError, match=r"sub.a\.jpg would be overwritten"):
+        demo.find_sources(both, tmp_path / "sub")
 
 
 @pytest.mark.parametrize("pattern", ["absent.jpg", "*.jpg", "empty"])
