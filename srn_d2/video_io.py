@@ -44,7 +44,9 @@ class VideoReader:
     def __init__(self, source: str | Path | int):
         self.source = source
         self.is_camera = isinstance(source, int)
-        self._capture = cv2.VideoCapture(source if self.is_camera else str(source))
+        if self.is_camera and source < 0:  # OpenCV would crash
+            raise VideoError(f"There is no camera {source}: numbers start at 0")
+        self._capture = cv2.VideoCapture(source if self.is_camera else _opencv_name(source))
         if not self._capture.isOpened():
             kind = "camera" if self.is_camera else "video"
             raise VideoError(f"The {kind} {source} cannot be opened")
@@ -103,7 +105,9 @@ class VideoWriter:
         if self._writer is None:
             height, width = image.shape[:2]
             codec = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self.path), codec, self.fps, (width, height))
+            self._writer = cv2.VideoWriter(
+                _opencv_name(self.path), codec, self.fps, (width, height)
+            )
             if not self._writer.isOpened():
                 raise VideoError(f"The video {self.path} cannot be written")
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -112,3 +116,13 @@ class VideoWriter:
         """Write the file's end; without it players refuse the file."""
         if self._writer is not None:
             self._writer.release()
+
+
+def _opencv_name(path: str | Path) -> str:
+    """The path as text; a VideoError where OpenCV would crash at it."""
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # os.fsdecode's stand-ins for other bytes
+        raise VideoError(f"The name of the video {name!r} is not UTF-8: rename it") from error
+    return name

@@ -47,8 +47,18 @@ def test_a_file_that_is_no_video_is_named(tmp_path, content):
 def test_an_absent_file_and_an_absent_camera_are_named(tmp_path):
     with pytest.raises(VideoError, match=r"video .*absent\.mp4"):
         VideoReader(tmp_path / "absent.mp4")
-    with pytest.raises(VideoError, match="camera 99"):
-        VideoReader(99)
+    for number in (99, -3):
+        with pytest.raises(VideoError, match=f"camera {number}"):
+            VideoReader(number)
+
+
+def test_names_that_are_not_utf_8_are_refused(tmp_path):
+    path = tmp_path / "\udcff.mp4"
+    with pytest.raises(VideoError, match=r"udcff\.mp4"):
+        VideoReader(path)
+    writer = VideoWriter(path, 10)
+    with pytest.raises(VideoError, match=r"udcff\.mp4"):
+        writer.write(np.zeros((8, 8, 3), dtype=np.uint8))
 
 
 def test_a_video_that_cannot_be_written_is_named(tmp_path):
