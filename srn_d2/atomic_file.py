@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+STEM_LENGTH = 40
+"""Characters of a file's name that its draft's name has."""
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -15,7 +18,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    stem = path.stem[:STEM_LENGTH]  # a name as long as the file system takes gets no longer
+    draft = path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield draft
         os.replace(draft, path)

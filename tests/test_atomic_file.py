@@ -15,6 +15,13 @@ def test_the_file_appears_at_the_end_and_in_a_new_folder(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_name_of_the_greatest_length(tmp_path):
+    path = tmp_path / ("é" * 125 + ".jpg")  # 254 of 255 bytes
+    with atomic_path(path) as draft:
+        draft.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "faces.json"
     path.write_text("old")
