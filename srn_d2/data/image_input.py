@@ -1,6 +1,6 @@
 """Pictures as users have them: files, Pillow images, arrays, tensors.
 
-A tensor is known by its ``detach``: torch need not be installed for the others.
+A tensor is known by its ``permute``: torch need not be installed for the others.
 """
 
 import os
@@ -41,7 +41,7 @@ def as_rgb(image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
         return pillow_to_rgb(image, getattr(image, "filename", "") or "the image", max_pixels)
     if isinstance(image, np.ndarray):
         return _checked_array(image, max_pixels)
-    if hasattr(image, "detach"):
+    if hasattr(image, "permute"):
         return _checked_tensor(image, max_pixels)
     raise TypeError(
         f"An image is a path, a Pillow image, an array or a tensor, not {type(image).__name__}"

@@ -129,9 +129,12 @@ def test_wrong_arrays_say_what_they_are(image, error, message):
     assert caught.value.reason == error.reason
 
 
-def test_other_objects_are_no_images():
+def test_other_objects_are_no_images(tmp_path):
     with pytest.raises(TypeError, match="NoneType"):
         as_rgb(None)
+    (tmp_path / "a.jpg").touch()
+    with open(tmp_path / "a.jpg", "rb") as file, pytest.raises(TypeError, match="BufferedReader"):
+        as_rgb(file)
 
 
 def test_an_absent_file_is_the_usual_error(tmp_path):
