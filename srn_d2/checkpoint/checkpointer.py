@@ -1,6 +1,7 @@
 """Checkpoints that are whole or not there, and weights whose absence is explained."""
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -108,7 +109,15 @@ class SRNCheckpointer(DetectionCheckpointer):
             raise FileNotFoundError(f"MODEL.WEIGHTS {weights} is no file")
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        loaded = super()._load_file(filename)
+        try:
+            loaded = super()._load_file(filename)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # damaged bytes raise nearly anything; torch's advice is long
+            reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
+            raise pickle.UnpicklingError(
+                f"{filename} is no checkpoint, or damaged: {reason}"
+            ) from error
         if AVERAGE in loaded and not self._restores_average:
             self.logger.info("%s has averaged weights: they are used", filename)
             return {**loaded, "model": _averaged_weights(loaded.pop(AVERAGE))}

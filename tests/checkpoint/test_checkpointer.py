@@ -77,6 +77,16 @@ def test_missing_file_is_named(tmp_path):
         SRNCheckpointer(nn.Linear(1, 1)).load(str(tmp_path / "nothing.pth"))
 
 
+@pytest.mark.parametrize("name", ["model.pth", "model.pkl"])
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"\xff\xd8\xff\xe0", "cut"])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, name, content):
+    path = tmp_path / name
+    torch.save(nn.Linear(9, 9).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:500] if content == "cut" else content)
+    with pytest.raises(pickle.UnpicklingError, match=rf"{name} is no checkpoint, or damaged: \w"):
+        SRNCheckpointer(nn.Linear(1, 1)).load(str(path))
+
+
 def test_without_network_the_message_says_which_file_goes_where(tmp_path, monkeypatch):
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path))
 
