@@ -16,7 +16,7 @@ import torch
 from detectron2.config import CfgNode
 
 from srn_d2.checkpoint.shipped_models import find_shipped_model
-from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.engine.setup import build_cfg
 from srn_d2.image_detector import Detections, ImageDetector
 from srn_d2.large_faces import largest_learned_face
 from srn_d2.predictor import FacePredictor
@@ -61,6 +61,7 @@ class FaceDetector(ImageDetector):
         ValueError: an argument has a wrong value, or weights do not fit the config
             (``IncompatibleWeightsError``) or are damaged (``WeightsHashError``).
         FileNotFoundError: the model, the config or the weights are not there.
+        pickle.UnpicklingError: the weights are no checkpoint.
         RuntimeError: the device is a GPU and there is none.
     """
 
@@ -86,7 +87,6 @@ class FaceDetector(ImageDetector):
         cfg.TEST.SRN_TTA.ENABLED = multi_scale
         cfg.TEST.COMPILE = compile
         cfg.SOLVER.CPU_BFLOAT16 = False  # autocast around the whole does the same, on a GPU too
-        check_device(cfg)
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
@@ -167,6 +167,12 @@ def load_cfg(
 
 
 def _choose_device(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    has_gpu = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_gpu else "cpu"
+    if device.startswith("cuda") and not has_gpu:
+        raise RuntimeError(
+            f'The device is {device!r} but torch finds no CUDA device: take "cpu" or "auto", '
+            "or see `python -m srn_d2.doctor`"
+        )
+    return device
