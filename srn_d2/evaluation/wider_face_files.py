@@ -178,13 +178,13 @@ def format_predictions(image_id: str, rows: Iterable[Sequence[float]]) -> str:
     """The text of a prediction file, which :func:`parse_predictions` reads back exactly.
 
     Args:
-        image_id: becomes line 1. The official code does not read it; others take the part after
-            the last "/" as the image's name.
+        image_id: becomes line 1, a line break in it a blank. The official code does not read it;
+            others take the part after the last "/" as the image's name.
         rows: x, y, w, h, score, each a Python int or float.
     """
     # repr() of a float is the shortest text that reads back as the same number.
     lines = [" ".join(map(repr, row)) for row in rows]
-    return "\n".join([image_id, str(len(lines)), *lines, ""])
+    return "\n".join([re.sub(r"[\r\n]", " ", image_id), str(len(lines)), *lines, ""])
 
 
 def _parse_count(lines: list[str], source: str) -> int:

@@ -11,6 +11,7 @@ from wider_face_mat import make_ground_truth, write_ground_truth
 from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
 from srn_d2.evaluation.wider_face_files import (
     PredictionFormatError,
+    format_predictions,
     parse_predictions,
     read_predictions,
     write_predictions,
@@ -180,6 +181,12 @@ def test_written_predictions_read_back_exactly(tmp_path_factory, rows):
     assert found.predictions["0--A/y"].shape == (0, 5)
     first, count, *_ = (directory / "0--A" / "x.txt").read_text().split("\n")
     assert (first, count) == ("0--A/x", str(len(rows)))
+
+
+def test_a_line_break_in_a_name_breaks_no_line():
+    text = format_predictions("a\nb\rc", [[1, 2, 3, 4, 0.5]])
+    assert text.startswith("a b c\n1\n")
+    assert parse_predictions(text)[0].tolist() == [[1, 2, 3, 4, 0.5]]
 
 
 # --- ground truth -------------------------------------------------------------------------------
