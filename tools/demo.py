@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 
-from srn_d2.cli.detect import score
+from srn_d2.cli.detect import count, score
 from srn_d2.cli.processing import Job, run_job
 from srn_d2.cli.sources import find_sources
 from srn_d2.detector import FaceDetector
@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("output/pictures"), help="a folder")
     parser.add_argument("--threshold", type=score, default=0.3, help="lowest score, 0 to 1")
     parser.add_argument("--format", choices=("json", "csv"), default="json", help="of the boxes")
-    parser.add_argument("--max-frames", type=int, help="stop a video after so many")
+    parser.add_argument("--max-frames", type=count, help="stop a video after so many")
     parser.add_argument("--device", help="cpu or cuda; default: MODEL.DEVICE, but cpu without CUDA")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"

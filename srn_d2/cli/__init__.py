@@ -37,9 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status."""
+    """Run a command; returns its exit status, 130 after Ctrl-C unless the command ends by it."""
     args = build_parser().parse_args(argv)
     with warnings.catch_warnings():
         for message, category in IRRELEVANT_WARNINGS:
             warnings.filterwarnings("ignore", message, category)
-        return args.run(args)
+        try:
+            return args.run(args)
+        except KeyboardInterrupt:
+            return 130

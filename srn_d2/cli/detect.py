@@ -71,7 +71,7 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     pictures.add_argument(
         "--no-pictures", action="store_true", help="write the faces only, no pictures or videos"
     )
-    group.add_argument("--max-frames", type=int, metavar="N", help="stop a video after so many")
+    group.add_argument("--max-frames", type=count, metavar="N", help="stop a video after so many")
 
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
@@ -111,7 +111,7 @@ def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float
     )
     group.add_argument(
         "--max-megapixels",
-        type=float,
+        type=positive,
         default=max_megapixels,
         metavar="N",
         help="refuse pictures with more (default: %(default)g)",
@@ -123,6 +123,22 @@ def score(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def positive(text: str) -> float:
+    """A positive number."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
 
 

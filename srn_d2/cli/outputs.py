@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from srn_d2.evaluation.wider_face_files import format_predictions
 from .sources import Source
 
 WIDER_FOLDER = "wider"
+# File names that are not UTF-8 are written as the bytes that they are.
+_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+def check_writable(folder: Path) -> None:
+    """Raise an OSError if ``folder`` cannot be made, or files cannot be written to it."""
+    folder = folder.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{existing} is no folder: choose another --output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"Nothing can be written to {existing}: choose another --output")
 
 
 def check_wider_names(sources: Sequence[Source]) -> None:
@@ -36,7 +49,7 @@ def write_faces(records: Sequence[tuple[Source, dict]], output: Path, file_forma
     if file_format == "wider":
         return _write_wider(records, output / WIDER_FOLDER)
     path = output / f"faces.{file_format}"
-    with atomic_path(path) as draft, open(draft, "w", encoding="utf-8", newline="") as file:
+    with atomic_path(path) as draft, open(draft, "w", newline="", **_ENCODING) as file:
         if file_format == "json":
             file.write("[\n" + ",\n".join(json.dumps(record) for _, record in records) + "\n]\n")
         else:
@@ -57,5 +70,5 @@ def _write_wider(records: Sequence[tuple[Source, dict]], folder: Path) -> Path:
             x1, y1, x2, y2 = face["bbox"]
             rows.append([x1, y1, round(x2 - x1, 2), round(y2 - y1, 2), face["score"]])
         with atomic_path(folder / f"{source.stem}.txt") as draft:
-            draft.write_text(format_predictions(source.stem.as_posix(), rows), encoding="utf-8")
+            draft.write_text(format_predictions(source.stem.as_posix(), rows), **_ENCODING)
     return folder

@@ -22,7 +22,7 @@ from srn_d2.faces import Faces
 from srn_d2.video_io import VideoError, VideoReader, VideoWriter
 from srn_d2.visualization import draw_scored_boxes
 
-from .outputs import write_faces
+from .outputs import check_writable, write_faces
 from .sources import Source
 
 logger = logging.getLogger(__name__)
@@ -81,9 +81,12 @@ def run_job(prepare: Callable[[], Job]) -> int:
     """
     try:
         job = prepare()
+        check_writable(job.output)
     except SETUP_ERRORS as error:
         logger.error("%s: %s", type(error).__name__, message_of(error))
         return 2
+    except KeyboardInterrupt:
+        return 130
     try:
         with logging_redirect_tqdm():
             if job.camera is None:

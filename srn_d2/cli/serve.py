@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from .detect import add_detector_arguments, build_detector
+from .detect import add_detector_arguments, build_detector, positive
 
 LOWEST_THRESHOLD = 0.05
 """Down to it the page's slider goes, unless --threshold is lower."""
@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     group.add_argument("--open", action="store_true", help="show the page in the browser")
     group.add_argument(
         "--max-megabytes",
-        type=megabytes,
+        type=positive,
         default=32.0,
         metavar="N",
         help="refuse larger files (default: 32)",
@@ -63,14 +63,6 @@ def port(text: str) -> int:
     value = int(text)
     if not 0 <= value < 65536:
         raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
-    return value
-
-
-def megabytes(text: str) -> float:
-    """A positive number."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
     return value
 
 

@@ -121,6 +121,25 @@ def test_bad_files_are_reported_and_the_rest_goes_on(detect, tmp_path):
     assert files_below(tmp_path / "out") == ["faces.json", "good.png", "wider/good.txt"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_names_of_any_bytes(detect, tmp_path):
+    names = ["not utf-8 \udcff", "two\nlines", "long" * 60]
+    for name in names:
+        save_image(tmp_path / "in" / f"{name}.png")
+    save_video(tmp_path / "clip.mp4").rename(tmp_path / "in" / "\udcff.mp4")
+    status, messages = detect(tmp_path / "in", "--format", "json,csv,wider")
+    assert status == 1
+    assert messages.count("failed") == 1
+    assert ".mp4 failed" in messages
+    output = tmp_path / "out"
+    assert len(read_predictions(output / "wider", names).predictions) == len(names)
+    records = json.loads((output / "faces.json").read_text())
+    with open(output / "faces.csv", newline="", errors="surrogateescape") as file:
+        in_csv = {row["file_name"] for row in csv.DictReader(file)}
+    assert in_csv == {record["file_name"] for record in records if "faces" in record}
+    assert {Path(name).stem for name in in_csv} == set(names)
+
+
 @pytest.mark.parametrize("option", ["--blur", "--pixelate"])
 def test_faces_are_hidden(detect, model, tmp_path, option):
     path = save_image(tmp_path / "a.png")
@@ -182,6 +201,9 @@ def test_options_reach_the_detector(detect, tmp_path, monkeypatch, option, attri
         (["a.*", "--format", "wider"], "named a,"),
         (["a.png", "--min-face-size", "-1"], "min_face_size"),
         (["a.png", "--output", "."], "overwritten"),
+        (["a.png", "--output", "a.bmp"], "a.bmp is no folder"),
+        (["a.png", "--output", "a.bmp/out"], "a.bmp is no folder"),
+        (["a.png", "--weights", "a.bmp"], "a.bmp is no checkpoint"),
     ],
 )
 def test_what_cannot_start_says_why(detect, tmp_path, monkeypatch, arguments, message):
@@ -206,6 +228,8 @@ def test_what_cannot_start_says_why(detect, tmp_path, monkeypatch, arguments, me
         (["detect", "a.jpg", "--size", "large"], "--size"),
         (["detect", "a.jpg", "--size", "9", "--min-face-size", "9"], "--min-face-size"),
         (["detect", "a.jpg", "--blur", "--pixelate"], "--pixelate"),
+        (["detect", "a.mp4", "--max-frames", "0"], "--max-frames"),
+        (["detect", "a.jpg", "--max-megapixels", "inf"], "--max-megapixels"),
         (["evaluate"], "--predictions"),
     ],
 )
@@ -224,6 +248,15 @@ def test_help(capsys, command):
     text = capsys.readouterr().out
     assert "srn-d2 " in text
     assert "doctor" in text or command != []
+
+
+@pytest.mark.parametrize("place", ["srn_d2.cli.detect._prepare", "srn_d2.cli.detect.run"])
+def test_ctrl_c_before_anything_is_done(monkeypatch, place):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupt)
+    assert cli.main(["detect", "a.jpg"]) == 130
 
 
 def test_an_absent_camera_is_an_input_that_failed(model, tmp_path, caplog):
