@@ -29,7 +29,16 @@ MAX_OVERLAP_SHARE = 0.5
 OWNED_OVERLAP_SHARE = 1 / 8
 """How far beyond the middle of an overlap, as a share of it, a tile's detections count."""
 
-OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "CUDA out of memory", "_STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY_MESSAGES = (
+    "can't allocate memory",  # torch on a CPU
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",  # cuDNN up to 8
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "unable to find an engine to execute this computation",  # no workspace for any of cuDNN's
+)
 """How torch's allocators, cuDNN and cuBLAS say it in a plain RuntimeError."""
 
 
