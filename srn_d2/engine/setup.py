@@ -68,11 +68,19 @@ def message_of(error: Exception) -> str:
 
 
 def check_device(cfg: CfgNode) -> None:
-    """Raise a RuntimeError where the config asks for CUDA and there is none."""
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
+    """Raise a RuntimeError where the config asks for a CUDA device that is not there."""
+    if not cfg.MODEL.DEVICE.startswith("cuda"):
+        return
+    if not torch.cuda.is_available():
         raise RuntimeError(
             f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r} but torch finds no CUDA device: append "
             "`MODEL.DEVICE cpu` to the command, or see `python -m srn_d2.doctor`"
+        )
+    index, number = torch.device(cfg.MODEL.DEVICE).index or 0, torch.cuda.device_count()
+    if index >= number:
+        raise RuntimeError(
+            f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r} but the last of torch's {number} CUDA devices "
+            f"is 'cuda:{number - 1}'"
         )
 
 

@@ -47,6 +47,14 @@ def test_cuda_without_a_device_says_what_to_append(repo_root):
         check_device(cfg)
 
 
+def test_a_cuda_device_beyond_the_last_one_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_device(build_cfg(opts=["MODEL.DEVICE", "cuda:1"]))
+    with pytest.raises(RuntimeError, match=r"is 'cuda:2' but the last of torch's 2 .* 'cuda:1'"):
+        check_device(build_cfg(opts=["MODEL.DEVICE", "cuda:2"]))
+
+
 @pytest.fixture
 def srn_logger():
     """The project's logger, put back as it was: the set-up takes it away from pytest's caplog."""
