@@ -192,6 +192,10 @@ class _Step(_CheckLosses, SimpleTrainer):
 class _AMPStep(_CheckLosses, AMPTrainer):
     """A training step in CUDA's mixed precision."""
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # A checkpoint of a training without mixed precision has no scale: it begins anew.
+        super().load_state_dict({"grad_scaler": self.grad_scaler.state_dict(), **state_dict})
+
 
 def _data_parallel(model: nn.Module) -> nn.Module:
     """Wrap the model where there are several workers, on GPUs or on CPUs."""

@@ -99,6 +99,17 @@ def test_the_moving_average_is_what_is_tested_and_loaded(
     assert resumed.average.n_averaged == 3
 
 
+@pytest.mark.filterwarnings("ignore:.*GradScaler")
+def test_mixed_precision_goes_on_from_a_checkpoint_without_it(small_cfg, registered, tmp_path):
+    opts = (*TINY_RUN, "SOLVER.MAX_ITER", 1, "OUTPUT_DIR", str(tmp_path))
+    trainer = SRNTrainer(small_cfg(*opts))
+    trainer.train()
+    resumed = SRNTrainer(small_cfg(*opts, "SOLVER.AMP.ENABLED", True))
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_iter == 1
+    torch.testing.assert_close(first_weight(resumed.model), first_weight(trainer.model))
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_out_of_range_is_refused(small_cfg, registered, decay):
     with pytest.raises(ValueError, match="EMA_DECAY"):
