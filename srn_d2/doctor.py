@@ -158,8 +158,8 @@ def check_cuda() -> Iterator[Finding]:
         device = torch.cuda.get_device_properties(index)
         text = f"{device.name}, {device.total_memory / 2**30:.0f} GiB"
         yield Finding(f"CUDA device {index}", text)
-    supported = "yes" if torch.cuda.is_bf16_supported() else "no"
-    yield Finding("bfloat16 on CUDA", supported)
+    supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    yield Finding("bfloat16 on CUDA", "yes" if supported else "emulated, slow")
 
 
 def check_cpu() -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def cpu_name() -> str:
 def bfloat16_units(device: torch.device) -> list[str]:
     """What the device has for computing in bfloat16; empty: nothing, or it is not known."""
     if device.type == "cuda":
-        return ["CUDA"] if torch.cuda.is_bf16_supported() else []
+        return ["CUDA"] if torch.cuda.is_bf16_supported(including_emulation=False) else []
     return cpu_bfloat16_units(_cpuinfo())
 
 
