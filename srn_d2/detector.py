@@ -59,9 +59,9 @@ class FaceDetector(ImageDetector):
 
     Raises:
         ValueError: an argument has a wrong value, or weights do not fit the config
-            (``IncompatibleWeightsError``) or are damaged (``WeightsHashError``).
+            (``IncompatibleWeightsError``), are none (``UnreadableWeightsError``) or are damaged
+            (``WeightsHashError``).
         FileNotFoundError: the model, the config or the weights are not there.
-        pickle.UnpicklingError: the weights are no checkpoint.
         RuntimeError: the device is a GPU and there is none.
     """
 

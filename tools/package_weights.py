@@ -13,7 +13,6 @@ Exit status: 0, or 2 if the checkpoint does not fit the config or cannot be stor
 
 import argparse
 import hashlib
-import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         model = package(args)
-    except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{model.weights}: {model.weights.stat().st_size / 1e6:.1f} MB, SHA-256 {model.sha256}")

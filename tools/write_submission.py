@@ -14,7 +14,6 @@ output cannot be written, 130 after Ctrl-C.
 
 import argparse
 import logging
-import pickle
 import shlex
 import sys
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ logger = logging.getLogger("srn_d2.write_submission")
 # What one bad image may raise; the others are still done.
 IMAGE_ERRORS = (CorruptImageError, OSError, torch.OutOfMemoryError)
 # What a wrong config, weights that do not fit, another run's folder or no such data set raise.
-SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError)
+SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

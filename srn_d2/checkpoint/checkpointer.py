@@ -1,7 +1,6 @@
 """Checkpoints that are whole or not there, and weights whose absence is explained."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -37,6 +36,10 @@ class IncompatibleWeightsError(ValueError):
     """A file's weights are not those of the model."""
 
 
+class UnreadableWeightsError(ValueError):
+    """A file that is no checkpoint, is damaged, or holds more than plain data."""
+
+
 def pretrained_cache_path(weights: str) -> Path:
     """Where detectron2 looks for the file behind ``weights`` before it downloads it.
 
@@ -51,11 +54,12 @@ class SRNCheckpointer(DetectionCheckpointer):
 
     A file appears under its name only when it is complete, so that a killed run never leaves
     half a checkpoint. Weights that cannot be downloaded raise a FileNotFoundError that says which
-    file to put where. With ``strict`` weights that do not fit the model raise an
-    :class:`IncompatibleWeightsError` that lists all unmatched keys; otherwise they are logged. The
-    authors' released checkpoint is recognised by its keys and loads under this project's names.
-    So is an EfficientNet-Lite classifier: what comes before its classifier loads into the bottom-up
-    network, all of which it must match even without ``strict``.
+    file to put where; a file that is no checkpoint an :class:`UnreadableWeightsError`. With
+    ``strict`` weights that do not fit the model raise an :class:`IncompatibleWeightsError` that
+    lists all unmatched keys; otherwise they are logged. The authors' released checkpoint is
+    recognised by its keys and loads under this project's names. So is an EfficientNet-Lite
+    classifier: what comes before its classifier loads into the bottom-up network, all of which it
+    must match even without ``strict``.
     Of a file with averaged weights (SOLVER.EMA_DECAY) the model gets those, unless the average
     itself is restored as well, which is when training resumes.
     """
@@ -115,7 +119,7 @@ class SRNCheckpointer(DetectionCheckpointer):
             raise
         except Exception as error:  # damaged bytes raise nearly anything; torch's advice is long
             reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
-            raise pickle.UnpicklingError(
+            raise UnreadableWeightsError(
                 f"{filename} is no checkpoint, or damaged: {reason}"
             ) from error
         if AVERAGE in loaded and not self._restores_average:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ JPEG_QUALITY = 95
 # What one bad input may raise; the others are still done.
 INPUT_ERRORS = (InvalidImageError, VideoError, OSError, torch.OutOfMemoryError)
 # What a wrong config, weights that do not fit or are no checkpoint, or no such input raise.
-SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, pickle.UnpicklingError)
+SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
 
 Render = Callable[[np.ndarray, Faces], np.ndarray]
 

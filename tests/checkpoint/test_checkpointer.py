@@ -7,7 +7,7 @@ from detectron2.utils.file_io import PathManager
 from torch import nn
 
 from srn_d2.checkpoint import SRNCheckpointer, pretrained_cache_path
-from srn_d2.checkpoint.checkpointer import IncompatibleWeightsError
+from srn_d2.checkpoint.checkpointer import IncompatibleWeightsError, UnreadableWeightsError
 
 R50 = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, name, content):
     path = tmp_path / name
     torch.save(nn.Linear(9, 9).state_dict(), path)
     path.write_bytes(path.read_bytes()[:500] if content == "cut" else content)
-    with pytest.raises(pickle.UnpicklingError, match=rf"{name} is no checkpoint, or damaged: \w"):
+    with pytest.raises(UnreadableWeightsError, match=rf"{name} is no checkpoint, or damaged: \w"):
         SRNCheckpointer(nn.Linear(1, 1)).load(str(path))
 
 
