@@ -102,7 +102,11 @@ def test_csv_round_trip(folder, rows):
 
 
 @pytest.mark.parametrize(
-    "row", ["a.jpg,1,2,3", "a.jpg,1,2,3,x", "a.jpg,1,2,,4", "a.jpg,1,2,3,nan", ",1,2,3,4"]
+    "row",
+    [
+        *("a.jpg,1,2,3", "a.jpg,1,2,3,x", "a.jpg,1,2,,4", "a.jpg,1,2,3,nan", ",1,2,3,4"),
+        "a.jpg,1,5,2,5,3,5,4,5",  # decimal commas
+    ],
 )
 @pytest.mark.parametrize("line", [2, 3, 5])
 def test_csv_error_names_the_line(folder, row, line):
@@ -146,6 +150,7 @@ def test_coco_category_crowd_and_degenerate(folder):
         (("annotations", 2), "face", r"annotations\[2\]\.image_id: "),
         (("annotations", 3, "bbox"), [1, 2, 3], r"annotations\[3\]\.bbox: expected four numbers"),
         (("annotations", 3, "bbox"), [1, 2, 3, None], r"annotations\[3\]\.bbox: "),
+        (("annotations", 3, "bbox"), [1, 2, 3, 10**400], r"annotations\[3\]\.bbox: "),
         (("annotations", 0, "image_id"), 8, r"annotations\[0\]\.image_id: there is no image"),
         (("categories", 1, "name"), "head", r"categories: .*\['car', 'head'\]"),
         (("categories",), [], r"categories: .*found \[\]"),

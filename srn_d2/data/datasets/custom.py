@@ -138,9 +138,14 @@ def _csv_rows(text: str, source: str) -> list[tuple[int, dict[str, str]]]:
         if not set(CSV_COLUMNS) <= set(reader.fieldnames or ()):
             problem = f"expected the header {','.join(CSV_COLUMNS)}, found {reader.fieldnames}"
             raise AnnotationFormatError(source, "line 1", problem)
-        return [(reader.line_num, row) for row in reader]
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise AnnotationFormatError(source, f"line {reader.line_num}", str(error)) from error
+    for line, row in rows:
+        if any(row.get(None, ())):  # further fields, which 1,5 for 1.5 makes
+            problem = f"more fields than the header has: {row[None]} at its end"
+            raise AnnotationFormatError(source, f"line {line}", problem)
+    return rows
 
 
 _LOADERS = {".txt": load_wider_face, ".json": load_coco_faces, ".csv": load_csv_faces}
@@ -189,7 +194,7 @@ def _to_box(values: Any, source: str, where: str) -> list[float]:
     """Four finite numbers, XYWH."""
     try:
         box = [float(v) for v in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: an integer beyond all floats
         box = []
     if len(box) != 4 or not all(map(math.isfinite, box)):
         raise AnnotationFormatError(source, where, f"expected four numbers, found {values!r}")
