@@ -19,7 +19,8 @@ and the second step learns from what is left only. With 0.5 in the first step it
 
 Trains on the first images of the training set that have faces large enough to be seen at that
 size, whole and without augmentation, and prints COCO AP50 on them until it exceeds the target.
-Exit code 1: it did not, within --max-steps.
+
+Exit status: 0, 1 if it did not within --max-steps, 2 if nothing could be started.
 """
 
 import argparse
@@ -38,23 +39,29 @@ from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data import FaceDatasetMapper
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.engine.setup import build_cfg, check_device, message_of
 from srn_d2.evaluation import CocoFaceEvaluator
 
 DATASET = "overfit_images"
 MIN_FACE_SIZE = 8.0  # pixels after resizing: the smallest anchor
 WARMUP_STEPS = 50
 DECAY = 0.1
+# What a wrong config or weights, or data that are missing or damaged, raise.
+INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 
 
 def main() -> int:
     args = parse_args()
-    cfg = build_cfg(args.config_file, args.opts)
-    check_device(cfg)
-    torch.manual_seed(max(cfg.SEED, 0))
-    train, test = load_images(cfg, args.num_images, args.size)
-    model = build_model(cfg)
-    SRNCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    try:
+        cfg = build_cfg(args.config_file, args.opts)
+        check_device(cfg)
+        torch.manual_seed(max(cfg.SEED, 0))
+        train, test = load_images(cfg, args.num_images, args.size)
+        model = build_model(cfg)
+        SRNCheckpointer(model).load(cfg.MODEL.WEIGHTS)
+    except INPUT_ERRORS as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 2
     optimizer = SRNTrainer.build_optimizer(cfg, model)
     reached = False
     progress = tqdm(itertools.islice(itertools.cycle(train), args.max_steps), total=args.max_steps)
@@ -94,6 +101,9 @@ def load_images(cfg: CfgNode, number: int, size: int) -> tuple[list[dict], list[
     """The training samples and, registered as :data:`DATASET`, the same images as test samples.
 
     Faces too small for the anchors at this size are ignored in both.
+
+    Raises:
+        ValueError: no image has a face that is large enough.
     """
     resize = [T.ResizeShortestEdge([size], size, "choice")]
     train_mapper = FaceDatasetMapper(resize, is_train=True, min_face_size=MIN_FACE_SIZE)
@@ -111,6 +121,8 @@ def load_images(cfg: CfgNode, number: int, size: int) -> tuple[list[dict], list[
             train.append(sample)
         if len(train) == number:
             break
+    if not train:
+        raise ValueError(f"No image of {cfg.DATASETS.TRAIN[0]} has faces that are all large enough")
     DatasetCatalog.register(DATASET, lambda: dicts)
     MetadataCatalog.get(DATASET).set(thing_classes=["face"], evaluator_type="coco_face")
     return train, [test_mapper(dataset_dict) for dataset_dict in dicts]

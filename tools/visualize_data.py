@@ -62,7 +62,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.num < 1 or args.start_iter < 0:
+        parser.error("--num must be at least 1, --start-iter at least 0")
+    return args
 
 
 def training_samples(cfg: CfgNode, start_iter: int) -> Iterator[dict]:

@@ -74,3 +74,10 @@ def test_weights_are_needed(tool, arguments, capsys):
 def test_missing_config_is_named(tool, capsys):
     assert tool.main(["--config-file", "nowhere.yaml"]) == 2
     assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_some_images_are_needed(tool, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tool.main(["--config-file", "any.yaml", "--num", "0"])
+    assert stop.value.code == 2
+    assert "--num" in capsys.readouterr().err

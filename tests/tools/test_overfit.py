@@ -39,6 +39,21 @@ def test_too_few_steps_fail(repo_root, tiny_datasets):
     assert "step 2: AP50" in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config-file", "absent.yaml"), "absent.yaml"),
+        (("--size", "8"), "large enough"),
+    ],
+)
+def test_what_cannot_start_says_why(repo_root, tiny_datasets, arguments, message):
+    done = run(repo_root, tiny_datasets, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_learning_rate_rises_and_falls(load_tool):
     overfit = load_tool("overfit")
     optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)

@@ -122,3 +122,11 @@ def test_a_wrong_config_is_one_line(tool, repo_root, pictures, capsys, opts, mes
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert message in error
+
+
+@pytest.mark.parametrize("option", ["--num=0", "--start-iter=-1"])
+def test_numbers_out_of_range_are_usage_errors(tool, capsys, option):
+    with pytest.raises(SystemExit) as stop:
+        tool.main(["--config-file", "any.yaml", option])
+    assert stop.value.code == 2
+    assert "must be at least" in capsys.readouterr().err
