@@ -40,7 +40,8 @@ class StepTargets(NamedTuple):
 
     def select(self, anchor_mask: Tensor) -> "StepTargets":
         """The targets of the anchors that ``anchor_mask``, (R,) bool, names in every image."""
-        return StepTargets(*(field[:, anchor_mask] for field in self))
+        chosen = _indices(anchor_mask)
+        return StepTargets(*(field[:, chosen] for field in self))
 
     def count(self, label: int) -> Tensor:
         """Number of anchors with this label, over all images: a scalar tensor."""
@@ -141,13 +142,14 @@ def two_step_targets(
         gt_boxes, gt_ignore: per image (M, 4) and (M,), as :func:`best_overlaps` takes them.
         matchers: of the first and of the second step.
     """
+    refined = _indices(is_refined)
     labelled: tuple[list, list] = ([], [])
     for image_anchors, boxes, is_ignored in zip(refined_anchors, gt_boxes, gt_ignore, strict=True):
         first = best_overlaps(anchors, boxes, is_ignored)
         second = Overlaps(*(field.clone() for field in first))
-        moved = best_overlaps(image_anchors[is_refined], boxes, is_ignored)
+        moved = best_overlaps(image_anchors[refined], boxes, is_ignored)
         for field, moved_field in zip(second, moved, strict=True):
-            field[is_refined] = moved_field
+            field[refined] = moved_field
         for step, overlaps in enumerate((first, second)):
             labelled[step].append(label_anchors(overlaps, boxes, is_ignored, matchers[step]))
 
@@ -206,6 +208,11 @@ def stc_keep_mask(scores_s1: Tensor, threshold: float) -> Tensor:
         bool, of the same shape.
     """
     return 1 - scores_s1.float().sigmoid() <= threshold
+
+
+def _indices(mask: Tensor) -> Tensor:
+    """Where a mask (R,) is True: a GPU is waited for here once, not at each use of the mask."""
+    return mask.nonzero().squeeze(1)
 
 
 def _best_iou(anchors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
