@@ -16,7 +16,7 @@ import torch
 from detectron2.config import CfgNode
 
 from srn_d2.checkpoint.shipped_models import find_shipped_model
-from srn_d2.engine.setup import build_cfg
+from srn_d2.engine.setup import build_cfg, check_device
 from srn_d2.image_detector import Detections, ImageDetector
 from srn_d2.large_faces import largest_learned_face
 from srn_d2.predictor import FacePredictor
@@ -62,7 +62,7 @@ class FaceDetector(ImageDetector):
             (``IncompatibleWeightsError``), are none (``UnreadableWeightsError``) or are damaged
             (``WeightsHashError``).
         FileNotFoundError: the model, the config or the weights are not there.
-        RuntimeError: the device is a GPU and there is none.
+        RuntimeError: the device is a GPU that is not there.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class FaceDetector(ImageDetector):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
         cfg.MODEL.DEVICE = _choose_device(device)
+        check_device(cfg)
         cfg.TEST.SRN_TTA.ENABLED = multi_scale
         cfg.TEST.COMPILE = compile
         cfg.SOLVER.CPU_BFLOAT16 = False  # autocast around the whole does the same, on a GPU too

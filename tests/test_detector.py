@@ -361,6 +361,13 @@ def test_an_absent_gpu_and_an_absent_model_are_named(make):
         FaceDetector("heavy")
 
 
+def test_a_gpu_beyond_the_last_one_is_named(make, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(RuntimeError, match="cuda:2"):
+        make(device="cuda:2")
+
+
 def test_the_device_is_chosen(make):
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert make(device="auto").device.type == expected
