@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -32,12 +31,13 @@ from srn_d2.evaluation.wider_face_submission import (
     SubmissionWriter,
     submission_settings,
 )
+from srn_d2.modeling.tiled_inference import is_out_of_memory
 from srn_d2.predictor import FacePredictor
 
 logger = logging.getLogger("srn_d2.write_submission")
 
-# What one bad image may raise; the others are still done.
-IMAGE_ERRORS = (CorruptImageError, OSError, torch.OutOfMemoryError)
+# What one bad image may raise, besides a lack of memory; the others are still done.
+IMAGE_ERRORS = (CorruptImageError, OSError)
 # What a wrong config, weights that do not fit, another run's folder or no such data set raise.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError)
 
@@ -73,7 +73,9 @@ def write_all(
     ):
         try:
             detections = predictor(read_image(image["file_name"]))
-        except IMAGE_ERRORS as error:
+        except Exception as error:
+            if not (isinstance(error, IMAGE_ERRORS) or is_out_of_memory(error)):
+                raise
             failures.append(f"{image['image_id']}: {error}")
             logger.error("Failed: %s", failures[-1])
         else:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -18,6 +17,7 @@ from srn_d2.data.image_io import InvalidImageError, read_image
 from srn_d2.detector import FaceDetector
 from srn_d2.engine.setup import message_of
 from srn_d2.faces import Faces
+from srn_d2.modeling.tiled_inference import is_out_of_memory
 from srn_d2.video_io import VideoError, VideoReader, VideoWriter
 from srn_d2.visualization import draw_scored_boxes
 
@@ -27,8 +27,8 @@ from .sources import Source
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
-# What one bad input may raise; the others are still done.
-INPUT_ERRORS = (InvalidImageError, VideoError, OSError, torch.OutOfMemoryError)
+# What one bad input may raise, besides a lack of memory; the others are still done.
+INPUT_ERRORS = (InvalidImageError, VideoError, OSError)
 # What a wrong config, weights that do not fit or are no checkpoint, or no such input raise.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
 
@@ -110,7 +110,9 @@ def process_files(job: Job) -> int:
                     process_video(job, source.path, source.name)
                 else:
                     records.append((source, process_picture(job, source)))
-            except INPUT_ERRORS as error:
+            except Exception as error:
+                if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
+                    raise
                 num_failed += 1
                 logger.error("%s failed: %s", source.path, error)
                 records.append((source, {"file_name": str(source.path), "error": str(error)}))
