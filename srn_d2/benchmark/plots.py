@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .stages import INFERENCE_STAGES
 
@@ -98,8 +99,9 @@ def plot_growth(points: Sequence[Mapping[str, Any]], key: str, label: str) -> Fi
     for axes in (time_axes, memory_axes):
         axes.set_xscale("log", base=2 if key == "side" else 10)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(x, [str(value) for value in x])
         axes.set_xticks([], minor=True)
         axes.set_xlabel(label)
