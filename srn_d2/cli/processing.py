@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ def process_files(job: Job) -> int:
                 if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
                     raise
                 num_failed += 1
-                logger.error("%s failed: %s", source.path, error)
+                logger.error("%s failed: %s", _printable(source.path), error)
                 records.append((source, {"file_name": str(source.path), "error": str(error)}))
     finally:
         if records:
@@ -124,6 +125,11 @@ def process_files(job: Job) -> int:
             written = ", ".join(map(str, paths))
             logger.info("%d faces in %d files: %s", num_faces, num_done, written)
     return num_failed
+
+
+def _printable(path: Path) -> str:
+    """The path for a message; bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def process_picture(job: Job, source: Source) -> dict:
