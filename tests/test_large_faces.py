@@ -134,5 +134,5 @@ def test_a_large_face_is_found_and_nothing_beside_it(photographs, detector, shar
         faces = detector(pixels)
         assert len(faces) > 0
         assert iou(faces.boxes[0], box) > 0.5
-        sure = faces.boxes[faces.scores > 0.7 * faces.scores[0]]
+        sure = faces.boxes[faces.scores > 0.8 * faces.scores[0]]
         assert all(iou(other, box) > 0.2 for other in sure)

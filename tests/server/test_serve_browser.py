@@ -168,12 +168,12 @@ def test_boxes_are_on_a_webp_picture_as_it_is_shown(page, detector, photo, tmp_p
 
 def test_what_is_no_picture_is_refused_and_the_rest_is_shown(page, photo):
     drop(page, ("notes.txt", b"no picture"))
-    expect(page.get_by_role("alert")).to_contain_text("notes.txt: this is no picture")
+    expect(page.get_by_role("alert")).to_contain_text("notes.txt: the picture cannot be decoded")
     expect(page.locator("#viewer")).to_be_hidden()
     drop(page, ("notes.txt", b"no picture"), ("hopper.jpg", photo.read_bytes()))
     expect(page.locator("#name")).to_have_text("hopper.jpg")
     expect(page.locator("#busy")).to_be_hidden()
-    expect(page.get_by_role("alert")).to_contain_text("notes.txt: this is no picture")
+    expect(page.get_by_role("alert")).to_contain_text("notes.txt: the picture cannot be decoded")
     drop(page)
     expect(page.get_by_role("alert")).to_have_text("There is no file in that")
 
