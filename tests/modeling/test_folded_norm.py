@@ -119,12 +119,14 @@ def test_a_copy_has_normalisation_of_its_own():
     torch.testing.assert_close(other(image), expected + 1)
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5, (2, 7)])
+@pytest.mark.parametrize("stride", [1, 2, (1, 3)])
+@pytest.mark.parametrize("dilation", [1, (2, 1)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_depthwise_gradients_in_bfloat16_are_near_those_in_float32(kernel, stride, bias):
+def test_depthwise_gradients_in_bfloat16_are_near_those_in_float32(kernel, stride, dilation, bias):
     torch.manual_seed(0)
-    conv = nn.Conv2d(8, 8, kernel, stride=stride, padding=kernel // 2, groups=8, bias=bias)
+    settings = {"stride": stride, "padding": (1, 2), "dilation": dilation, "groups": 8}
+    conv = nn.Conv2d(8, 8, kernel, bias=bias, **settings)
     net = off_the_start(nn.Sequential(conv, nn.BatchNorm2d(8)))
     fold_batch_norms(net, (1, 8, 16, 16))
     net.to(memory_format=torch.channels_last)
