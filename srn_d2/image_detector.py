@@ -13,6 +13,7 @@ from srn_d2.array_nms import nms
 from srn_d2.data.image_input import ImageInput, as_rgb
 from srn_d2.data.image_io import InvalidImageError
 from srn_d2.faces import Faces
+from srn_d2.large_faces import parts_of_large_faces
 from srn_d2.views import View, ViewPolicy
 
 CHUNK_IMAGES = 8
@@ -150,6 +151,9 @@ class ImageDetector(ABC):
         boxes, scores = found[0]
         if any(len(detections.scores) for detections in found[1:]):
             boxes, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+            is_reduced = np.arange(len(scores)) >= len(found[0].scores)
+            whole = ~parts_of_large_faces(boxes, scores, is_reduced)
+            boxes, scores = boxes[whole], scores[whole]
             kept = nms(boxes, scores, self.nms_threshold)[: self.max_faces]
             boxes, scores = boxes[kept], scores[kept]
         return Faces(boxes, scores, image_size)

@@ -9,6 +9,8 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 FACE_ASPECT = 1.25
 """Height of a face by its width, as the anchors have it."""
 TOLERANCE = math.sqrt(2)
@@ -16,6 +18,9 @@ TOLERANCE = math.sqrt(2)
 MAX_REDUCTION = 6.0
 """Of a look against the one before it. The smallest faces that count in it are then seen in a ninth
 of the largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
+
+PART_SHARE = 0.8
+"""Of its area: a box that lies so far in a larger face is a part of it, such as an eye."""
 
 
 class ReducedLook(NamedTuple):
@@ -70,3 +75,29 @@ def reduced_looks(height: int, width: int, largest_face: float) -> list[ReducedL
         reduction = min(reduction * MAX_REDUCTION, needed)
         looks.append(ReducedLook(reduction, min_size))
     return looks
+
+
+def parts_of_large_faces(
+    boxes: np.ndarray, scores: np.ndarray, is_reduced: np.ndarray
+) -> np.ndarray:
+    """Which boxes lie within a larger and better one that a reduced look has found.
+
+    A face too large for the first look seems there to be several, at its eyes or its mouth, and
+    non-maximum suppression does not remove these: their IoU with the whole face is small.
+
+    Args:
+        boxes: (n, 4) XYXY.
+        scores: (n,).
+        is_reduced: (n,) bool, whether a reduced look has found it.
+
+    Returns:
+        (n,) bool.
+    """
+    top_left, bottom_right = boxes[:, :2], boxes[:, 2:]
+    areas = (bottom_right - top_left).prod(axis=1)
+    is_part = np.zeros(len(boxes), dtype=bool)
+    for face in np.flatnonzero(is_reduced):  # a few
+        shared = np.minimum(bottom_right, bottom_right[face]) - np.maximum(top_left, top_left[face])
+        lies_within = shared.clip(min=0).prod(axis=1) >= PART_SHARE * areas
+        is_part |= lies_within & (areas < areas[face]) & (scores < scores[face])
+    return is_part
