@@ -83,8 +83,10 @@ class FaceDetector(ImageDetector):
     ):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
-        cfg.MODEL.DEVICE = _choose_device(device)
-        check_device(cfg)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        cfg.MODEL.DEVICE = device
+        check_device(cfg, "The device", 'take "cpu" or "auto"')
         cfg.TEST.SRN_TTA.ENABLED = multi_scale
         cfg.TEST.COMPILE = compile
         cfg.SOLVER.CPU_BFLOAT16 = False  # autocast around the whole does the same, on a GPU too
@@ -165,15 +167,3 @@ def load_cfg(
     if weights is not None:
         cfg.MODEL.WEIGHTS = os.fspath(weights)
     return cfg
-
-
-def _choose_device(device: str) -> str:
-    has_gpu = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if has_gpu else "cpu"
-    if device.startswith("cuda") and not has_gpu:
-        raise RuntimeError(
-            f'The device is {device!r} but torch finds no CUDA device: take "cpu" or "auto", '
-            "or see `python -m srn_d2.doctor`"
-        )
-    return device

@@ -18,23 +18,12 @@ from tqdm import tqdm
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.data import CorruptImageError, build_face_train_loader
-from srn_d2.data.build import TooManyCorruptImagesError
+from srn_d2.cli.detect import count
+from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
 from srn_d2.engine import SRNTrainer
 from srn_d2.engine.setup import build_cfg, check_device, message_of
 from srn_d2.evaluation.anchor_counts import AnchorCounts, anchor_table, count_anchors
 from srn_d2.evaluation.plots import plot_anchor_counts
-
-# What a wrong config or weights, or data that are missing or damaged, raise.
-INPUT_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    RuntimeError,
-    AssertionError,  # detectron2: a data set without images
-    CorruptImageError,
-    TooManyCorruptImagesError,
-)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,18 +31,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="such as configs/srn_R50.yaml")
-    parser.add_argument("--num", type=int, default=100, help="training images (default: 100)")
+    parser.add_argument("--num", type=count, default=100, help="training images (default: 100)")
     parser.add_argument("--plot", metavar="FILE", help="write the counts as a PNG as well")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
     )
-    args = parser.parse_args(argv)
-    if args.num < 1:
-        parser.error("--num must be at least 1")
-    return args
+    return parser.parse_args(argv)
 
 
-def count(cfg: CfgNode, num_images: int) -> AnchorCounts:
+def count_on_training_images(cfg: CfgNode, num_images: int) -> AnchorCounts:
     """Load the model of ``cfg`` and count on its first ``num_images`` training images."""
     check_device(cfg)
     if not cfg.MODEL.WEIGHTS:
@@ -70,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status: 0, or 2 if config, weights or data cannot be used."""
     args = parse_args(argv)
     try:
-        counts = count(build_cfg(args.config_file, args.opts), args.num)
+        counts = count_on_training_images(build_cfg(args.config_file, args.opts), args.num)
         if args.plot:
             with atomic_path(args.plot) as draft:
                 plot_anchor_counts(counts).savefig(draft)
-    except INPUT_ERRORS as error:
+    except (*LOADING_ERRORS, RuntimeError) as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     print(f"Means over {counts.num_images} images\n\n{anchor_table(counts)}")

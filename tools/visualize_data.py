@@ -29,8 +29,8 @@ from detectron2.structures import Instances
 from PIL import Image
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.data import CorruptImageError, build_face_train_loader
-from srn_d2.data.build import TooManyCorruptImagesError
+from srn_d2.cli.detect import count
+from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
 from srn_d2.engine.setup import build_cfg, message_of
 from srn_d2.modeling.level_selection import LEVELS
 from srn_d2.modeling.target_assignment import FACE, best_overlaps, build_matcher, label_anchors
@@ -39,15 +39,6 @@ from srn_d2.visualization import draw_boxes
 FACE_COLOR = "lime"
 IGNORE_COLOR = "orange"
 LEVEL_COLORS = dict(zip(LEVELS, ("red", "yellow", "lime", "cyan", "blue", "magenta"), strict=True))
-# What a wrong config, or data that are missing or damaged, raise.
-INPUT_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    AssertionError,  # detectron2: a data set without images
-    CorruptImageError,
-    TooManyCorruptImagesError,
-)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,15 +47,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--config-file", required=True, help="such as configs/srn_R50.yaml")
     parser.add_argument("--output", type=Path, default=Path("output/data"), help="a folder")
-    parser.add_argument("--num", type=int, default=20, help="how many training images to show")
+    parser.add_argument("--num", type=count, default=20, help="how many training images to show")
     parser.add_argument("--start-iter", type=int, default=0, help="the first iteration to show")
     parser.add_argument("--anchors", action="store_true", help="show matched anchors as well")
     parser.add_argument(
         "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
     )
     args = parser.parse_args(argv)
-    if args.num < 1 or args.start_iter < 0:
-        parser.error("--num must be at least 1, --start-iter at least 0")
+    if args.start_iter < 0:
+        parser.error("--start-iter must be at least 0")
     return args
 
 
@@ -166,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         write_pictures(build_cfg(args.config_file, args.opts), args)
-    except INPUT_ERRORS as error:
+    except LOADING_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     return 0

@@ -41,6 +41,17 @@ class TooManyCorruptImagesError(RuntimeError):
     """More images cannot be decoded than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
 
 
+LOADING_ERRORS = (
+    OSError,
+    KeyError,
+    ValueError,
+    AssertionError,  # detectron2: a data set without images
+    CorruptImageError,
+    TooManyCorruptImagesError,
+)
+"""What a wrong config, or data that are missing or damaged, raise."""
+
+
 def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
     """Build the endless training loader of this process (this GPU).
 

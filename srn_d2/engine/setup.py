@@ -67,20 +67,31 @@ def message_of(error: Exception) -> str:
     return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
 
 
-def check_device(cfg: CfgNode) -> None:
-    """Raise a RuntimeError where the config asks for a CUDA device that is not there."""
-    if not cfg.MODEL.DEVICE.startswith("cuda"):
+def check_device(
+    cfg: CfgNode,
+    name: str = "MODEL.DEVICE",
+    advice: str = "append `MODEL.DEVICE cpu` to the command",
+) -> None:
+    """Raise a RuntimeError where the config asks for a CUDA device that is not there.
+
+    Args:
+        cfg: its MODEL.DEVICE is looked at.
+        name: of what the user has set.
+        advice: what to do where there is no CUDA device.
+    """
+    device = cfg.MODEL.DEVICE
+    if not device.startswith("cuda"):
         return
     if not torch.cuda.is_available():
         raise RuntimeError(
-            f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r} but torch finds no CUDA device: append "
-            "`MODEL.DEVICE cpu` to the command, or see `python -m srn_d2.doctor`"
+            f"{name} is {device!r} but torch finds no CUDA device: {advice}, or see "
+            "`python -m srn_d2.doctor`"
         )
-    index, number = torch.device(cfg.MODEL.DEVICE).index or 0, torch.cuda.device_count()
+    index, number = torch.device(device).index or 0, torch.cuda.device_count()
     if index >= number:
         raise RuntimeError(
-            f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r} but the last of torch's {number} CUDA devices "
-            f"is 'cuda:{number - 1}'"
+            f"{name} is {device!r} but the last of torch's {number} CUDA devices is "
+            f"'cuda:{number - 1}'"
         )
 
 
