@@ -31,6 +31,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config-file", required=True, help="what it was trained with")
     parser.add_argument("--name", required=True, help="of the model, such as lite")
     parser.add_argument(
+        "--iterations-before",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the trainings before, whose weights this one began with (default: 0)",
+    )
+    parser.add_argument(
         "--output", type=Path, default=WEIGHTS_FOLDER, help="a folder; default: srn_d2/weights"
     )
     parser.add_argument(
@@ -53,6 +60,7 @@ def package(args: argparse.Namespace) -> ShippedModel:
         "checkpoint_sha256": hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
         "config_file": Path(args.config_file).name,
         "iteration": rest.get("iteration"),
+        "iterations_before": args.iterations_before,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     return save_shipped_model(args.name, model.state_dict(), cfg, source, args.output)

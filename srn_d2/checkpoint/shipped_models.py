@@ -50,7 +50,9 @@ class ShippedModel:
         cfg = CfgNode.load_yaml_with_base(str(self.config_file), allow_unsafe=True)
         iteration = self.source.get("iteration")  # counted from 0
         done = "unknown" if iteration is None else f"{iteration + 1:,}"
-        return f"iteration {done} of {cfg['SOLVER']['MAX_ITER']:,}"
+        before = self.source.get("iterations_before", 0)
+        after = f" after {before:,} of earlier trainings" if before else ""
+        return f"iteration {done} of {cfg['SOLVER']['MAX_ITER']:,}{after}"
 
 
 def shipped_model_names(folder: Path = WEIGHTS_FOLDER) -> list[str]:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 
 import pytest
 import torch
@@ -104,6 +105,17 @@ def test_the_same_weights_give_the_same_file(package, tool, config_file, trainin
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 0
     for name in ("tiny.json", "tiny.pth", "tiny.yaml"):
         assert (tmp_path / name).read_bytes() == (package / name).read_bytes()
+
+
+def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, tmp_path):
+    arguments = [str(training[0]), "--config-file", str(config_file), "--name", "tiny"]
+    for more, told in (
+        ([], ""),
+        (["--iterations-before", "9000"], " after 9,000 of earlier trainings"),
+    ):
+        assert tool.main([*arguments, *more, "--output", str(tmp_path)]) == 0
+        described = find_shipped_model("tiny", tmp_path).describe_training()
+        assert re.fullmatch(rf"iteration 42 of [\d,]+{told}", described)
 
 
 def copy(package, folder):
