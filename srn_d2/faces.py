@@ -104,9 +104,8 @@ class Faces:
             ValueError: the image is not of this size.
             InvalidImageError, OSError: it cannot be read.
         """
-        # Only drawing needs detectron2 and matplotlib.
         from srn_d2.data.image_input import as_rgb
-        from srn_d2.visualization import draw_scored_boxes
+        from srn_d2.drawing import draw_scored_boxes
 
         pixels = as_rgb(image)
         if pixels.shape[:2] != tuple(self.image_size):

@@ -1,4 +1,4 @@
-"""Pictures of detections and plots of losses, drawn by detectron2's Visualizer and matplotlib."""
+"""Pictures of detections beside annotated faces, and plots of losses."""
 
 import enum
 import json
@@ -9,18 +9,13 @@ import cv2
 import numpy as np
 import torch
 from detectron2.structures import Boxes, Instances, pairwise_ioa, pairwise_iou
-from detectron2.utils.visualizer import Visualizer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from srn_d2.atomic_file import atomic_path
+from srn_d2.drawing import draw_boxes
 
-DETECTION_COLOR = "lime"
-# Scores are left out of pictures with more faces than this: they would hide the faces.
-MAX_SCORED_FACES = 30
-# Thinner lines and smaller text than detectron2's: faces are small objects.
-FONT_SCALE = 0.75
 # IoU at which a detection has found a face, as for AP50.
 FOUND_IOU = 0.5
 
@@ -32,39 +27,6 @@ class Outcome(enum.Enum):
     FALSE = "red"
     MISSED = "yellow"
     IGNORED = "grey"
-
-
-def draw_boxes(
-    image: np.ndarray,
-    boxes: np.ndarray,
-    colors: Sequence[str],
-    labels: Sequence[str] | None = None,
-) -> np.ndarray:
-    """Draw boxes on a copy of an image.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        boxes: (M, 4), XYXY.
-        colors: one for each box, as matplotlib names them.
-        labels: one for each box, None for no text.
-    """
-    visualizer = Visualizer(image, font_size_scale=FONT_SCALE)
-    drawn = visualizer.overlay_instances(boxes=boxes, labels=labels, assigned_colors=colors)
-    return drawn.get_image()
-
-
-def draw_scored_boxes(image: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Draw detections, with their scores unless there are many.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        boxes: (n, 4), XYXY.
-        scores: (n,).
-    """
-    labels = None
-    if len(boxes) <= MAX_SCORED_FACES:
-        labels = [f"{score:.2f}" for score in scores.tolist()]
-    return draw_boxes(image, boxes, [DETECTION_COLOR] * len(boxes), labels)
 
 
 def match_detections(

@@ -31,10 +31,10 @@ from PIL import Image
 from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.detect import count
 from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
+from srn_d2.drawing import draw_boxes
 from srn_d2.engine.setup import build_cfg, message_of
 from srn_d2.modeling.level_selection import LEVELS
 from srn_d2.modeling.target_assignment import FACE, best_overlaps, build_matcher, label_anchors
-from srn_d2.visualization import draw_boxes
 
 FACE_COLOR = "lime"
 IGNORE_COLOR = "orange"
