@@ -89,6 +89,7 @@ setup(
         "numpy",
         "opencv-python-headless",
         "Pillow",
+        "timm",  # the backbone of the model that comes with the package
         "torch",
         "torchvision",
         "tqdm",

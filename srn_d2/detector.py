@@ -89,7 +89,8 @@ class FaceDetector(ImageDetector):
         check_device(cfg, "The device", 'take "cpu" or "auto"')
         cfg.TEST.SRN_TTA.ENABLED = multi_scale
         cfg.TEST.COMPILE = compile
-        cfg.SOLVER.CPU_BFLOAT16 = False  # autocast around the whole does the same, on a GPU too
+        # Autocast around the whole does the same, on a GPU too.
+        cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),

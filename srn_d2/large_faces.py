@@ -19,7 +19,7 @@ MAX_REDUCTION = 6.0
 """Of a look against the one before it. The smallest faces that count in it are then seen in a ninth
 of the largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
 
-PART_SHARE = 0.8
+PART_SHARE = 2 / 3
 """Of its area: a box that lies so far in a larger face is a part of it, such as an eye."""
 
 

@@ -319,6 +319,11 @@ def test_bfloat16_is_nearly_the_same(make, detector):
     np.testing.assert_allclose(rough.scores[:5], exact.scores[:5], rtol=0.1)
 
 
+def test_the_dtype_is_the_arguments_and_not_the_configs(files, make, detector):
+    cfg = build_cfg(str(files["config_file"]), ["TEST.BFLOAT16", True, "SOLVER.CPU_BFLOAT16", True])
+    assert_same(make(config_file=cfg)(noise(64, 96)), detector(noise(64, 96)))
+
+
 def test_multi_scale_looks_at_several_sizes(files, make):
     cfg = build_cfg(str(files["config_file"]), ["TEST.SRN_TTA.SCALES", (0.5, 1.0)])
     detector = make(config_file=cfg, multi_scale=True)

@@ -95,8 +95,8 @@ def test_parts_are_what_lies_in_a_better_and_larger_face_of_a_reduced_look():
     boxes_and_scores = [
         (face, 0.9),
         ((150, 200, 220, 280), 0.7),  # within it
-        ((80, 200, 180, 300), 0.7),  # four fifths within it
-        ((79, 200, 179, 300), 0.7),  # a little less
+        ((50, 200, 200, 300), 0.7),  # two thirds within it
+        ((49, 200, 199, 300), 0.7),  # a little less
         ((150, 200, 220, 280), 0.95),  # better
         ((90, 90, 510, 610), 0.5),  # around it
         ((600, 0, 700, 100), 0.8),  # elsewhere

@@ -106,14 +106,6 @@ class SRNTrainer(DefaultTrainer):
             raise NonFiniteLossError(f"{error}\nstate before the step: {state}") from error
 
     @classmethod
-    def build_model(cls, cfg: CfgNode) -> nn.Module:
-        model = super().build_model(cfg)
-        if cfg.MODEL.DEVICE == "cpu":
-            # What oneDNN's convolutions like; on CUDA it depends on precision and shape.
-            model = model.to(memory_format=torch.channels_last)
-        return model
-
-    @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
             raise ValueError(

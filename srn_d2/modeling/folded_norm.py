@@ -245,7 +245,7 @@ def _foldable_convolutions() -> tuple[type, ...]:
 
 
 def _timm_layers() -> ModuleType:
-    """timm is an extra: what needs it imports it."""
+    """timm is slow to import: what needs it imports it."""
     import timm.layers
 
     return timm.layers
