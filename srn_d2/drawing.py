@@ -9,8 +9,8 @@ DETECTION_COLOR = "lime"
 # Scores are left out of pictures with more faces than this: they would hide the faces.
 MAX_SCORED_FACES = 30
 # Pixels of an image's longer side for each of a line's width, and of the letters' height.
-SIDE_PER_LINE, SIDE_PER_LETTER = 500, 60
-MIN_LETTER = 10
+SIDE_PER_LINE, SIDE_PER_LETTER = 300, 45
+MIN_LETTER = 11
 
 
 def draw_boxes(
