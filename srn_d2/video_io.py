@@ -1,5 +1,6 @@
 """Videos and cameras as RGB frames, through OpenCV."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,36 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+# Streams without a length in their header: it is guessed from their end or from the bit rate.
+STREAM_SUFFIXES = (
+    *(".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ogv"),
+    *(".ts", ".mts", ".m2ts", ".m2t"),
+)
+# What the FFmpeg in OpenCV's wheels reads.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v"),
+    *(".avi", ".divx", ".mkv", ".webm", ".flv", ".wmv", ".asf", ".mxf"),
+    *STREAM_SUFFIXES,
+)
 # Frames per second of a source that does not tell: many cameras.
 DEFAULT_FPS = 25.0
+# What a whole video may lack of the frames that its header announces. MP4 and AVI count them, but
+# elsewhere (Matroska, WebM, FLV, WMV) the number is duration times rate, and the duration is that
+# of the longest track: sound that goes on for longer than the pictures. Hence seconds, but less
+# for a short clip; and some frames for rounding.
+MAX_MISSING_SECONDS = 5.0
+MAX_MISSING_PART = 0.2
+MAX_MISSING_FRAMES = 2
+# What an MP4 or QuickTime file may start with.
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
 class VideoError(RuntimeError):
     """A video or a camera that cannot be read, or a video that cannot be written."""
+
+
+class TruncatedVideoError(VideoError):
+    """A video that ends long before its header says."""
 
 
 class Frame(NamedTuple):
@@ -51,8 +75,12 @@ class VideoReader:
             kind = "camera" if self.is_camera else "video"
             raise VideoError(f"The {kind} {source} cannot be opened")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-        # As the file's header has it, None for a camera.
+        # As the file's header has it, often an estimate, of a stream a guess; None if unknown and
+        # for a camera.
         self.num_frames = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) or None
+        self._num_read = 0
+        self._last_time = 0.0
+        self._has_ended = False
 
     def __iter__(self) -> Iterator[Frame]:
         """
@@ -70,10 +98,40 @@ class VideoReader:
                 if self.is_camera
                 else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             )
-            yield Frame(index, seconds, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
             index += 1
+            self._num_read = index
+            self._last_time = max(self._last_time, seconds)
+            yield Frame(index - 1, seconds, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
         if not index:
             raise VideoError(f"{self.source} has no frame that can be decoded")
+        self._has_ended = True
+
+    def check_complete(self) -> None:
+        """Complain if the frames ended too early; to be called after the last one.
+
+        Nothing is said of a camera, a file whose header has no length (some WebM, a cut WMV,
+        MPEG and Ogg streams), nor before the frames have ended.
+
+        Raises:
+            TruncatedVideoError: many frames of the file are missing.
+        """
+        if self.is_camera or self.num_frames is None or not self._has_ended:
+            return
+        if Path(self.source).suffix.lower() in STREAM_SUFFIXES:
+            return
+        # Where the rate varies, or frames were dropped, the last one's time stamp says better than
+        # the number of frames how far the file goes; some containers have no time stamps.
+        position = max(self._num_read, round(self._last_time * self.fps) + 1)
+        tolerated = min(MAX_MISSING_SECONDS * self.fps, MAX_MISSING_PART * self.num_frames)
+        if self.num_frames - position <= max(tolerated, MAX_MISSING_FRAMES):
+            return
+        # A trimmed MP4 counts the frames that its edit list hides.
+        if _has_all_boxes(self.source):
+            return
+        raise TruncatedVideoError(
+            f"{self.source} ends after {self._num_read} of {self.num_frames} frames (by its "
+            "header): it is truncated or damaged"
+        )
 
     def close(self) -> None:
         """Let go of the file or the camera."""
@@ -116,6 +174,31 @@ class VideoWriter:
         """Write the file's end; without it players refuse the file."""
         if self._writer is not None:
             self._writer.release()
+
+
+def _has_all_boxes(path: str | Path) -> bool:
+    """Whether a file is MP4 or QuickTime and its outermost boxes end where it does.
+
+    A box starts with its length in 32 bits, 1: see the 64 bits after its name, 0: to the file's
+    end (ISO/IEC 14496-12, section 4.2).
+    """
+    size = os.path.getsize(path)
+    position = 0
+    with open(path, "rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(16)
+            if position == 0 and header[4:8] not in FIRST_BOXES:
+                return False
+            length = int.from_bytes(header[:4], "big")
+            if length == 0:
+                return True
+            if length == 1:
+                length = int.from_bytes(header[8:], "big")
+            if length < 8:  # no box
+                return False
+            position += length
+    return position == size
 
 
 def _opencv_name(path: str | Path) -> str:

@@ -1,9 +1,10 @@
 """Videos: what is written is what is read."""
 
+import cv2
 import numpy as np
 import pytest
 
-from srn_d2.video_io import VideoError, VideoReader, VideoWriter
+from srn_d2.video_io import TruncatedVideoError, VideoError, VideoReader, VideoWriter
 
 # Colours far apart, so that compression cannot confuse them; red and blue tell RGB from BGR.
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)]
@@ -66,3 +67,176 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(VideoError, match=r"clip\.mp4"):
         writer.write(np.zeros((8, 8, 3), dtype=np.uint8))
     writer.close()
+
+
+def write_container(path, codec="mp4v", num_frames=60):
+    """Frames of 25 a second, in the container that the suffix names."""
+    noise = np.random.default_rng(0).integers(0, 9, (64, 96, 3), dtype=np.uint8)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25.0, (96, 64))
+    for index in range(num_frames):
+        writer.write(noise + np.uint8(4 * index % 256))
+    writer.release()
+    return path
+
+
+def write_variable_rate(path):
+    """60 frames, the first 30 of them ten times as fast as the others: 321 would be even."""
+    steady = write_container(path.with_name("steady.avi"), "XVID")
+    packets = cv2.VideoCapture(str(steady), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    codec, is_raw = int(packets.get(cv2.CAP_PROP_FOURCC)), [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1]
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 25.0, (96, 64), is_raw)
+    for time_stamp in [*range(30), *range(30, 330, 10)]:
+        writer.set(cv2.VIDEOWRITER_PROP_PTS, time_stamp)
+        writer.write(packets.read()[1])
+    writer.release()
+    return path
+
+
+def cut(path, part):
+    """Leave the first part of a file."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    return path
+
+
+def outer_boxes(content):
+    boxes = {}
+    while content:
+        length = int.from_bytes(content[:4], "big")
+        boxes[content[4:8]], content = content[:length], content[length:]
+    return boxes
+
+
+def move_index_to_front(path):
+    """What web servers' MP4 files are like: cut, they still open."""
+    boxes = outer_boxes(path.read_bytes())
+    index = bytearray(boxes.pop(b"moov"))
+    start = index.index(b"stco") + 8  # version and flags, then how many offsets, then they
+    number = int.from_bytes(index[start : start + 4], "big")
+    offsets = np.frombuffer(index, ">u4", number, start + 4) + len(index)
+    index[start + 4 : start + 4 + 4 * number] = offsets.astype(">u4").tobytes()
+    path.write_bytes(boxes.pop(b"ftyp") + index + b"".join(boxes.values()))
+    return path
+
+
+def trim(path):
+    """Hide an MP4 file's second half, as phones do it: by its edit list."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"elst") + 12  # version and flags, then one edit: its duration first
+    duration = int.from_bytes(content[start : start + 4], "big")
+    content[start : start + 4] = (duration // 2).to_bytes(4, "big")
+    path.write_bytes(content)
+    return path
+
+
+def read_all(path):
+    """The number of frames, and the reader after the last one."""
+    reader = VideoReader(path)
+    num_frames = len(list(reader))
+    reader.close()
+    return num_frames, reader
+
+
+CONTAINERS = [
+    ("avi", "XVID"),
+    ("avi", "MJPG"),
+    ("mkv", "mp4v"),
+    ("webm", "VP80"),
+    ("flv", "FLV1"),
+    ("mxf", "mpg2"),  # has no time stamps
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), CONTAINERS)
+def test_a_truncated_video_is_told_from_a_whole_one(tmp_path, suffix, codec):
+    path = write_container(tmp_path / f"clip.{suffix}", codec)
+    num_frames, reader = read_all(path)
+    assert num_frames == 60
+    reader.check_complete()
+
+    num_frames, reader = read_all(cut(path, 0.5))
+    assert 5 < num_frames < 45
+    with pytest.raises(TruncatedVideoError, match=rf"clip\.{suffix} .*{num_frames} of 60 frames"):
+        reader.check_complete()
+
+
+def test_a_truncated_mp4_is_told_from_a_trimmed_one(tmp_path):
+    path = move_index_to_front(write_container(tmp_path / "clip.mp4"))
+    num_frames, reader = read_all(path)
+    assert num_frames == 60
+    reader.check_complete()
+    num_frames, reader = read_all(cut(path, 0.6))
+    assert 5 < num_frames < 45
+    with pytest.raises(TruncatedVideoError, match=f"{num_frames} of 60 frames"):
+        reader.check_complete()
+
+    num_frames, reader = read_all(trim(write_container(path)))
+    assert (num_frames, reader.num_frames) == (30, 60)
+    reader.check_complete()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "3gp"])
+def test_without_its_index_at_the_end_a_video_cannot_be_opened(tmp_path, suffix):
+    path = cut(write_container(tmp_path / f"clip.{suffix}"), 0.9)
+    with pytest.raises(VideoError, match="cannot be opened"):
+        VideoReader(path)
+
+
+def test_a_variable_frame_rate_is_no_truncation(tmp_path):
+    path = write_variable_rate(tmp_path / "clip.mkv")
+    num_frames, reader = read_all(path)
+    assert num_frames == 60
+    assert reader.num_frames > 300  # an estimate
+    reader.check_complete()
+    _, reader = read_all(cut(path, 0.75))
+    with pytest.raises(TruncatedVideoError):
+        reader.check_complete()
+
+
+@pytest.mark.parametrize(
+    ("num_announced", "is_truncated"), [(62, False), (75, False), (76, True), (None, False)]
+)
+def test_few_missing_frames_and_unknown_numbers_are_tolerated(
+    tmp_path, num_announced, is_truncated
+):
+    _, reader = read_all(write_container(tmp_path / "clip.avi", "XVID"))
+    reader.num_frames = num_announced
+    if is_truncated:
+        with pytest.raises(TruncatedVideoError, match="60 of 76"):
+            reader.check_complete()
+    else:
+        reader.check_complete()
+
+
+def test_of_a_long_video_seconds_may_be_missing(tmp_path):
+    _, reader = read_all(write_container(tmp_path / "clip.avi", "XVID", num_frames=1000))
+    reader.num_frames = 1125
+    reader.check_complete()
+    reader.num_frames = 1126
+    with pytest.raises(TruncatedVideoError):
+        reader.check_complete()
+
+
+def test_a_cut_wmv_does_not_know_its_length(tmp_path):
+    num_frames, reader = read_all(cut(write_container(tmp_path / "clip.wmv", "WMV2"), 0.5))
+    assert 5 < num_frames < 45
+    assert reader.num_frames is None
+    reader.check_complete()
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("TS", "mp4v"), ("mpg", "mpg1")])
+def test_the_length_of_a_stream_is_a_guess(tmp_path, suffix, codec):
+    num_frames, reader = read_all(write_container(tmp_path / f"clip.{suffix}", codec))
+    assert num_frames == 60
+    reader.num_frames = 600
+    reader.check_complete()
+
+
+def test_nothing_is_missed_before_the_end(tmp_path):
+    reader = VideoReader(cut(write_container(tmp_path / "clip.mkv"), 0.5))
+    frames = iter(reader)
+    next(frames)
+    reader.check_complete()
+    list(frames)
+    with pytest.raises(TruncatedVideoError):
+        reader.check_complete()

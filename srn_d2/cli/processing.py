@@ -16,11 +16,11 @@ from srn_d2.anonymize import blur, pixelate
 from srn_d2.atomic_file import atomic_path
 from srn_d2.data.image_io import InvalidImageError, read_image
 from srn_d2.detector import FaceDetector
+from srn_d2.drawing import draw_scored_boxes
 from srn_d2.engine.setup import message_of
 from srn_d2.faces import Faces
 from srn_d2.modeling.tiled_inference import is_out_of_memory
 from srn_d2.video_io import VideoError, VideoReader, VideoWriter
-from srn_d2.visualization import draw_scored_boxes
 
 from .outputs import check_writable, write_faces
 from .sources import Source
@@ -143,7 +143,11 @@ def process_picture(job: Job, source: Source) -> dict:
 
 
 def process_video(job: Job, source: Path | int, name: Path) -> None:
-    """Write a video and the faces of each of its frames, {"frame", "time", "faces"} a line."""
+    """Write a video and the faces of each of its frames, {"frame", "time", "faces"} a line.
+
+    Raises:
+        TruncatedVideoError: the file ends too early; what it has is written.
+    """
     reader = VideoReader(source)
     video = job.output / name
     lines_path = video.with_name(f"{video.name}.jsonl")
@@ -160,6 +164,7 @@ def process_video(job: Job, source: Path | int, name: Path) -> None:
     finally:
         reader.close()
     logger.info("Wrote %s", lines_path if job.render is None else f"{video} and its .jsonl")
+    reader.check_complete()
 
 
 def _process_frames(

@@ -8,6 +8,7 @@ import sys
 from operator import attrgetter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,10 +16,11 @@ from PIL import Image
 
 from srn_d2 import FaceDetector, cli
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.cli.sources import find_sources
 from srn_d2.engine import SRNTrainer
 from srn_d2.engine.setup import build_cfg
 from srn_d2.evaluation.wider_face_files import read_predictions
-from srn_d2.video_io import VideoReader, VideoWriter
+from srn_d2.video_io import VIDEO_SUFFIXES, VideoReader, VideoWriter
 
 PROCESS_FILES = "srn_d2.cli.processing.process_files"
 SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
@@ -63,6 +65,17 @@ def save_video(path, num_frames=3):
     for index in range(num_frames):
         writer.write(np.full((64, 80, 3), 80 * index, dtype=np.uint8))
     writer.close()
+    return path
+
+
+def save_container(path, codec, num_frames, part=1.0):
+    """A video in the container that the suffix names, of which a part is left."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25.0, (80, 64))
+    for index in range(num_frames):
+        writer.write(np.full((64, 80, 3), 8 * index % 256, dtype=np.uint8))
+    writer.release()
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
     return path
 
 
@@ -167,6 +180,53 @@ def test_a_pixelated_video_and_max_frames(detect, tmp_path):
     assert status == 0, messages
     assert files_below(tmp_path / "out") == ["a.mp4", "a.mp4.jsonl"]
     assert len(list(VideoReader(tmp_path / "out" / "a.mp4"))) == 2
+
+
+def test_of_a_truncated_video_what_is_there_is_written(detect, tmp_path):
+    cut = save_container(tmp_path / "cut.mkv", "MJPG", 20, part=0.5)
+    good, output = save_video(tmp_path / "good.mp4"), tmp_path / "out"
+    num_frames = len(list(VideoReader(cut)))
+    assert 2 < num_frames < 15
+    status, messages = detect(cut, good)
+    assert status == 1
+    assert messages.count("failed") == 1
+    assert f"cut.mkv ends after {num_frames} of 20 frames" in messages
+    names = ["cut.mkv.mp4", "good.mp4"]
+    assert files_below(output) == sorted([*names, *[f"{n}.jsonl" for n in names], "faces.json"])
+    assert len(list(VideoReader(output / "cut.mkv.mp4"))) == num_frames
+    assert len((output / "cut.mkv.mp4.jsonl").read_text().splitlines()) == num_frames
+    [record] = json.loads((output / "faces.json").read_text())
+    assert record["file_name"] == str(cut)
+    assert "truncated" in record["error"]
+
+
+def test_a_truncated_video_matters_only_if_its_end_is_wanted(detect, tmp_path):
+    cut = save_container(tmp_path / "cut.mkv", "MJPG", 20, part=0.5)
+    status, messages = detect(cut, "--no-pictures", "--max-frames", 2)
+    assert status == 0, messages
+    status, messages = detect(cut, "--no-pictures", "--max-frames", 18)
+    assert status == 1
+    assert "of 20 frames" in messages
+
+
+def test_all_kinds_of_videos_in_a_folder(detect, tmp_path):
+    (tmp_path / "in").mkdir()
+    codecs = {"a.WMV": "WMV2", "b.flv": "FLV1", "c.ts": "mp4v", "d.3gp": "mp4v", "e.mts": "mp4v"}
+    for name, codec in codecs.items():
+        save_container(tmp_path / "in" / name, codec, 8)
+    status, messages = detect(tmp_path / "in", "--no-pictures", "--max-frames", 2)
+    assert status == 0, messages
+    assert files_below(tmp_path / "out") == [f"{name}.mp4.jsonl" for name in codecs]
+    for path in (tmp_path / "out").iterdir():
+        assert len(path.read_text().splitlines()) == 2
+
+
+def test_each_suffix_of_a_video_is_found(tmp_path):
+    for suffix in VIDEO_SUFFIXES:
+        (tmp_path / f"clip{suffix}").touch()
+    sources = find_sources([str(tmp_path)], tmp_path / "out")
+    assert len(sources) == len(VIDEO_SUFFIXES)
+    assert all(source.is_video and source.name.suffix == ".mp4" for source in sources)
 
 
 @pytest.mark.parametrize(
