@@ -16,6 +16,7 @@ import torch
 from detectron2.config import CfgNode
 
 from srn_d2.checkpoint.shipped_models import find_shipped_model
+from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.engine.setup import build_cfg, check_device
 from srn_d2.image_detector import Detections, ImageDetector
 from srn_d2.large_faces import largest_learned_face
@@ -72,7 +73,7 @@ class FaceDetector(ImageDetector):
         config_file: str | os.PathLike | CfgNode | None = None,
         weights: str | os.PathLike | None = None,
         device: str = "auto",
-        score_threshold: float = 0.3,
+        score_threshold: float = SCORE_THRESHOLD,
         size: int | Literal["original", "config"] = "original",
         min_face_size: float | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",

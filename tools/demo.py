@@ -25,6 +25,7 @@ from detectron2.config import CfgNode
 from srn_d2.cli.detect import count, score
 from srn_d2.cli.processing import Job, run_job
 from srn_d2.cli.sources import find_sources
+from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.detector import FaceDetector
 from srn_d2.engine.setup import build_cfg, check_device
 
@@ -41,7 +42,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     source.add_argument("--webcam", type=int, nargs="?", const=0, help="a camera's number")
     parser.add_argument("--output", type=Path, default=Path("output/pictures"), help="a folder")
-    parser.add_argument("--threshold", type=score, default=0.3, help="lowest score, 0 to 1")
+    parser.add_argument(
+        "--threshold", type=score, default=SCORE_THRESHOLD, help="lowest score, 0 to 1"
+    )
     parser.add_argument("--format", choices=("json", "csv"), default="json", help="of the boxes")
     parser.add_argument("--max-frames", type=count, help="stop a video after so many")
     parser.add_argument("--device", help="cpu or cuda; default: MODEL.DEVICE, but cpu without CUDA")

@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srn_d2.defaults import SCORE_THRESHOLD
+
 if TYPE_CHECKING:
     from srn_d2.detector import FaceDetector
 
@@ -88,7 +90,11 @@ def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float
     add_model_arguments(group)
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     group.add_argument(
-        "--threshold", type=score, default=0.3, metavar="P", help="lowest score (default: 0.3)"
+        "--threshold",
+        type=score,
+        default=SCORE_THRESHOLD,
+        metavar="P",
+        help="lowest score (default: %(default)g)",
     )
     size = group.add_mutually_exclusive_group()
     size.add_argument(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.image_detector import Detections, ImageDetector
 from srn_d2.views import MAX_PIXELS, View, ViewPolicy, batches
 
@@ -54,7 +55,7 @@ class OnnxFaceDetector(ImageDetector):
         self,
         path: str | os.PathLike,
         *,
-        score_threshold: float = 0.3,
+        score_threshold: float = SCORE_THRESHOLD,
         size: int | Literal["original"] = "original",
         min_face_size: float | None = None,
         large_faces: bool = True,

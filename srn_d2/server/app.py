@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect
 
 from srn_d2 import __version__
 from srn_d2.data.image_io import InvalidImageError, NotAnImageError, TooManyPixelsError
+from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.faces import Faces
 from srn_d2.image_detector import ImageDetector
 
@@ -41,7 +42,7 @@ CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody reads the answer
 
 def create_app(
     detector: ImageDetector,
-    threshold: float = 0.3,
+    threshold: float = SCORE_THRESHOLD,
     limits: Limits | None = None,
     host_name: str = "localhost",
 ) -> FastAPI:

@@ -14,6 +14,7 @@ from matplotlib import cbook
 
 from srn_d2 import FaceDetector, cli
 from srn_d2.cli.serve import end_at_once
+from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.server.run import bind
 
 RUN = "srn_d2.server.run.run"
@@ -43,7 +44,7 @@ def test_options(served):
     settings, printed = served()
     assert re.fullmatch(r"Faces are found at http://127\.0\.0\.1:\d+/ until Ctrl-C\n", printed.out)
     assert printed.err == ""
-    assert (settings["threshold"], settings["lowest_threshold"]) == (0.3, 0.05)
+    assert (settings["threshold"], settings["lowest_threshold"]) == (SCORE_THRESHOLD, 0.05)
     assert (settings["max_bytes"], settings["max_pixels"]) == (32_000_000, 25_000_000)
     assert not settings["open"]
 
