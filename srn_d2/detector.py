@@ -54,7 +54,9 @@ class FaceDetector(ImageDetector):
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; ten times slower or more, finds more.
         large_faces: the further looks at reduced images.
-        max_pixels: images that have more, or would have after enlarging, are refused.
+        max_pixels: images that have more, or would have after enlarging, are refused. The network
+            sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at
+            some 5 GB ("lite", float32, on a CPU).
         compile: torch.compile of the network, for which the first image and the first batch of
             several wait. On a CPU it needs a C++ compiler.
 

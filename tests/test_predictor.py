@@ -1,12 +1,17 @@
-"""The predictor against the route of evaluation, and against swapped channels."""
+"""The predictor against the route of evaluation, swapped channels, and what it does in tiles."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import pairwise_iou
 from PIL import Image
 
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.checkpoint.shipped_models import shipped_model_names
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
+from srn_d2.detector import load_cfg
 from srn_d2.engine import SRNTrainer
 from srn_d2.predictor import FacePredictor
 
@@ -100,3 +105,144 @@ def test_no_absent_and_unfitting_weights_are_refused(small_cfg, tmp_path):
     cfg.MODEL.WEIGHTS = wider.MODEL.WEIGHTS
     with pytest.raises(ValueError, match="24"):
         FacePredictor(cfg)
+
+
+# --- tiles ---------------------------------------------------------------------------------------
+
+
+def watch(predictor):
+    """A list to which the shape (N, 3, h, w) of each batch is added, as the network sees it."""
+    seen = []
+    predictor.single_scale_model.backbone.register_forward_pre_hook(
+        lambda _, inputs: seen.append(tuple(inputs[0].shape))
+    )
+    return seen
+
+
+def pixels_of(shape):
+    return shape[0] * shape[2] * shape[3]
+
+
+def crowd(height, width):
+    """Portraits of a photograph, one beside the other, with faces of 40 to 75 pixels."""
+    import matplotlib
+
+    portrait = Image.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
+    image = np.full((height, width, 3), 110, np.uint8)
+    for index, (y, x) in enumerate(np.ndindex(height // 217 + 1, width // 217 + 1)):
+        scale = (0.36, 0.3, 0.2)[index % 3]
+        cell = image[217 * y : 217 * (y + 1), 217 * x : 217 * (x + 1)]
+        small = np.asarray(portrait.resize((round(512 * scale), round(600 * scale))))
+        visible = small[: cell.shape[0], : cell.shape[1]]
+        cell[: visible.shape[0], : visible.shape[1]] = visible
+    return image
+
+
+@pytest.mark.skipif("lite" not in shipped_model_names(), reason="no trained weights come with it")
+def test_an_image_in_tiles_has_the_faces_of_the_whole_image():
+    cfg = load_cfg("lite")
+    cfg.MODEL.DEVICE = "cpu"
+    predictor = FacePredictor(cfg)
+    image = crowd(651, 853)
+    whole = predictor(image)
+    predictor.max_tile_pixels, predictor.max_tile_face = 512 * 512, 80.0
+    seen = watch(predictor)
+    found = predictor(image)
+    assert len(seen) > 1
+    assert max(map(pixels_of, seen)) <= 512 * 512
+    assert found.image_size == whole.image_size == (651, 853)
+    assert (found.scores.diff() <= 0).all()
+    whole, found = (faces[faces.scores > 0.3] for faces in (whole, found))
+    assert len(found) == len(whole) >= 9
+    iou, nearest = pairwise_iou(whole.pred_boxes, found.pred_boxes).max(dim=1)
+    assert len(nearest.unique()) == len(whole)
+    assert iou.min() > 0.85  # some are cut by the image's edge and 10 pixels wide
+    torch.testing.assert_close(found.scores[nearest], whole.scores, rtol=0, atol=0.05)
+
+
+def test_up_to_the_limit_the_network_sees_the_whole_image(small_cfg, tmp_path):
+    cfg = with_weights(small_cfg(), tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (500, 640, 3), dtype=np.uint8)
+    predictor = FacePredictor(cfg, max_tile_pixels=512 * 640)
+    seen = watch(predictor)
+    found = predictor(image)
+    assert seen == [(1, 3, 512, 640)]
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    with torch.no_grad():
+        [wanted] = predictor.model([{"image": tensor, "height": 500, "width": 640}])
+    assert torch.equal(found.scores, wanted["instances"].scores)
+    assert torch.equal(found.pred_boxes.tensor, wanted["instances"].pred_boxes.tensor)
+
+
+def test_no_batch_is_padded_beyond_the_limit(small_cfg, tmp_path):
+    """Of 101 x 620 and 620 x 101 pixels together both sides would be 640, of 640 x 128 two."""
+    predictor = FacePredictor(with_weights(small_cfg(), tmp_path), max_tile_pixels=512 * 512)
+    wide, high = np.zeros((101, 620, 3), np.uint8), np.zeros((620, 101, 3), np.uint8)
+    seen = watch(predictor)
+    found = predictor.detect([wide, high], [(50, 310), (310, 50)])
+    assert [instances.image_size for instances in found] == [(50, 310), (310, 50)]
+    assert seen == [(1, 3, 128, 640), (1, 3, 640, 128)]
+    predictor.detect([wide, wide], [(50, 310)] * 2)
+    assert seen[2:] == [(2, 3, 128, 640)]
+    assert predictor.detect([], []) == []
+
+
+def test_boxes_from_tiles_are_in_pixels_of_the_output(small_cfg, tmp_path):
+    predictor = FacePredictor(with_weights(small_cfg(), tmp_path), max_tile_pixels=512 * 512)
+    predictor.max_tile_face = 60.0
+    seen = watch(predictor)
+    image = np.random.default_rng(0).integers(0, 256, (301, 1203, 3), dtype=np.uint8)
+    [found] = predictor.detect([image], [(602, 2406)])
+    assert len(seen) == 3
+    assert max(map(pixels_of, seen)) <= 512 * 512
+    assert found.image_size == (602, 2406)
+    boxes = found.pred_boxes.tensor
+    assert boxes.min() >= 0
+    assert 2000 < boxes[:, 2].max() <= 2406
+    assert 400 < boxes[:, 3].max() <= 602
+
+
+def test_views_of_multi_scale_testing_are_tiled_too(small_cfg, tmp_path):
+    cfg = with_weights(
+        small_cfg("TEST.SRN_TTA.ENABLED", True, "TEST.SRN_TTA.SCALES", (0.5, 2.0)), tmp_path
+    )
+    predictor = FacePredictor(cfg, max_tile_pixels=512 * 512)
+    seen = watch(predictor)
+    found = predictor(np.zeros((100, 701, 3), np.uint8))
+    assert seen[:2] == [(1, 3, 64, 352)] * 2
+    assert len(seen) > 4
+    assert max(map(pixels_of, seen)) <= 512 * 512
+    assert found.image_size == (100, 701)
+
+
+def test_what_a_full_gpu_refuses_is_done_one_by_one_and_in_tiles(small_cfg, tmp_path, caplog):
+    predictor = FacePredictor(with_weights(small_cfg(), tmp_path))
+    predictor.max_tile_face = 60.0
+    images = [np.full((300, 700, 3), 90, np.uint8), np.full((200, 600, 3), 90, np.uint8)]
+    seen, limit = watch(predictor), 320 * 512
+
+    def refuse(_, inputs):
+        if pixels_of(inputs[0].shape) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    predictor.single_scale_model.backbone.register_forward_pre_hook(refuse)
+    found = predictor.detect(images, [(300, 700), (200, 600)])
+    assert [instances.image_size for instances in found] == [(300, 700), (200, 600)]
+    done = [shape for shape in seen if pixels_of(shape) <= limit]
+    assert seen[0] == (2, 3, 320, 704)
+    assert done[-1] == (1, 3, 224, 608)  # whole
+    assert len(done) == 3
+    assert caplog.text.count("Out of memory for an image, 700 x 300 pixels") == 1
+
+
+def test_another_error_is_not_retried(small_cfg, tmp_path, image):
+    predictor = FacePredictor(with_weights(small_cfg(), tmp_path))
+    seen = watch(predictor)
+
+    def fail(*_):
+        raise RuntimeError("expected 3 channels")
+
+    predictor.single_scale_model.backbone.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="3 channels"):
+        predictor(image)
+    assert len(seen) == 1

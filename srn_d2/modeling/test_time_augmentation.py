@@ -12,15 +12,13 @@ import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import batched_nms
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from .box_voting import clip_to_pixels, vote_boxes
 from .input_memory import automatic_max_size
-from .srn import SRN
-from .tiled_inference import detect_within_memory
+from .tiled_inference import detect_unclipped, detect_within_memory, merge_by_nms
 
 ENLARGEMENT = 1.5
 """Factor from one enlarged view to the next."""
@@ -149,6 +147,8 @@ class SRNWithTTA(nn.Module):
         nms_threshold: IoU above which NMS removes the weaker box, without voting and where tiles
             overlap.
         max_detections: the most detections of an image.
+        max_tile_pixels: views of more pixels are done in tiles, too: ``detect_within_memory``'s
+            ``max_pixels``.
 
     Raises:
         ValueError: ``max_size`` is negative or a scale not positive.
@@ -166,6 +166,7 @@ class SRNWithTTA(nn.Module):
         keep_single: bool = False,
         nms_threshold: float = 0.5,
         max_detections: int = 750,
+        max_tile_pixels: int | None = None,
     ):
         super().__init__()
         if max_size < 0 or any(scale <= 0 for scale in scales):
@@ -178,6 +179,7 @@ class SRNWithTTA(nn.Module):
         self.keep_single = keep_single
         self.nms_threshold = nms_threshold
         self.max_detections = max_detections
+        self.max_tile_pixels = max_tile_pixels
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict:
@@ -234,23 +236,17 @@ class SRNWithTTA(nn.Module):
             merge=self._merge_by_nms,
             max_face=None if math.isinf(largest) else largest,
             name=f"a view at scale {view.scale:.3g}{', mirrored' if view.flip else ''}",
+            max_pixels=self.max_tile_pixels,
         )
         boxes = view.to_image(found.pred_boxes.tensor, rendered.shape[-1])
         return _instances(pixels.shape[:2], boxes, found)[view.counts(boxes)]
 
     def _detect(self, image: Tensor) -> Instances:
         """What the model finds in an image (3, h, w), in its pixels."""
-        if isinstance(self.model, SRN):
-            [instances] = self.model.detect(self.model.preprocess_image([{"image": image}]))
-            return instances
-        height, width = image.shape[-2:]
-        [output] = self.model([{"image": image, "height": height, "width": width}])
-        return output["instances"]
+        return detect_unclipped(self.model, image)
 
     def _merge_by_nms(self, found: Instances) -> Instances:
-        boxes, classes = found.pred_boxes.tensor, found.pred_classes
-        kept = batched_nms(boxes, found.scores, classes, self.nms_threshold)
-        return found[kept[: self.max_detections]]
+        return merge_by_nms(found, self.nms_threshold, self.max_detections)
 
     def _merge_by_voting(self, found: Instances) -> Instances:
         """Each class by itself; boxes are clipped to the image, none is dropped by that."""

@@ -5,20 +5,37 @@ Sides, overlaps and boxes are in pixels of the image that the detector is given.
 
 import itertools
 import logging
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
-from torch import Tensor
+from torch import Tensor, nn
+
+from .srn import SRN
 
 logger = logging.getLogger(__name__)
 
 Detect = Callable[[Tensor], Instances]
 """From an image (3, H, W) to Instances with ``pred_boxes``, ``scores`` and ``pred_classes``."""
 
+MAX_TILE_PIXELS = 4096 * 4096
+"""More pixels than these, after padding to multiples of TILE_ALIGNMENT, are done in tiles.
+
+For all machines the same, so that all find the same faces. On a CPU in float32 the network then
+takes some 5 GB ("lite", 300 bytes a pixel) to 11 GB (configs/srn_R50_released.yaml, 650).
+"""
+
 TILE_ALIGNMENT = 128
 """Tiles begin at multiples of a detector's coarsest stride: its cells and anchors stay in place."""
+
+SMALLEST_CUT_SIDE = 4 * TILE_ALIGNMENT
+"""A side of so many pixels can be cut, whatever the overlap."""
+
+MAX_PARTS = 16
+"""A side is cut in at most so many tiles at a time; larger images are cut again."""
 
 OVERLAP_PER_FACE = 2.0
 """Overlap of two tiles, in sides of the largest face that is to be found whole in one of them."""
@@ -67,47 +84,122 @@ def detect_within_memory(
     merge: Callable[[Instances], Instances],
     max_face: float | None,
     name: str,
+    max_pixels: int | None = None,
 ) -> Instances:
-    """``detect(image)``; where that runs out of memory, the same in overlapping tiles.
+    """``detect(image)``; where that takes too much memory, the same in overlapping tiles.
 
-    An image is cut in 2 x 2 tiles (2 x 1 where a side is too short to be cut), a tile that still
-    does not fit is cut again. In the overlap of two tiles each one's detections count up to a
-    little beyond the middle, by their centres. So a face of up to ``max_face`` is taken from a
-    tile that shows it whole with some surroundings, and a part of it that the neighbour shows is
-    not taken. What both found is left to ``merge``. Every cut is logged as a warning.
+    An image of more than ``max_pixels`` is cut in the grid that has the fewest pixels in all. One
+    that runs out of memory is cut in 2 x 2 tiles (2 x 1 where a side is too short to be cut), and
+    logged as a warning. A tile that still does not fit is cut again.
+
+    In the overlap of two tiles each one's detections count up to a little beyond the middle, by
+    their centres. So a face of up to ``max_face`` is taken from a tile that shows it whole with
+    some surroundings, and a part of it that the neighbour shows is not taken. What both found is
+    left to ``merge``.
 
     Args:
         detect: the detector; its boxes are in pixels of the image it is given.
         image: (3, H, W).
         merge: removes the duplicates among detections, all in pixels of ``image``.
         max_face: longer side of the largest face that is to be found; None: any size. Overlaps
-            are at most half of the side that is cut: larger faces can be found in part only.
+            are at most half of the side that is cut, and of the root of ``max_pixels``: faces
+            larger than half of that can be found in part only.
         name: of the image, for the log.
+        max_pixels: the most that ``detect`` is given, at least SMALLEST_CUT_SIDE squared, each
+            side rounded up to a multiple of TILE_ALIGNMENT; None: any number.
 
     Raises:
+        ValueError: ``max_pixels`` is too small.
         the detector's error, if it has another reason or if an image is too small to be cut:
-            a side of 4 x TILE_ALIGNMENT never is.
+            a side of SMALLEST_CUT_SIDE never is.
     """
-    try:
-        return detect(image)
-    except (RuntimeError, MemoryError) as error:
-        height, width = image.shape[-2:]
-        rows, columns = cut(height, max_face), cut(width, max_face)
-        if not is_out_of_memory(error) or len(rows) == len(columns) == 1:
-            raise
-        _warn(name, (height, width), rows, columns, max_face)
-    # Not in the handler: the error's traceback would keep the failed run's tensors alive.
-    torch.cuda.empty_cache()
+    if max_pixels is not None and max_pixels < SMALLEST_CUT_SIDE**2:
+        raise ValueError(f"max_pixels is {max_pixels}, less than {SMALLEST_CUT_SIDE}²")
+    height, width = image.shape[-2:]
+    if max_pixels is None or padded_pixels(height, width) <= max_pixels:
+        try:
+            return detect(image)
+        except (RuntimeError, MemoryError) as error:
+            rows, columns = cut(height, max_face), cut(width, max_face)
+            if not is_out_of_memory(error) or len(rows) == len(columns) == 1:
+                raise
+            _log(logging.WARNING, f"Out of memory for {name}", rows, columns, max_face)
+        # Not in the handler: the error's traceback would keep the failed run's tensors alive.
+        torch.cuda.empty_cache()
+    else:
+        rows, columns = grid(height, width, max_face, max_pixels)
+        _log(logging.INFO, f"Too many pixels for one run in {name}", rows, columns, max_face)
     found = []
     for y, x in itertools.product(rows, columns):
         tile = image[..., y.start : y.stop, x.start : x.stop]
-        instances = detect_within_memory(detect, tile, merge=merge, max_face=max_face, name=name)
+        instances = detect_within_memory(
+            detect, tile, merge=merge, max_face=max_face, name=name, max_pixels=max_pixels
+        )
         found.append(_owned(instances, y, x, (height, width)))
     return merge(Instances.cat(found))
 
 
-def cut(side: int, max_face: float | None) -> list[Span]:
-    """Two overlapping tiles of a side, or one if it is too short.
+def detect_unclipped(model: nn.Module, image: Tensor) -> Instances:
+    """What a model finds in an image (3, H, W), in its pixels.
+
+    SRN's boxes may reach beyond the image; other models clip theirs.
+
+    Args:
+        model: list[dict] with "image" -> list of {"instances": Instances}.
+    """
+    if isinstance(model, SRN):
+        [instances] = model.detect(model.preprocess_image([{"image": image}]))
+        return instances
+    height, width = image.shape[-2:]
+    [output] = model([{"image": image, "height": height, "width": width}])
+    return output["instances"]
+
+
+def merge_by_nms(found: Instances, threshold: float, max_detections: int) -> Instances:
+    """Detections without the weaker ones of an IoU above ``threshold``, best first, by class."""
+    boxes, classes = found.pred_boxes.tensor, found.pred_classes
+    kept = batched_nms(boxes, found.scores, classes, threshold)
+    return found[kept[:max_detections]]
+
+
+def padded_pixels(height: int, width: int) -> int:
+    """Pixels of an image whose sides are padded to multiples of TILE_ALIGNMENT."""
+    return math.prod(math.ceil(side / TILE_ALIGNMENT) * TILE_ALIGNMENT for side in (height, width))
+
+
+def grid(
+    height: int, width: int, max_face: float | None, max_pixels: int
+) -> tuple[list[Span], list[Span]]:
+    """Rows and columns of overlapping tiles, each of up to ``max_pixels`` after padding.
+
+    Of all such grids the one with the fewest pixels in all; without any (images of thousands of
+    megapixels), 2 x 2 tiles that have to be cut again. Overlaps are at most half of the side of a
+    square of ``max_pixels``: so all tiles together have at most some four times the image's pixels.
+
+    Args:
+        height, width: of the image.
+        max_face, max_pixels: as in ``detect_within_memory``.
+    """
+
+    def lengths(spans: list[Span]) -> list[int]:
+        return [span.stop - span.start for span in spans]
+
+    largest = MAX_OVERLAP_SHARE * math.sqrt(max_pixels) / OVERLAP_PER_FACE
+    max_face = largest if max_face is None else min(max_face, largest)
+    parts = range(1, MAX_PARTS + 1)
+    grids = [
+        (rows, columns)
+        for rows in [cut(height, max_face, n) for n in parts]
+        for columns in [cut(width, max_face, n) for n in parts]
+        if padded_pixels(max(lengths(rows)), max(lengths(columns))) <= max_pixels
+    ]
+    if not grids:
+        return cut(height, max_face), cut(width, max_face)
+    return min(grids, key=lambda spans: sum(lengths(spans[0])) * sum(lengths(spans[1])))
+
+
+def cut(side: int, max_face: float | None, parts: int = 2) -> list[Span]:
+    """Overlapping tiles of a side, fewer than ``parts`` or one if it is too short.
 
     Args:
         side: its length.
@@ -116,14 +208,14 @@ def cut(side: int, max_face: float | None) -> list[Span]:
     overlap = int(side * MAX_OVERLAP_SHARE)
     if max_face is not None:
         overlap = min(overlap, int(OVERLAP_PER_FACE * max_face))
-    start = (side - overlap) // 2 // TILE_ALIGNMENT * TILE_ALIGNMENT  # of the second tile
-    if start == 0:
-        return [Span(0, side, -float("inf"), float("inf"))]
-    middle, reach = start + overlap / 2, overlap * OWNED_OVERLAP_SHARE
-    return [
-        Span(0, start + overlap, -float("inf"), middle + reach),
-        Span(start, side, middle - reach, float("inf")),
-    ]
+    steps = ((side - overlap) * part // parts for part in range(parts))
+    starts = sorted({step // TILE_ALIGNMENT * TILE_ALIGNMENT for step in steps})
+    stops = [*(start + overlap for start in starts[1:]), side]
+    middles = [start + overlap / 2 for start in starts[1:]]  # of the overlaps
+    reach = overlap * OWNED_OVERLAP_SHARE
+    owned_from = [-math.inf, *(middle - reach for middle in middles)]
+    owned_to = [*(middle + reach for middle in middles), math.inf]
+    return list(map(Span, starts, stops, owned_from, owned_to))
 
 
 def _owned(instances: Instances, y: Span, x: Span, image_size: tuple[int, int]) -> Instances:
@@ -141,20 +233,19 @@ def _owned(instances: Instances, y: Span, x: Span, image_size: tuple[int, int]) 
     )
 
 
-def _warn(
-    name: str,
-    image_size: tuple[int, int],
-    rows: list[Span],
-    columns: list[Span],
-    max_face: float | None,
+def _log(
+    level: int, reason: str, rows: list[Span], columns: list[Span], max_face: float | None
 ) -> None:
+    """Log into which tiles an image is cut, and which faces they are too small for."""
     height, width = (max(span.stop - span.start for span in spans) for spans in (rows, columns))
-    overlaps = [spans[0].stop - spans[1].start for spans in (rows, columns) if len(spans) == 2]
+    overlaps = [spans[0].stop - spans[1].start for spans in (rows, columns) if len(spans) > 1]
     whole = min(overlaps) / OVERLAP_PER_FACE
     limit = ""
     if max_face is None or whole < int(max_face):
         limit = f"; faces larger than {whole:.0f} pixels may be found in part only"
-    logger.warning(
-        "Out of memory for %s, %d x %d pixels: doing it in %d tiles of up to %d x %d pixels%s",
-        *(name, image_size[1], image_size[0], len(rows) * len(columns), width, height, limit),
+    logger.log(
+        level,
+        "%s, %d x %d pixels: doing it in %d tiles of up to %d x %d pixels%s",
+        *(reason, columns[-1].stop, rows[-1].stop),
+        *(len(rows) * len(columns), width, height, limit),
     )
