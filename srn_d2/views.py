@@ -6,6 +6,7 @@ Needs neither torch nor detectron2.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -63,7 +64,8 @@ class ViewPolicy:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if self.size != "original" and not (isinstance(self.size, int) and self.size > 0):
+        is_number = isinstance(self.size, Integral) and not isinstance(self.size, bool)
+        if self.size != "original" and not (is_number and self.size > 0):
             raise ValueError(f"size is {self.size!r}; valid are 'original' and pixels")
         if self.min_face_size is not None and (
             self.size != "original" or not self.min_face_size > 0

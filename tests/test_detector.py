@@ -172,6 +172,7 @@ def test_batches_are_small_enough(make, monkeypatch):
         ({}, (60, 100)),
         ({"size": "original"}, (60, 100)),
         ({"size": 50}, (30, 50)),
+        ({"size": np.int64(50)}, (30, 50)),
         ({"size": 200}, (120, 200)),
         ({"min_face_size": 16}, (30, 50)),  # the smallest anchor has 8 pixels
         ({"min_face_size": 4}, (120, 200)),
@@ -345,6 +346,7 @@ def test_multi_scale_looks_at_several_sizes(files, make):
     [
         ({"score_threshold": 1.5}, "score_threshold"),
         ({"size": 0}, "size"),
+        ({"size": True}, "size"),
         ({"size": "large"}, "size"),
         ({"size": 100, "min_face_size": 8}, "min_face_size"),
         ({"min_face_size": 0}, "min_face_size"),
