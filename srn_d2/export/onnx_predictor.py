@@ -39,7 +39,8 @@ class OnnxFaceDetector(ImageDetector):
         size: of the image that the network sees: "original", or the pixels of its longer side.
         min_face_size: instead of it, the size in pixels of the smallest faces wanted.
         large_faces: further, reduced looks at an image with room for large faces.
-        max_pixels: images that have more, or would have after enlarging, are refused.
+        max_pixels: images that have more, or would have after enlarging, are refused. An image is
+            seen in one piece, so memory grows with it.
         threads: of ONNX Runtime; None: as many as there are cores.
         providers: of ONNX Runtime, the best first, such as ("CUDAExecutionProvider",
             "CPUExecutionProvider").
