@@ -107,6 +107,24 @@ def test_the_same_weights_give_the_same_file(package, tool, config_file, trainin
         assert (tmp_path / name).read_bytes() == (package / name).read_bytes()
 
 
+def test_of_several_checkpoints_it_stores_the_mean(tool, config_file, training, tmp_path):
+    other = {name: tensor + 1 for name, tensor in training[1].items()}
+    torch.save({"model": other}, tmp_path / "other.pth")
+    checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
+    arguments = ["--config-file", str(config_file), "--name", "tiny", "--output", str(tmp_path)]
+    assert tool.main([*checkpoints, *arguments]) == 0
+    model = find_shipped_model("tiny", tmp_path)
+    assert model.source["checkpoint"] == ["model_final.pth", "other.pth"]
+    assert model.source["iteration"] == 41
+    mean = {
+        name: tensor + 0.5 if tensor.is_floating_point() else tensor
+        for name, tensor in training[1].items()
+    }
+    stored = torch.load(model.weights, weights_only=True)["model"]
+    for name, tensor in to_half_precision(mean).items():
+        torch.testing.assert_close(stored[name], tensor, msg=name)
+
+
 def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, tmp_path):
     arguments = [str(training[0]), "--config-file", str(config_file), "--name", "tiny"]
     for more, told in (
