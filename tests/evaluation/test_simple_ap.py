@@ -308,6 +308,9 @@ def _worker(rank, folder):
     register("afw")
     results = run(SimpleApEvaluator(NAME, task="afw"), image_ids="ab"[rank])
     (Path(folder) / f"{rank}.json").write_text(json.dumps(results))
+    # Gloo's threads must be gone before the interpreter is: else it may abort.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def test_two_workers_give_the_results_of_one(tmp_path):
