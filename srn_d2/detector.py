@@ -52,7 +52,7 @@ class FaceDetector(ImageDetector):
         dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
             has it, with slightly other boxes and scores.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
-            config says; ten times slower or more, finds more.
+            config says; several times slower, finds more.
         large_faces: the further looks at reduced images.
         max_pixels: images that have more, or would have after enlarging, are refused. The network
             sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at

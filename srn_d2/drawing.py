@@ -33,17 +33,18 @@ def draw_boxes(
     side = max(image.shape[:2])
     width = max(round(side / SIDE_PER_LINE), 1)
     # A pixel's centre is at its index and a half.
-    corners = np.floor(np.asarray(boxes, dtype=float).reshape(-1, 4)).astype(int).tolist()
+    corners = np.floor(np.asarray(boxes, dtype=float).reshape(-1, 4)).astype(int)
+    areas = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     # Small faces last, so that they are not hidden.
-    order = sorted(range(len(corners)), key=lambda index: -_area(corners[index]))
+    order = np.argsort(-areas, kind="stable")
     for index in order:
-        draw.rectangle(corners[index], outline=colors[index], width=width)
+        draw.rectangle(corners[index].tolist(), outline=colors[index], width=width)
     if labels is None:
         return np.array(picture)
     font = ImageFont.load_default(max(side / SIDE_PER_LETTER, MIN_LETTER))
     for index in order:
         x1, y1, x2, y2 = draw.textbbox((0, 0), labels[index], font=font)
-        left, top = corners[index][:2]
+        left, top = corners[index, :2].tolist()
         left = min(max(left, 0), max(image.shape[1] - (x2 - x1), 0))
         top = top - (y2 - y1) if top >= y2 - y1 else max(top, 0)
         draw.rectangle((left, top, left + x2 - x1, top + y2 - y1), fill="black")
@@ -63,8 +64,3 @@ def draw_scored_boxes(image: np.ndarray, boxes: np.ndarray, scores: np.ndarray) 
     if len(boxes) <= MAX_SCORED_FACES:
         labels = [f"{score:.2f}" for score in scores.tolist()]
     return draw_boxes(image, boxes, [DETECTION_COLOR] * len(boxes), labels)
-
-
-def _area(corners: Sequence[int]) -> int:
-    x1, y1, x2, y2 = corners
-    return (x2 - x1) * (y2 - y1)

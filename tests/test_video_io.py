@@ -1,5 +1,7 @@
 """Videos: what is written is what is read."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -137,6 +139,18 @@ def read_all(path):
     return num_frames, reader
 
 
+def assert_truncation_is_told(path, part):
+    """Of a file of 60 frames: whole, it is complete, and its first part alone is not."""
+    num_frames, reader = read_all(path)
+    assert num_frames == 60
+    reader.check_complete()
+    num_frames, reader = read_all(cut(path, part))
+    assert 5 < num_frames < 45
+    message = rf"{re.escape(path.name)} .*{num_frames} of 60 frames"
+    with pytest.raises(TruncatedVideoError, match=message):
+        reader.check_complete()
+
+
 CONTAINERS = [
     ("avi", "XVID"),
     ("avi", "MJPG"),
@@ -149,27 +163,12 @@ CONTAINERS = [
 
 @pytest.mark.parametrize(("suffix", "codec"), CONTAINERS)
 def test_a_truncated_video_is_told_from_a_whole_one(tmp_path, suffix, codec):
-    path = write_container(tmp_path / f"clip.{suffix}", codec)
-    num_frames, reader = read_all(path)
-    assert num_frames == 60
-    reader.check_complete()
-
-    num_frames, reader = read_all(cut(path, 0.5))
-    assert 5 < num_frames < 45
-    with pytest.raises(TruncatedVideoError, match=rf"clip\.{suffix} .*{num_frames} of 60 frames"):
-        reader.check_complete()
+    assert_truncation_is_told(write_container(tmp_path / f"clip.{suffix}", codec), 0.5)
 
 
 def test_a_truncated_mp4_is_told_from_a_trimmed_one(tmp_path):
     path = move_index_to_front(write_container(tmp_path / "clip.mp4"))
-    num_frames, reader = read_all(path)
-    assert num_frames == 60
-    reader.check_complete()
-    num_frames, reader = read_all(cut(path, 0.6))
-    assert 5 < num_frames < 45
-    with pytest.raises(TruncatedVideoError, match=f"{num_frames} of 60 frames"):
-        reader.check_complete()
-
+    assert_truncation_is_told(path, 0.6)
     num_frames, reader = read_all(trim(write_container(path)))
     assert (num_frames, reader.num_frames) == (30, 60)
     reader.check_complete()
