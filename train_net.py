@@ -10,32 +10,40 @@ With TEST.SRN_TTA.ENABLED True the last one tests at several scales.
 
 import argparse
 
+from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.engine import SRNTrainer, setup_cfg
+from srn_d2.engine import SRNTrainer, leave_process_group, setup_cfg
 from srn_d2.modeling import SRNWithTTA, compile_network
 
 
 def main(args: argparse.Namespace) -> dict | None:
     cfg = setup_cfg(args)
-    if args.eval_only:
-        model = SRNTrainer.build_model(cfg)
-        checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-        if cfg.TEST.COMPILE:
-            compile_network(model)
-        if cfg.TEST.SRN_TTA.ENABLED:
-            model = SRNWithTTA(cfg, model)
-        results = SRNTrainer.test(cfg, model)
-        if comm.is_main_process():
-            verify_results(cfg, results)
-        return results
+    results = (evaluate if args.eval_only else train)(cfg, resume=args.resume)
+    leave_process_group()
+    return results
 
+
+def evaluate(cfg: CfgNode, resume: bool) -> dict:
+    model = SRNTrainer.build_model(cfg)
+    checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    if cfg.TEST.COMPILE:
+        compile_network(model)
+    if cfg.TEST.SRN_TTA.ENABLED:
+        model = SRNWithTTA(cfg, model)
+    results = SRNTrainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
+
+
+def train(cfg: CfgNode, resume: bool) -> dict | None:
     trainer = SRNTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
+    trainer.resume_or_load(resume=resume)
     return trainer.train()
 
 

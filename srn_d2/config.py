@@ -81,6 +81,8 @@ def _add_model_config(cfg: CN) -> None:
     srn.BBOX_REG_SCALE_CLAMP = math.log(1000 / 16)
     # Factor of the two box losses L_STR against the two classification losses L_STC.
     srn.BBOX_REG_LOSS_WEIGHT = 1.0
+    # Factor of the first step's two losses against the second step's.
+    srn.FIRST_STEP_LOSS_WEIGHT = 1.0
 
     # --- inference [paper 3.5] -------------------------------------------------------------------
     # How the second step is computed on STC levels: "dense", "sparse" (only what the anchors need

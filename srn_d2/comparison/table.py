@@ -73,6 +73,7 @@ def load_tables(*paths: str | os.PathLike) -> dict[str, Detector]:
         for name, entry in content["detectors"].items():
             key = f"detectors.{name}"
             _require_new(name, detectors, path, key)
+            entry = _with_base(entry, content["detectors"], path, key)
             detectors[name] = _to_detector(name, entry, environments, path, key)
     return detectors
 
@@ -120,6 +121,20 @@ def _to_environment(name: str, entry: dict[str, Any], path: Path, key: str) -> E
     if not entry["requirements"]:
         raise TableError(path, f"{key}.requirements", "is empty")
     return Environment(name, **{**entry, "requirements": tuple(entry["requirements"])})
+
+
+def _with_base(
+    entry: dict[str, Any], entries: Mapping[str, dict[str, Any]], path: Path, key: str
+) -> dict[str, Any]:
+    """An entry with what it has not itself, but the one that it is like."""
+    entry = dict(entry)
+    base = entry.pop("like", None)
+    if base is None:
+        return entry
+    if not isinstance(base, str) or base not in entries or "like" in entries[base]:
+        problem = f"{base!r} is no detector of this table with all keys of its own"
+        raise TableError(path, f"{key}.like", problem)
+    return {**entries[base], **entry}
 
 
 def _to_detector(

@@ -10,6 +10,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
+from torch import distributed
 
 from srn_d2.config import add_srn_config
 
@@ -60,6 +61,16 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     except (KeyError, AssertionError) as error:
         raise _unknown_key(error, valid, "command line: ") from error
     return cfg
+
+
+def leave_process_group() -> None:
+    """End this worker's communication once all workers are done; nothing with one worker.
+
+    Without it gloo's threads may outlive the interpreter, which then aborts, and NCCL warns.
+    """
+    if comm.get_world_size() > 1:
+        comm.synchronize()
+        distributed.destroy_process_group()
 
 
 def message_of(error: Exception) -> str:

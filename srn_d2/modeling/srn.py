@@ -54,6 +54,7 @@ class SRN(DenseDetector):
         transform: between boxes and deltas.
         matchers: of the first and of the second step, as ``build_matcher`` gives.
         criterion: the losses.
+        first_step_loss_weight: factor of the first step's losses.
         stc_threshold: theta of STC, see ``stc_keep_mask``.
         second_step: how inference computes it, see :class:`SecondStep`.
         postprocessing: from the second step's predictions to detections.
@@ -73,6 +74,7 @@ class SRN(DenseDetector):
         transform: Box2BoxTransform,
         matchers: Sequence[Matcher],
         criterion: SRNCriterion,
+        first_step_loss_weight: float,
         stc_threshold: float,
         second_step: str,
         postprocessing: Postprocessing,
@@ -92,6 +94,7 @@ class SRN(DenseDetector):
         self.transform = transform
         self.matchers = list(matchers)
         self.criterion = criterion
+        self.first_step_loss_weight = first_step_loss_weight
         self.stc_threshold = stc_threshold
         self.second_step = SecondStep(second_step)
         self.postprocessing = postprocessing
@@ -125,6 +128,7 @@ class SRN(DenseDetector):
                 smooth_l1_beta=srn.SMOOTH_L1_BETA,
                 box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
             ),
+            "first_step_loss_weight": srn.FIRST_STEP_LOSS_WEIGHT,
             "stc_threshold": srn.STC_THRESHOLD,
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
@@ -191,16 +195,19 @@ class SRN(DenseDetector):
             phi: targets of the second step, those that the first one filtered IGNORED.
         """
         norm_s1, norm_s2 = loss_normalizers([step1.count(FACE), phi.count(FACE)])
+        weight_s1 = self.first_step_loss_weight
         first_step = omega_stc | omega_str
         losses = {}
         if any(scores is not None for scores in predictions.scores_s1):
             scores = cat_levels(predictions.scores_s1)
             targets = step1.select(omega_stc[first_step])
-            losses["loss_cls_s1"] = self.criterion.classification_loss(scores, targets, norm_s1)
+            loss = self.criterion.classification_loss(scores, targets, norm_s1)
+            losses["loss_cls_s1"] = weight_s1 * loss
         if any(deltas is not None for deltas in predictions.deltas_s1):
             deltas = cat_levels(predictions.deltas_s1)
             targets = step1.select(omega_str[first_step])
-            losses["loss_box_s1"] = self.criterion.box_loss(deltas, targets, norm_s1)
+            loss = self.criterion.box_loss(deltas, targets, norm_s1)
+            losses["loss_box_s1"] = weight_s1 * loss
         scores, deltas = cat_levels(predictions.scores_s2), cat_levels(predictions.deltas_s2)
         losses["loss_cls_s2"] = self.criterion.classification_loss(scores, phi, norm_s2)
         losses["loss_box_s2"] = self.criterion.box_loss(deltas, phi, norm_s2)

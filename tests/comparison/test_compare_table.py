@@ -52,6 +52,23 @@ def test_a_further_table(table, tmp_path):
     assert chosen is mine
 
 
+def test_a_detector_that_is_like_another(table, tmp_path):
+    path = table(
+        GOOD + '[detectors.other]\nlike = "mine"\ntitle = "Other"\noptions = { threshold = 0.1 }\n'
+    )
+    mine, other = load_tables(path).values()
+    assert (other.title, other.options) == ("Other", {"threshold": 0.1})
+    for same in ("settings", "worker", "environment"):
+        assert getattr(other, same) == getattr(mine, same)
+
+
+@pytest.mark.parametrize("base", ['"none"', '"mine"', "3"])
+def test_a_detector_that_is_like_none(table, base):
+    path = table(GOOD + f"like = {base}\n")
+    with pytest.raises(TableError, match=r"detectors\.mine\.like: .* is no detector of this table"):
+        load_tables(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

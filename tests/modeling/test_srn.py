@@ -76,6 +76,17 @@ def test_each_selection_of_levels_trains_all_its_parameters(small_cfg, opts, exp
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
+def test_first_step_loss_weight_scales_the_first_step_only(small_cfg):
+    on_p5 = [20, 12, 76, 84]  # an anchor: a positive of STR
+    batch = [image_with([on_p5]), image_with(crowd(2, 128))]
+    losses = make_model(small_cfg()).train()(batch)
+    weighted = make_model(small_cfg("MODEL.SRN.FIRST_STEP_LOSS_WEIGHT", 0.25)).train()(batch)
+    assert all(loss > 0 for loss in losses.values())
+    for name, loss in losses.items():
+        factor = 0.25 if name.endswith("_s1") else 1.0
+        torch.testing.assert_close(weighted[name], factor * loss)
+
+
 def test_baseline_has_retinanets_targets(small_cfg):
     """The second step's positives are those of plain matching, nothing is filtered."""
     from detectron2.structures import pairwise_iou
