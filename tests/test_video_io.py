@@ -5,6 +5,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+from video_files import cut, write_container
 
 from srn_d2.video_io import TruncatedVideoError, VideoError, VideoReader, VideoWriter
 
@@ -71,16 +72,6 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path):
     writer.close()
 
 
-def write_container(path, codec="mp4v", num_frames=60):
-    """Frames of 25 a second, in the container that the suffix names."""
-    noise = np.random.default_rng(0).integers(0, 9, (64, 96, 3), dtype=np.uint8)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25.0, (96, 64))
-    for index in range(num_frames):
-        writer.write(noise + np.uint8(4 * index % 256))
-    writer.release()
-    return path
-
-
 def write_variable_rate(path):
     """60 frames, the first 30 of them ten times as fast as the others: 321 would be even."""
     steady = write_container(path.with_name("steady.avi"), "XVID")
@@ -91,13 +82,6 @@ def write_variable_rate(path):
         writer.set(cv2.VIDEOWRITER_PROP_PTS, time_stamp)
         writer.write(packets.read()[1])
     writer.release()
-    return path
-
-
-def cut(path, part):
-    """Leave the first part of a file."""
-    content = path.read_bytes()
-    path.write_bytes(content[: int(part * len(content))])
     return path
 
 

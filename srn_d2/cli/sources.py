@@ -89,9 +89,25 @@ def _expand(pattern: str, output: Path) -> list[Path]:
             if (has_image_suffix(path.name) or path.suffix.lower() in VIDEO_SUFFIXES)
             and output not in (real_folder / path.relative_to(folder)).parents
             and path.is_file()
+            and not _is_typescript(path)
         ]
     names = sorted(glob.glob(pattern, recursive=True))
     return [_absolute(name) for name in names if os.path.isfile(name)]
+
+
+def _is_typescript(path: Path) -> bool:
+    """Whether a file has the suffix of an MPEG transport stream, but text in it.
+
+    A stream's first two packets of 188 bytes are tables with zeros in them.
+    """
+    if path.suffix.lower() != ".ts":
+        return False
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2 * 188)
+    except OSError:  # whoever reads it as a video will say so
+        return False
+    return bool(start) and b"\0" not in start
 
 
 def _output_name(name: Path) -> Path:

@@ -8,11 +8,11 @@ import sys
 from operator import attrgetter
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from video_files import cut, write_container
 
 from srn_d2 import FaceDetector, cli
 from srn_d2.checkpoint import SRNCheckpointer
@@ -68,17 +68,6 @@ def save_video(path, num_frames=3):
     return path
 
 
-def save_container(path, codec, num_frames, part=1.0):
-    """A video in the container that the suffix names, of which a part is left."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25.0, (80, 64))
-    for index in range(num_frames):
-        writer.write(np.full((64, 80, 3), 8 * index % 256, dtype=np.uint8))
-    writer.release()
-    content = path.read_bytes()
-    path.write_bytes(content[: int(part * len(content))])
-    return path
-
-
 def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -118,8 +107,8 @@ def test_bad_files_are_reported_and_the_rest_goes_on(detect, tmp_path):
     save_image(tmp_path / "in" / "good.png")
     save_image(tmp_path / "in" / "bomb.png", size=(100, 101))
     (tmp_path / "in" / "text.jpg").write_text("no image")
-    cut = save_image(tmp_path / "in" / "cut.png")
-    cut.write_bytes(cut.read_bytes()[:2000])
+    half = save_image(tmp_path / "in" / "cut.png")
+    half.write_bytes(half.read_bytes()[:2000])
     (tmp_path / "in" / "no.mp4").write_text("no video")
     status, messages = detect(tmp_path / "in", "--max-megapixels", 0.01, "--format", "json,wider")
     assert status == 1
@@ -183,11 +172,11 @@ def test_a_pixelated_video_and_max_frames(detect, tmp_path):
 
 
 def test_of_a_truncated_video_what_is_there_is_written(detect, tmp_path):
-    cut = save_container(tmp_path / "cut.mkv", "MJPG", 20, part=0.5)
+    half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
     good, output = save_video(tmp_path / "good.mp4"), tmp_path / "out"
-    num_frames = len(list(VideoReader(cut)))
+    num_frames = len(list(VideoReader(half)))
     assert 2 < num_frames < 15
-    status, messages = detect(cut, good)
+    status, messages = detect(half, good)
     assert status == 1
     assert messages.count("failed") == 1
     assert f"cut.mkv ends after {num_frames} of 20 frames" in messages
@@ -196,15 +185,15 @@ def test_of_a_truncated_video_what_is_there_is_written(detect, tmp_path):
     assert len(list(VideoReader(output / "cut.mkv.mp4"))) == num_frames
     assert len((output / "cut.mkv.mp4.jsonl").read_text().splitlines()) == num_frames
     [record] = json.loads((output / "faces.json").read_text())
-    assert record["file_name"] == str(cut)
+    assert record["file_name"] == str(half)
     assert "truncated" in record["error"]
 
 
 def test_a_truncated_video_matters_only_if_its_end_is_wanted(detect, tmp_path):
-    cut = save_container(tmp_path / "cut.mkv", "MJPG", 20, part=0.5)
-    status, messages = detect(cut, "--no-pictures", "--max-frames", 2)
+    half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
+    status, messages = detect(half, "--no-pictures", "--max-frames", 2)
     assert status == 0, messages
-    status, messages = detect(cut, "--no-pictures", "--max-frames", 18)
+    status, messages = detect(half, "--no-pictures", "--max-frames", 18)
     assert status == 1
     assert "of 20 frames" in messages
 
@@ -213,7 +202,7 @@ def test_all_kinds_of_videos_in_a_folder(detect, tmp_path):
     (tmp_path / "in").mkdir()
     codecs = {"a.WMV": "WMV2", "b.flv": "FLV1", "c.ts": "mp4v", "d.3gp": "mp4v", "e.mts": "mp4v"}
     for name, codec in codecs.items():
-        save_container(tmp_path / "in" / name, codec, 8)
+        write_container(tmp_path / "in" / name, codec, 8)
     status, messages = detect(tmp_path / "in", "--no-pictures", "--max-frames", 2)
     assert status == 0, messages
     assert files_below(tmp_path / "out") == [f"{name}.mp4.jsonl" for name in codecs]
@@ -227,6 +216,16 @@ def test_each_suffix_of_a_video_is_found(tmp_path):
     sources = find_sources([str(tmp_path)], tmp_path / "out")
     assert len(sources) == len(VIDEO_SUFFIXES)
     assert all(source.is_video and source.name.suffix == ".mp4" for source in sources)
+
+
+def test_typescript_in_a_folder_is_no_video(tmp_path):
+    (tmp_path / "main.ts").write_text('import { faces } from "./faces";\n' * 20)
+    write_container(tmp_path / "clip.ts", num_frames=2)
+    [source] = find_sources([str(tmp_path)], tmp_path / "out")
+    assert source.path.name == "clip.ts"
+    # Whoever names a file wants to hear that it is none.
+    [source] = find_sources([str(tmp_path / "main.ts")], tmp_path / "out")
+    assert source.is_video
 
 
 @pytest.mark.parametrize(
