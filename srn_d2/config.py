@@ -66,6 +66,9 @@ def _add_model_config(cfg: CN) -> None:
     # them ignored [paper 3.5] -----------------------------------------------------------------
     srn.FIRST_STEP_IOU_THRESHOLDS = [0.3, 0.7]
     srn.SECOND_STEP_IOU_THRESHOLDS = [0.4, 0.5]
+    # Of the second step on STR levels, whose anchors the first step has moved: near a face nearly
+    # all of them overlap it then. []: the second step's [paper].
+    srn.REFINED_IOU_THRESHOLDS = []
 
     # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
     srn.FOCAL_LOSS_ALPHA = 0.25

@@ -52,7 +52,8 @@ class SRN(DenseDetector):
         head: predicts both steps.
         anchor_generator: anchors of the levels p2 .. p7.
         transform: between boxes and deltas.
-        matchers: of the first and of the second step, as ``build_matcher`` gives.
+        matchers: of the first step, of the second, and of the second on refined anchors, as
+            ``build_matcher`` gives.
         criterion: the losses.
         first_step_loss_weight: factor of the first step's losses.
         stc_threshold: theta of STC, see ``stc_keep_mask``.
@@ -119,6 +120,7 @@ class SRN(DenseDetector):
             "matchers": [
                 build_matcher(srn.FIRST_STEP_IOU_THRESHOLDS),
                 build_matcher(srn.SECOND_STEP_IOU_THRESHOLDS),
+                build_matcher(srn.REFINED_IOU_THRESHOLDS or srn.SECOND_STEP_IOU_THRESHOLDS),
             ],
             "criterion": SRNCriterion(
                 transform,

@@ -140,18 +140,20 @@ def two_step_targets(
         refined_anchors: (N, R, 4) as :func:`refine_anchors` gives.
         is_refined: (R,) bool, the anchors of STR levels.
         gt_boxes, gt_ignore: per image (M, 4) and (M,), as :func:`best_overlaps` takes them.
-        matchers: of the first and of the second step.
+        matchers: of the first step, of the second, and of the second on refined anchors.
     """
     refined = _indices(is_refined)
+    first_matcher, second_matcher, refined_matcher = matchers
     labelled: tuple[list, list] = ([], [])
     for image_anchors, boxes, is_ignored in zip(refined_anchors, gt_boxes, gt_ignore, strict=True):
-        first = best_overlaps(anchors, boxes, is_ignored)
-        second = Overlaps(*(field.clone() for field in first))
+        overlaps = best_overlaps(anchors, boxes, is_ignored)
         moved = best_overlaps(image_anchors[refined], boxes, is_ignored)
-        for field, moved_field in zip(second, moved, strict=True):
-            field[refined] = moved_field
-        for step, overlaps in enumerate((first, second)):
-            labelled[step].append(label_anchors(overlaps, boxes, is_ignored, matchers[step]))
+        labelled[0].append(label_anchors(overlaps, boxes, is_ignored, first_matcher))
+        second = label_anchors(overlaps, boxes, is_ignored, second_matcher)
+        of_refined = label_anchors(moved, boxes, is_ignored, refined_matcher)
+        for field, refined_field in zip(second, of_refined, strict=True):
+            field[refined] = refined_field
+        labelled[1].append(second)
 
     step_anchors = (anchors.expand_as(refined_anchors), refined_anchors)
     step1, step2 = (

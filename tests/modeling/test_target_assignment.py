@@ -136,8 +136,9 @@ def test_stc_keeps_what_is_not_a_confident_negative(logits, threshold):
     assert (stc_keep_mask(logits, 0.9) <= keep).all() or threshold < 0.9
 
 
-def targets_of(gt, ignore, anchors, refined, is_refined):
-    matchers = [build_matcher((0.3, 0.7)), build_matcher((0.4, 0.5))]
+def targets_of(gt, ignore, anchors, refined, is_refined, refined_thresholds=(0.4, 0.5)):
+    thresholds = (0.3, 0.7), (0.4, 0.5), refined_thresholds
+    matchers = [build_matcher(x) for x in thresholds]
     return two_step_targets(anchors, refined, is_refined, gt, ignore, matchers)
 
 
@@ -153,6 +154,22 @@ def test_second_step_matches_refined_anchors_on_str_levels_only():
     assert torch.equal(step1.anchors[0], anchors)
     assert step2.count(FACE) == 1
     assert step2.select(is_refined).labels.tolist() == [[FACE], [BACKGROUND]]
+
+
+def test_refined_anchors_have_thresholds_of_their_own():
+    face = torch.tensor([[0.0, 0, 10, 10]])
+    anchors = torch.tensor([[0.0, 0, 10, 6]]).repeat(2, 1)  # IoU 0.6
+    is_refined = torch.tensor([False, True])
+    for refined_thresholds, label in (
+        ((0.4, 0.5), FACE),
+        ((0.5, 0.7), IGNORED),
+        ((0.7, 0.8), BACKGROUND),
+    ):
+        step1, step2 = targets_of(
+            *([face], [none_ignored(face)], anchors, anchors[None], is_refined, refined_thresholds)
+        )
+        assert step1.labels.tolist() == [[IGNORED, IGNORED]]
+        assert step2.labels.tolist() == [[FACE, label]]
 
 
 @given(st.integers(0, 10**6), st.integers(0, 6))
