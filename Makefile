@@ -93,7 +93,7 @@ bench: $(STAMP)  ## measure speed and memory for a quarter of an hour: see outpu
 	@echo "The report is $(BENCH_DIR)/report.md"
 
 # On WIDER FACE's validation images, or a part of them; goes on where it was stopped.
-compare: $(STAMP)  ## this detector beside others that pip installs: see output/compare/comparison.md
+compare: $(STAMP)  ## this detector beside others that pip installs (ROOT, ARGS): see output/compare/comparison.md
 	$(BIN)/python tools/compare_detectors.py --output $(COMPARE_DIR) \
 		$(if $(ROOT),--root $(ROOT)) $(ARGS)
 

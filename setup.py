@@ -38,7 +38,6 @@ DETECTRON2_REQUIRES = [
 EVAL_REQUIRES = [
     "faster-coco-eval",
     "h5py",  # AFW's anno.mat is of MATLAB 7.3
-    "scipy",  # other .mat files, the assignment of FDDB
 ]
 EXPORT_REQUIRES = ["onnx", "onnxruntime"]
 # Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
@@ -89,6 +88,7 @@ setup(
         "numpy",
         "opencv-python-headless",
         "Pillow",
+        "scipy",  # WIDER FACE's ground truth and other .mat files, the assignment of FDDB
         "timm",  # the backbone of the model that comes with the package
         "torch",
         "torchvision",

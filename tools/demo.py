@@ -71,7 +71,8 @@ def prepare(args: argparse.Namespace) -> Job:
     """What ``srn-d2 detect`` would do, with a detector as the config describes it."""
     sources = find_sources(args.input, args.output) if args.input else []
     cfg = demo_cfg(args)
-    in_bfloat16 = cfg.SOLVER.CPU_BFLOAT16 and cfg.MODEL.DEVICE == "cpu"
+    on_cpu = cfg.MODEL.DEVICE == "cpu"
+    in_bfloat16 = cfg.TEST.BFLOAT16 or (cfg.SOLVER.CPU_BFLOAT16 and on_cpu)
     detector = FaceDetector(
         config_file=cfg,
         device=cfg.MODEL.DEVICE,
@@ -79,6 +80,7 @@ def prepare(args: argparse.Namespace) -> Job:
         size="config",
         dtype="bfloat16" if in_bfloat16 else "float32",
         multi_scale=cfg.TEST.SRN_TTA.ENABLED,
+        compile=cfg.TEST.COMPILE,
     )
     return Job(
         detector=detector,

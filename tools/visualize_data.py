@@ -5,7 +5,9 @@ python tools/visualize_data.py --config-file configs/srn_R50.yaml --output outpu
 python tools/visualize_data.py --config-file configs/srn_toy.yaml --anchors --opts SEED 3
 
 The pictures are those of the training loader, in its order, from iteration --start-iter on: with
-the same config and SEED a training run sees exactly these. Faces are lime, ignore regions orange.
+the same config and SEED a training run sees exactly these (with other numbers of GPUs than
+SOLVER.REFERENCE_WORLD_SIZE the run has another SOLVER.IMS_PER_BATCH: give it here by --opts). Faces
+are lime, ignore regions orange.
 
 With --anchors there are two more pictures of each: the anchors that the first and the second step
 take as faces, coloured by level: p2 red, p3 yellow, p4 lime, p5 cyan, p6 blue, p7 magenta. The

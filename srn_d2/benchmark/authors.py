@@ -13,7 +13,7 @@ from torchvision.ops import nms
 
 from srn_d2.modeling import LEVELS, RFE, SRN
 
-# DESIGN.md section 4, from the released test code.
+# From the authors' released test code.
 SCORE_THRESHOLD = 0.05
 FEW_CELLS = 120  # a level with fewer has no score threshold
 LEVEL_TOPK = 6000

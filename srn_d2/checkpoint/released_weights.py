@@ -1,6 +1,6 @@
 """The authors' released checkpoint: its layout, and this project's names for its weights.
 
-Nothing is computed: converting renames. Source of the layout: DESIGN.md section 4.
+Nothing is computed: converting renames. Source of the layout: the authors' published SRN.pth.
 """
 
 import os

@@ -31,8 +31,9 @@ rate becomes constant (the .jsonl has each frame's own time). Boxes are [x1, y1,
 of the picture as it is seen (after EXIF orientation).
 """
 EPILOG = """Exit status: 0, 1 if some input failed (it is named, the others are done; of a truncated
-video, what could be read is written), 2 if nothing could be started, 130 after Ctrl-C; Ctrl-C is
-how to end a camera's recording, with status 0.
+video, what could be read is written), 2 if nothing could be started, 130 after Ctrl-C (what was
+finished is written, nothing of a video in work); Ctrl-C is how to end a camera's recording, with
+status 0.
 """
 
 

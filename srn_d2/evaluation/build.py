@@ -60,7 +60,7 @@ def _wider_face(cfg: CfgNode, dataset_name: str, folder: str) -> WiderFaceEvalua
 
 
 def _fddb(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:
-    from .fddb_evaluation import FddbEvaluator  # needs scipy, an optional dependency
+    from .fddb_evaluation import FddbEvaluator  # loads scipy.optimize
 
     return FddbEvaluator(dataset_name, folder)
 

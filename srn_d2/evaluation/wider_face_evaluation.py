@@ -130,7 +130,7 @@ class WiderFaceEvaluator(DatasetEvaluator):
         else:
             try:
                 truth = load_ground_truth(directory)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, ImportError) as error:  # no .mat files, or no scipy
                 reason = str(error)
             else:
                 unknown = [i for i in self._image_ids if i not in truth.boxes]

@@ -59,7 +59,7 @@ def _load_mat(path: Path) -> dict[str, Any]:
         from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
     except ImportError as error:
-        raise ImportError("Reading .mat files needs scipy: pip install srn_d2[eval]") from error
+        raise ImportError("Reading .mat files needs scipy: pip install scipy") from error
     try:
         return loadmat(path)
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, zlib.error) as error:

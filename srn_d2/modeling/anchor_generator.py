@@ -22,7 +22,7 @@ class ReleasedAnchorGenerator(nn.Module):
     2.828427; centre 0.5 (S - 1) + i S, corners at +- 0.5 (side - 1). Detectron2's
     DefaultAnchorGenerator gives the paper's exact anchors instead.
 
-    Source: DESIGN.md section 4, from the released test code.
+    Source: the authors' released test code.
 
     Args:
         strides: pixels between the cells of each level.

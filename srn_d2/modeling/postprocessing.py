@@ -89,7 +89,7 @@ class ReleasedPostprocessing(Postprocessing):
 
     Coarse maps of few cells take part without a score threshold.
 
-    Source: DESIGN.md section 4, from the released test code.
+    Source: the authors' released test code.
     """
 
     def _candidates(self, scores: Tensor, level_cells: Sequence[int]) -> Tensor:

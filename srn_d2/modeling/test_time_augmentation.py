@@ -1,7 +1,7 @@
 """Multi-scale testing: a detector's answers to several views of an image, made one.
 
-Source: DESIGN.md section 4, from the released test code. Boxes are XYXY; those of a view are in its
-pixels, whose centres have whole coordinates, as in the released code.
+Source: the authors' released test code. Boxes are XYXY; those of a view are in its pixels, whose
+centres have whole coordinates, as there.
 """
 
 import math

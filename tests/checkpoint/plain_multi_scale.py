@@ -1,4 +1,4 @@
-"""The released multi-scale test, restated from DESIGN.md section 4 in plain numpy.
+"""The released multi-scale test, restated in plain numpy.
 
 It shares no code with ``srn_d2``: the tests compare the two. A detector here is a function from
 an image (H, W, 3), uint8, to detections (n, 5): x1, y1, x2, y2, score.

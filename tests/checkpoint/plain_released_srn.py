@@ -1,4 +1,4 @@
-"""The released network and its post-processing, restated from DESIGN.md section 4.
+"""The released network and its post-processing, restated.
 
 Plain torch, numpy and torchvision's ResNet-50, one image at a time, both subnets on every map. It
 shares no code with ``srn_d2``: the tests compare the two.

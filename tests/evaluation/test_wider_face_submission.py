@@ -214,6 +214,7 @@ def test_settings_are_what_detections_depend_on(small_cfg, weights):
         ("INPUT.FORMAT", "BGR"),
         ("TEST.DETECTIONS_PER_IMAGE", 5),
         ("SOLVER.CPU_BFLOAT16", True),
+        ("TEST.BFLOAT16", True),
         ("TEST.SRN_TTA.ENABLED", True),
     ):
         changed = settings(key, value)

@@ -27,7 +27,7 @@ def test_paper_anchors_are_exact_and_centred(small_cfg):
         )
 
 
-# Worked out by hand from DESIGN.md section 4: stride, quantised width and height.
+# Worked out by hand from the released test code's rule: stride, quantised width and height.
 QUANTISED = [(4, 4, 5), (8, 7, 9), (16, 14, 18), (32, 29, 36), (64, 57, 71), (128, 114, 142)]
 
 

@@ -206,6 +206,25 @@ def write_video(path, num_frames):
     return path
 
 
+@pytest.mark.parametrize(
+    ("opts", "dtype", "compile"),
+    [
+        ((), "float32", False),
+        (("SOLVER.CPU_BFLOAT16", "True"), "bfloat16", False),
+        (("TEST.BFLOAT16", "True", "TEST.COMPILE", "True"), "bfloat16", True),
+    ],
+)
+def test_the_configs_test_settings_count(
+    demo, trained, tmp_path, monkeypatch, opts, dtype, compile
+):
+    seen = {}
+    monkeypatch.setattr(demo, "FaceDetector", lambda **arguments: seen.update(arguments))
+    float32 = ("SOLVER.CPU_BFLOAT16", "False")
+    picture = str(save_image(tmp_path / "a.jpg"))
+    demo.prepare(demo.parse_args([*trained, "--input", picture, "--opts", *float32, *opts]))
+    assert (seen["dtype"], seen["compile"], seen["multi_scale"]) == (dtype, compile, False)
+
+
 def test_max_frames_ends_a_video(run_demo, tmp_path):
     video, output = write_video(tmp_path / "clip.mp4", 4), tmp_path / "out"
     status, messages = run_demo("--input", video, "--output", output, "--max-frames", 2)
