@@ -151,8 +151,8 @@ def _add_solver_and_test_config(cfg: CN) -> None:
     cfg.SOLVER.OPTIMIZER = "SGD"
     # Factor of the bottom-up network's learning rate: below 1 keeps pretrained weights nearer.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
-    # Decay of an exponential moving average of the weights, which then is what is evaluated and
-    # loaded; 0: none [paper].
+    # Decay, an iteration, of an exponential moving average of the weights, which then is what is
+    # evaluated and loaded; 0: none [paper]. SOLVER.REFERENCE_WORLD_SIZE does not rescale it.
     cfg.SOLVER.EMA_DECAY = 0.0
     # bfloat16 autocast around the model's forward in training and evaluation on a CPU (about 3
     # times as fast where the CPU has AMX). CUDA uses detectron2's own SOLVER.AMP.ENABLED.
@@ -179,7 +179,7 @@ def _add_multi_scale_test_config(cfg: CN) -> None:
     tta.ENABLED = False
     # Side in pixels of the square that has as many pixels as the largest view: 2100 for the best
     # of the published figures, 1400 for those of a GPU of 11 GB [released]. 0: what fits in the
-    # free memory, at most 2100.
+    # free memory, at most 2100, of each worker its own: no choice for figures to be compared.
     tta.MAX_SIZE = 2100
     # Whether there are mirrored views.
     tta.FLIP = True

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import torch
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, hooks
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
@@ -29,6 +29,18 @@ class UpdateAverage(HookBase):
         if isinstance(model, DistributedDataParallel):
             model = model.module
         self._average.update_parameters(model)
+
+
+class Evaluate(hooks.EvalHook):
+    """Detectron2's, but not after a training that failed in its very last iteration.
+
+    Where one of several workers failed, it would evaluate alone and wait for the others.
+    """
+
+    def after_train(self) -> None:
+        if self.trainer.iter < self.trainer.max_iter:
+            self._eval_after_train = False
+        super().after_train()
 
 
 class KeepBestCheckpoint(HookBase):
@@ -57,12 +69,13 @@ class KeepBestCheckpoint(HookBase):
                 self._best = saved["best_metric"]
 
     def after_step(self) -> None:
-        if self._period > 0 and (self.trainer.iter + 1) % self._period == 0:
+        # The last iteration's evaluation is that of after_train.
+        next_iter = self.trainer.iter + 1
+        if self._period > 0 and next_iter % self._period == 0 and next_iter < self.trainer.max_iter:
             self._keep_if_best()
 
     def after_train(self) -> None:
-        # As detectron2's EvalHook, which evaluates here only after the last iteration.
-        if self.trainer.iter + 1 >= self.trainer.max_iter:
+        if self.trainer.iter >= self.trainer.max_iter:
             self._keep_if_best()
 
     def _keep_if_best(self) -> None:

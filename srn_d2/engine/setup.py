@@ -23,11 +23,13 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
 
     Raises:
         KeyError: for an unknown key; the message names the closest valid ones.
-        RuntimeError: where MODEL.DEVICE is a CUDA device and there is none.
+        RuntimeError: where MODEL.DEVICE is a CUDA device and there is none; where several workers
+            talk through NCCL, which knows CUDA only, and it is none.
     """
     cfg = build_cfg(args.config_file, args.opts)
     cfg.freeze()
     check_device(cfg)
+    check_backend(cfg)
     default_setup(cfg, args)
     # It sets up detectron2's and fvcore's loggers only; ours carries the evaluators' tables.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="srn_d2")
@@ -66,7 +68,7 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
 def leave_process_group() -> None:
     """End this worker's communication once all workers are done; nothing with one worker.
 
-    Without it gloo's threads may outlive the interpreter, which then aborts, and NCCL warns.
+    A worker that leaves early breaks gloo's connections, and NCCL warns of groups that are left.
     """
     if comm.get_world_size() > 1:
         comm.synchronize()
@@ -103,6 +105,19 @@ def check_device(
         raise RuntimeError(
             f"{name} is {device!r} but the last of torch's {number} CUDA devices is "
             f"'cuda:{number - 1}'"
+        )
+
+
+def check_backend(cfg: CfgNode) -> None:
+    """Raise a RuntimeError where several workers talk through NCCL and the model is on the CPU.
+
+    Detectron2 launches them with NCCL on every machine that has a GPU.
+    """
+    on_cuda = cfg.MODEL.DEVICE.startswith("cuda")
+    if comm.get_world_size() > 1 and distributed.get_backend() == "nccl" and not on_cuda:
+        raise RuntimeError(
+            f"MODEL.DEVICE is {cfg.MODEL.DEVICE!r}, but the workers have GPUs: append "
+            "`MODEL.DEVICE cuda` to the command, or hide the GPUs from it by CUDA_VISIBLE_DEVICES="
         )
 
 

@@ -21,7 +21,7 @@ from srn_d2.checkpoint.checkpointer import BOTTOM_UP
 from srn_d2.data import build_face_test_loader, build_face_train_loader
 from srn_d2.evaluation import build_evaluator
 
-from .hooks import KeepBestCheckpoint, UpdateAverage
+from .hooks import Evaluate, KeepBestCheckpoint, UpdateAverage
 
 OPTIMIZERS = ("SGD", "AdamW")
 
@@ -76,7 +76,7 @@ class SRNTrainer(DefaultTrainer):
         if self.average is not None:
             built.insert(0, UpdateAverage(self.average))
         built = [
-            hooks.EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)
+            Evaluate(self.cfg.TEST.EVAL_PERIOD, self._evaluate)
             if isinstance(hook, hooks.EvalHook)
             else hook
             for hook in built

@@ -3,8 +3,9 @@ import logging
 
 import pytest
 import torch
+from detectron2.utils import comm
 
-from srn_d2.engine.setup import build_cfg, check_device, setup_cfg
+from srn_d2.engine.setup import build_cfg, check_backend, check_device, setup_cfg
 
 
 def test_unknown_key_on_the_command_line_names_the_closest_and_its_siblings():
@@ -77,3 +78,17 @@ def test_setup_freezes_and_writes_the_config(tmp_path, repo_root, srn_logger):
     for handler in srn_logger.handlers:
         handler.flush()
     assert "a table" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("backend", "device"), [("nccl", "cpu"), ("gloo", "cpu"), ("nccl", "cuda")]
+)
+def test_workers_with_gpus_need_a_model_on_them(monkeypatch, small_cfg, backend, device):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: backend)
+    cfg = small_cfg("MODEL.DEVICE", device)
+    if (backend, device) == ("nccl", "cpu"):
+        with pytest.raises(RuntimeError, match="'cpu', but the workers have GPUs"):
+            check_backend(cfg)
+    else:
+        check_backend(cfg)
