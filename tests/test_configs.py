@@ -97,16 +97,19 @@ def count(cfg, size: int) -> tuple[float, float]:
     return analysis.total() / 1e9, sum(p.numel() for p in model.parameters()) / 1e6
 
 
-def test_the_baseline_of_the_light_model_differs_in_its_row_only():
-    cfg, recipe = (build_cfg(str(CONFIGS / f"{x}.yaml")) for x in ("lite/retinanet", "srn_lite"))
-    assert TABLE_1["retinanet"] == tuple(cfg.MODEL.SRN[key] for key in ROW_KEYS)
-    for key in ROW_KEYS:
+@pytest.mark.parametrize("row", ["retinanet", "srn"])
+def test_the_light_models_variants_differ_in_their_parts_only(row):
+    cfg, recipe = (build_cfg(str(CONFIGS / f"{x}.yaml")) for x in (f"lite/{row}", "srn_lite"))
+    assert TABLE_1[row] == tuple(cfg.MODEL.SRN[key] for key in ROW_KEYS)
+    for key in (*ROW_KEYS, "FIRST_STEP_LOSS_WEIGHT", "C6_CHANNELS", "C7_CHANNELS"):
         cfg.MODEL.SRN[key] = recipe.MODEL.SRN[key]
     cfg.OUTPUT_DIR = recipe.OUTPUT_DIR
     assert cfg == recipe
 
 
-@pytest.mark.parametrize("name", ["srn_lite", "lite/resnet18", "lite/retinanet", "srn_R18_lite"])
+@pytest.mark.parametrize(
+    "name", ["srn_lite", "lite/resnet18", "lite/srn", "lite/retinanet", "srn_R18_lite"]
+)
 def test_light_models_keep_their_budget(name):
     gmac, parameters = count(build_cfg(str(CONFIGS / f"{name}.yaml")), 640)
     assert gmac <= 26

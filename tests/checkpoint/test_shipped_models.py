@@ -125,6 +125,25 @@ def test_of_several_checkpoints_it_stores_the_mean(tool, config_file, training, 
         torch.testing.assert_close(stored[name], tensor, msg=name)
 
 
+def test_parts_that_a_further_checkpoint_lacks_are_the_first_ones(
+    tool, config_file, training, tmp_path
+):
+    lacking = "backbone.first_step_convs."
+    other = {k: v + 1 for k, v in training[1].items() if not k.startswith(lacking)}
+    assert len(other) < len(training[1])
+    torch.save({"model": other}, tmp_path / "other.pth")
+    checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
+    arguments = ["--config-file", str(config_file), "--name", "tiny", "--output", str(tmp_path)]
+    assert tool.main([*checkpoints, *arguments]) == 0
+    stored = torch.load(find_shipped_model("tiny", tmp_path).weights, weights_only=True)["model"]
+    expected = {
+        name: tensor + 0.5 if tensor.is_floating_point() and name in other else tensor
+        for name, tensor in training[1].items()
+    }
+    for name, tensor in to_half_precision(expected).items():
+        torch.testing.assert_close(stored[name], tensor, msg=name)
+
+
 def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, tmp_path):
     arguments = [str(training[0]), "--config-file", str(config_file), "--name", "tiny"]
     for more, told in (
