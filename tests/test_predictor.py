@@ -157,7 +157,8 @@ def test_an_image_in_tiles_has_the_faces_of_the_whole_image():
     iou, nearest = pairwise_iou(whole.pred_boxes, found.pred_boxes).max(dim=1)
     assert len(nearest.unique()) == len(whole)
     assert iou.min() > 0.85  # some are cut by the image's edge and 10 pixels wide
-    torch.testing.assert_close(found.scores[nearest], whole.scores, rtol=0, atol=0.05)
+    # Near a seam a tile shows less of what surrounds a face.
+    torch.testing.assert_close(found.scores[nearest], whole.scores, rtol=0, atol=0.1)
 
 
 def test_up_to_the_limit_the_network_sees_the_whole_image(small_cfg, tmp_path):
