@@ -15,6 +15,7 @@ Exit status: 0, or 2 if the checkpoint does not fit the config or cannot be stor
 """
 
 import argparse
+import copy
 import hashlib
 import sys
 from collections.abc import Sequence
@@ -61,20 +62,21 @@ def package(args: argparse.Namespace) -> ShippedModel:
     cfg = build_cfg(args.config_file, args.opts)
     cfg.MODEL.DEVICE = "cpu"
     model = SRNTrainer.build_model(cfg)
-    states, iterations = [], []
-    for path in args.checkpoint:
-        if states:
-            model.load_state_dict(states[0])
-        rest = SRNCheckpointer(model, strict=not states).load(str(path), checkpointables=[])
-        iterations.append(rest.get("iteration"))
-        states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    first, *others = args.checkpoint
+    rest = SRNCheckpointer(model, strict=True).load(str(first), checkpointables=[])
+    states = [copy.deepcopy(model.state_dict())]
+    for path in others:
+        model.load_state_dict(states[0])
+        checkpointer = SRNCheckpointer(model, strict=True, allow_missing=True)
+        checkpointer.load(str(path), checkpointables=[])
+        states.append(copy.deepcopy(model.state_dict()))
     source = {
         "checkpoint": [path.name for path in args.checkpoint],
         "checkpoint_sha256": [
             hashlib.sha256(path.read_bytes()).hexdigest() for path in args.checkpoint
         ],
         "config_file": Path(args.config_file).name,
-        "iteration": iterations[0],
+        "iteration": rest.get("iteration"),
         "iterations_before": args.iterations_before,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }

@@ -56,17 +56,28 @@ class SRNCheckpointer(DetectionCheckpointer):
     half a checkpoint. Weights that cannot be downloaded raise a FileNotFoundError that says which
     file to put where; a file that is no checkpoint an :class:`UnreadableWeightsError`. With
     ``strict`` weights that do not fit the model raise an :class:`IncompatibleWeightsError` that
-    lists all unmatched keys; otherwise they are logged. The authors' released checkpoint is
-    recognised by its keys and loads under this project's names. So is an EfficientNet-Lite
-    classifier: what comes before its classifier loads into the bottom-up network, all of which it
-    must match even without ``strict``.
-    Of a file with averaged weights (SOLVER.EMA_DECAY) the model gets those, unless the average
-    itself is restored as well, which is when training resumes.
+    lists all unmatched keys; otherwise they are logged. With ``allow_missing`` the file may lack
+    weights all the same, which then stay as they are.
+
+    The authors' released checkpoint is recognised by its keys and loads under this project's
+    names. So is an EfficientNet-Lite classifier: what comes before its classifier loads into the
+    bottom-up network, all of which it must match even without ``strict``. Of a file with averaged
+    weights (SOLVER.EMA_DECAY) the model gets those, unless the average itself is restored as well,
+    which is when training resumes.
     """
 
-    def __init__(self, model, save_dir: str = "", *, strict: bool = False, **kwargs: Any):
+    def __init__(
+        self,
+        model,
+        save_dir: str = "",
+        *,
+        strict: bool = False,
+        allow_missing: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(model, save_dir, **kwargs)
         self.strict = strict
+        self.allow_missing = allow_missing
 
     def save(self, name: str, *, tag: bool = True, **extra: Any) -> None:
         """Write ``<save_dir>/<name>.pth`` with model, optimizer and trainer state.
@@ -153,7 +164,7 @@ class SRNCheckpointer(DetectionCheckpointer):
             *(
                 f"{key}: in the model, not in the file"
                 for key in missing
-                if key.startswith(required or "")
+                if key.startswith(required or "") and not self.allow_missing
             ),
             *(f"{key}: in the file, not in the model" for key in incompatible.unexpected_keys),
             *(

@@ -126,15 +126,16 @@ def _to_environment(name: str, entry: dict[str, Any], path: Path, key: str) -> E
 def _with_base(
     entry: dict[str, Any], entries: Mapping[str, dict[str, Any]], path: Path, key: str
 ) -> dict[str, Any]:
-    """An entry with what it has not itself, but the one that it is like."""
-    entry = dict(entry)
-    base = entry.pop("like", None)
-    if base is None:
+    """An entry without ``like``; what it leaves out is that of the entry which it is like."""
+    if "like" not in entry:
         return entry
+    base = entry["like"]
     if not isinstance(base, str) or base not in entries or "like" in entries[base]:
         problem = f"{base!r} is no detector of this table with all keys of its own"
         raise TableError(path, f"{key}.like", problem)
-    return {**entries[base], **entry}
+    values = {**entries[base], **entry}
+    del values["like"]
+    return values
 
 
 def _to_detector(

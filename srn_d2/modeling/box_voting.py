@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 VOTING_IOU = 0.5
-"""IoU from which the released code merges two boxes (the authors' test code)."""
+"""IoU from which the authors' released test code merges two boxes."""
 
 
 def vote_boxes(

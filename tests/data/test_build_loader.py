@@ -20,6 +20,7 @@ from srn_d2.data import build_face_test_loader, build_face_train_loader
 from srn_d2.data.build import DrawSampler, TooManyCorruptImagesError, TrainingDraws, numpy_seed
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
 from srn_d2.data.image_io import CorruptImageError
+from srn_d2.engine import leave_process_group
 
 NUM_IMAGES = 10
 NO_FACE = 3  # this image has no face
@@ -166,8 +167,7 @@ def run_two_ranks(folder: Path, job: Callable[[], Any]) -> list[Any]:
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
         np.random.seed(rank)  # noqa: NPY002 -- so that the ranks would draw different seeds
         results.put((rank, job()))
-        dist.barrier()
-        dist.destroy_process_group()
+        leave_process_group()
 
     processes = [context.Process(target=run, args=(rank,), daemon=True) for rank in range(2)]
     for process in processes:

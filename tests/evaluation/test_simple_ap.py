@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from srn_d2.config import add_srn_config
 from srn_d2.data.datasets.common import register_face_dataset
+from srn_d2.engine import leave_process_group
 from srn_d2.evaluation import build_evaluator
 from srn_d2.evaluation.simple_ap import (
     ApImage,
@@ -308,9 +309,7 @@ def _worker(rank, folder):
     register("afw")
     results = run(SimpleApEvaluator(NAME, task="afw"), image_ids="ab"[rank])
     (Path(folder) / f"{rank}.json").write_text(json.dumps(results))
-    # Gloo's threads must be gone before the interpreter is: else it may abort.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave_process_group()
 
 
 def test_two_workers_give_the_results_of_one(tmp_path):
