@@ -49,6 +49,15 @@ def largest_learned_face(cfg: Any) -> float:
     return min(largest_anchor, frame_filling_size(crop, crop))
 
 
+def longest_side_found(largest_face: float) -> float:
+    """Longer side in pixels of the largest faces that a network finds, if not at their best.
+
+    Args:
+        largest_face: up to which size the network finds faces well.
+    """
+    return largest_face * TOLERANCE * math.sqrt(FACE_ASPECT)
+
+
 def frame_filling_size(height: float, width: float) -> float:
     """Size of the largest face that an image has room for, upright or lying."""
     shorter, longer = sorted((height, width))

@@ -1,7 +1,6 @@
 """One image in, its faces out: the model outside training and evaluation."""
 
 import functools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,16 +13,15 @@ from detectron2.structures import Instances
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.transforms import build_face_augmentation
 from srn_d2.engine import SRNTrainer
-from srn_d2.large_faces import FACE_ASPECT, TOLERANCE, largest_learned_face
+from srn_d2.large_faces import largest_learned_face, longest_side_found
 from srn_d2.modeling import SRNWithTTA, compile_network
 from srn_d2.modeling.tiled_inference import (
-    MAX_TILE_PIXELS,
     detect_unclipped,
     detect_within_memory,
     is_out_of_memory,
     merge_by_nms,
-    padded_pixels,
 )
+from srn_d2.tiles import MAX_TILE_PIXELS, padded_pixels
 
 
 class FacePredictor:
@@ -67,7 +65,7 @@ class FacePredictor:
             ).eval()
         self.max_tile_pixels = max_tile_pixels
         # Longer side of the largest face, in pixels, that tiles show whole.
-        self.max_tile_face = largest_learned_face(cfg) * TOLERANCE * math.sqrt(FACE_ASPECT)
+        self.max_tile_face = longest_side_found(largest_learned_face(cfg))
         self._merge_tiles = functools.partial(
             merge_by_nms,
             threshold=cfg.MODEL.SRN.NMS_THRESH_TEST,

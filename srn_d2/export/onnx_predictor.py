@@ -8,6 +8,7 @@ faces = detector("photo.jpg")
 It needs numpy, Pillow, opencv-python-headless and onnxruntime.
 """
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from srn_d2.array_nms import nms
 from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.image_detector import Detections, ImageDetector
+from srn_d2.large_faces import longest_side_found
+from srn_d2.tiles import MAX_TILE_PIXELS, grid, padded_pixels
 from srn_d2.views import MAX_PIXELS, View, ViewPolicy, batches
 
 from .array_postprocessing import choose_detections
@@ -39,8 +43,9 @@ class OnnxFaceDetector(ImageDetector):
         size: of the image that the network sees: "original", or the pixels of its longer side.
         min_face_size: instead of it, the size in pixels of the smallest faces wanted.
         large_faces: further, reduced looks at an image with room for large faces.
-        max_pixels: images that have more, or would have after enlarging, are refused. An image is
-            seen in one piece, so memory grows with it.
+        max_pixels: images that have more, or would have after enlarging, are refused. What has
+            more than 4096 x 4096 pixels is done in overlapping tiles, so memory does not grow with
+            it.
         threads: of ONNX Runtime; None: as many as there are cores.
         providers: of ONNX Runtime, the best first, such as ("CUDAExecutionProvider",
             "CPUExecutionProvider").
@@ -89,6 +94,9 @@ class OnnxFaceDetector(ImageDetector):
                 f"score_threshold is {score_threshold}, but {path} was exported with "
                 f"{self.metadata.graph_threshold}"
             )
+        self.max_tile_pixels = MAX_TILE_PIXELS
+        # Longer side of the largest face, in pixels, that tiles show whole.
+        self.max_tile_face = longest_side_found(self.metadata.largest_face)
 
     def detect(self, images: np.ndarray) -> list[Detections]:
         """The network's detections, best first, of a batch of images of one size.
@@ -118,9 +126,32 @@ class OnnxFaceDetector(ImageDetector):
     def _run_all(self, views: Sequence[View]) -> list[Detections]:
         found = {}
         for batch in batches(views, divisibility=1):  # the graph pads the batch as a whole
-            detections = self.detect(np.stack([views[index].pixels for index in batch]))
+            images = np.stack([views[index].pixels for index in batch])
+            if padded_pixels(*images.shape[1:3]) <= self.max_tile_pixels:
+                detections = self.detect(images)
+            else:
+                detections = [self._detect_in_tiles(image) for image in images]
             found.update(zip(batch, detections, strict=True))
         return [_in_image(found[index], view) for index, view in enumerate(views)]
+
+    def _detect_in_tiles(self, image: np.ndarray) -> Detections:
+        """The network's detections in an image (H, W, 3), whole if it is small enough."""
+        height, width = image.shape[:2]
+        if padded_pixels(height, width) <= self.max_tile_pixels:
+            [found] = self.detect(image[None])
+            return found
+        boxes, scores = [], []
+        rows, columns = grid(height, width, self.max_tile_face, self.max_tile_pixels)
+        for y, x in itertools.product(rows, columns):
+            found = self._detect_in_tiles(image[y.start : y.stop, x.start : x.stop])
+            tile_boxes = found.boxes + np.array([x.start, y.start] * 2, dtype=np.float32)
+            centre_x, centre_y = ((tile_boxes[:, :2] + tile_boxes[:, 2:]) / 2).T
+            owned = x.owns(centre_x) & y.owns(centre_y)
+            boxes.append(tile_boxes[owned])
+            scores.append(found.scores[owned])
+        boxes, scores = np.concatenate(boxes), np.concatenate(scores)
+        kept = nms(boxes, scores, self.nms_threshold)[: self.max_faces]
+        return Detections(boxes[kept], scores[kept])
 
 
 def open_session(

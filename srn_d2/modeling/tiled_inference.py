@@ -5,14 +5,14 @@ Sides, overlaps and boxes are in pixels of the image that the detector is given.
 
 import itertools
 import logging
-import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
+
+from srn_d2.tiles import OVERLAP_PER_FACE, SMALLEST_CUT_SIDE, Span, cut, grid, padded_pixels
 
 from .srn import SRN
 
@@ -20,31 +20,6 @@ logger = logging.getLogger(__name__)
 
 Detect = Callable[[Tensor], Instances]
 """From an image (3, H, W) to Instances with ``pred_boxes``, ``scores`` and ``pred_classes``."""
-
-MAX_TILE_PIXELS = 4096 * 4096
-"""More pixels than these, after padding to multiples of TILE_ALIGNMENT, are done in tiles.
-
-For all machines the same, so that all find the same faces. On a CPU in float32 the network then
-takes some 5 GB ("lite", 300 bytes a pixel) to 11 GB (configs/srn_R50_released.yaml, 650).
-"""
-
-TILE_ALIGNMENT = 128
-"""Tiles begin at multiples of a detector's coarsest stride: its cells and anchors stay in place."""
-
-SMALLEST_CUT_SIDE = 4 * TILE_ALIGNMENT
-"""A side of so many pixels can be cut, whatever the overlap."""
-
-MAX_PARTS = 16
-"""A side is cut in at most so many tiles at a time; larger images are cut again."""
-
-OVERLAP_PER_FACE = 2.0
-"""Overlap of two tiles, in sides of the largest face that is to be found whole in one of them."""
-
-MAX_OVERLAP_SHARE = 0.5
-"""The largest overlap, as a share of the side that is cut: tiles must be smaller than the image."""
-
-OWNED_OVERLAP_SHARE = 1 / 8
-"""How far beyond the middle of an overlap, as a share of it, a tile's detections count."""
 
 OUT_OF_MEMORY_MESSAGES = (
     "can't allocate memory",  # torch on a CPU
@@ -57,15 +32,6 @@ OUT_OF_MEMORY_MESSAGES = (
     "unable to find an engine to execute this computation",  # no workspace for any of cuDNN's
 )
 """How torch's allocators, cuDNN and cuBLAS say it in a plain RuntimeError."""
-
-
-class Span(NamedTuple):
-    """A tile along one axis: its pixels [start, stop); centres in [owned_from, owned_to) count."""
-
-    start: int
-    stop: int
-    owned_from: float
-    owned_to: float
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -162,69 +128,12 @@ def merge_by_nms(found: Instances, threshold: float, max_detections: int) -> Ins
     return found[kept[:max_detections]]
 
 
-def padded_pixels(height: int, width: int) -> int:
-    """Pixels of an image whose sides are padded to multiples of TILE_ALIGNMENT."""
-    return math.prod(math.ceil(side / TILE_ALIGNMENT) * TILE_ALIGNMENT for side in (height, width))
-
-
-def grid(
-    height: int, width: int, max_face: float | None, max_pixels: int
-) -> tuple[list[Span], list[Span]]:
-    """Rows and columns of overlapping tiles, each of up to ``max_pixels`` after padding.
-
-    Of all such grids the one with the fewest pixels in all; without any (images of thousands of
-    megapixels), 2 x 2 tiles that have to be cut again. Overlaps are at most half of the side of a
-    square of ``max_pixels``: so all tiles together have at most some four times the image's pixels.
-
-    Args:
-        height, width: of the image.
-        max_face, max_pixels: as in ``detect_within_memory``.
-    """
-
-    def lengths(spans: list[Span]) -> list[int]:
-        return [span.stop - span.start for span in spans]
-
-    largest = MAX_OVERLAP_SHARE * math.sqrt(max_pixels) / OVERLAP_PER_FACE
-    max_face = largest if max_face is None else min(max_face, largest)
-    parts = range(1, MAX_PARTS + 1)
-    grids = [
-        (rows, columns)
-        for rows in [cut(height, max_face, n) for n in parts]
-        for columns in [cut(width, max_face, n) for n in parts]
-        if padded_pixels(max(lengths(rows)), max(lengths(columns))) <= max_pixels
-    ]
-    if not grids:
-        return cut(height, max_face), cut(width, max_face)
-    return min(grids, key=lambda spans: sum(lengths(spans[0])) * sum(lengths(spans[1])))
-
-
-def cut(side: int, max_face: float | None, parts: int = 2) -> list[Span]:
-    """Overlapping tiles of a side, fewer than ``parts`` or one if it is too short.
-
-    Args:
-        side: its length.
-        max_face: as in ``detect_within_memory``.
-    """
-    overlap = int(side * MAX_OVERLAP_SHARE)
-    if max_face is not None:
-        overlap = min(overlap, int(OVERLAP_PER_FACE * max_face))
-    steps = ((side - overlap) * part // parts for part in range(parts))
-    starts = sorted({step // TILE_ALIGNMENT * TILE_ALIGNMENT for step in steps})
-    stops = [*(start + overlap for start in starts[1:]), side]
-    middles = [start + overlap / 2 for start in starts[1:]]  # of the overlaps
-    reach = overlap * OWNED_OVERLAP_SHARE
-    owned_from = [-math.inf, *(middle - reach for middle in middles)]
-    owned_to = [*(middle + reach for middle in middles), math.inf]
-    return list(map(Span, starts, stops, owned_from, owned_to))
-
-
 def _owned(instances: Instances, y: Span, x: Span, image_size: tuple[int, int]) -> Instances:
     """A tile's detections that count, in pixels of the whole image of (height, width)."""
     boxes = instances.pred_boxes.tensor
     boxes = boxes + boxes.new_tensor([x.start, y.start, x.start, y.start])
     centre_x, centre_y = ((boxes[:, :2] + boxes[:, 2:]) / 2).unbind(dim=1)
-    owned = (centre_x >= x.owned_from) & (centre_x < x.owned_to)
-    owned &= (centre_y >= y.owned_from) & (centre_y < y.owned_to)
+    owned = x.owns(centre_x) & y.owns(centre_y)
     return Instances(
         image_size,
         pred_boxes=Boxes(boxes[owned]),

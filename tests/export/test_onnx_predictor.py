@@ -20,6 +20,7 @@ from srn_d2.export.array_postprocessing import choose_detections
 from srn_d2.export.metadata import ExportMetadata
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
 from srn_d2.modeling.postprocessing import PaperPostprocessing, ReleasedPostprocessing
+from srn_d2.tiles import padded_pixels
 
 WITHOUT_TORCH = """
 import sys
@@ -80,6 +81,26 @@ def test_results_are_those_of_pytorch(lite_files, pytorch, photograph, grace_hop
 def test_sizes_and_the_second_look_are_those_of_pytorch(lite_files, photograph, options):
     found = OnnxFaceDetector(lite_files[True], score_threshold=0.1, **options)(photograph)
     assert_same(found, FaceDetector(device="cpu", score_threshold=0.1, **options)(photograph))
+
+
+@pytest.mark.parametrize("nms", [True, False])
+def test_large_images_are_done_in_tiles_as_by_pytorch(lite_files, photograph, monkeypatch, nms):
+    """Nine portraits, each darker than the last; the seams go through some of them."""
+    pytorch = FaceDetector(device="cpu", large_faces=False)
+    detector = OnnxFaceDetector(lite_files[nms], large_faces=False)
+    shades = [(photograph * (1 - 0.05 * number)).astype(np.uint8) for number in range(9)]
+    image = np.vstack([np.hstack(shades[row : row + 3]) for row in (0, 3, 6)])
+    expected = pytorch(image)
+    assert_same(detector(image), expected)
+    for tiled in (detector, pytorch._predictor):
+        tiled.max_tile_pixels = 1024 * 1024
+    seen, detect = [], detector.detect
+    monkeypatch.setattr(detector, "detect", lambda i: seen.append(i.shape[1:3]) or detect(i))
+    found = detector(image)
+    assert_same(found, pytorch(image))
+    assert len(found) == len(expected)
+    assert len(seen) > 2
+    assert max(padded_pixels(*size) for size in seen) <= 1024 * 1024
 
 
 def test_all_kinds_of_pictures(detector, photograph, grace_hopper, tmp_path):
