@@ -59,7 +59,7 @@ def _add_model_config(cfg: CN) -> None:
     srn.STC_LEVELS = ["p2", "p3", "p4"]
     srn.STR_LEVELS = ["p5", "p6", "p7"]
     # theta: an anchor of an STC level whose first-step negative confidence 1 - p exceeds this
-    # leaves the second step, in training and in inference [paper 3.2].
+    # leaves the second step, in training and in inference [paper 3.2]. See STC_THRESHOLD_TEST.
     srn.STC_THRESHOLD = 0.99
 
     # --- matching: IoU below the first is background, at or above the second is face, between
@@ -91,6 +91,9 @@ def _add_model_config(cfg: CN) -> None:
     # How the second step is computed on STC levels: "dense", "sparse" (only what the anchors need
     # that the first step leaves; the same detections), or "auto", level by level the faster one.
     srn.SECOND_STEP = "auto"
+    # Theta of inference; 0: STC_THRESHOLD [paper]. A lower one leaves less to compute. In training
+    # it would leave nothing to learn: the first step's scores begin at PRIOR_PROB.
+    srn.STC_THRESHOLD_TEST = 0.0
     # "paper", or "released": candidates level by level, no score threshold on a level of fewer
     # than 120 cells, NMS with boxes one pixel wider and higher [released].
     srn.POSTPROCESSING = "paper"

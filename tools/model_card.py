@@ -4,7 +4,7 @@
 for option in "OUTPUT_DIR output/card_bfloat16" \\
     "OUTPUT_DIR output/card_float32 SOLVER.CPU_BFLOAT16 False" \\
     "OUTPUT_DIR output/card_multi_scale TEST.SRN_TTA.ENABLED True TEST.SRN_TTA.MAX_SIZE 1400"; do
-  python train_net.py --config-file configs/srn_lite.yaml --eval-only \\
+  python train_net.py --config-file srn_d2/weights/lite.yaml --eval-only \\
       MODEL.WEIGHTS srn_d2/weights/lite.pth $option
 done
 python tools/model_card.py output/card_bfloat16 output/card_float32 output/card_multi_scale

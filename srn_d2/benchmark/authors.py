@@ -92,7 +92,8 @@ class AuthorsSRN:
             num_cells = maps[0].shape[-2] * maps[0].shape[-1]
             passed = probability > (SCORE_THRESHOLD if num_cells >= FEW_CELLS else 0.0)
             if self.model.head.level_selection.has_stc(level):
-                passed &= 1 - _sigmoid(scores_s1[:, 0]) <= np.float32(self.model.stc_threshold)
+                theta = np.float32(self.model.stc_threshold_test)
+                passed &= 1 - _sigmoid(scores_s1[:, 0]) <= theta
             if self.model.head.level_selection.has_str(level):
                 start = self._decode(start, deltas_s1)
             chosen = np.flatnonzero(passed)

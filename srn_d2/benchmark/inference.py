@@ -202,10 +202,11 @@ def _watched_share(cfg: CfgNode, variants: Sequence[Variant]) -> Iterator[list[f
     One value for each run of one of the variants; none if no variant has a first step.
     """
     srn = cfg.MODEL.SRN
+    threshold = srn.STC_THRESHOLD_TEST or srn.STC_THRESHOLD
     shares: list[float] = []
 
     def watch(scores: list) -> list:
-        cells = surviving_cells(scores, srn.STC_LEVELS, srn.STC_THRESHOLD)
+        cells = surviving_cells(scores, srn.STC_LEVELS, threshold)
         shares.append(active_share(cells))
         return scores
 

@@ -83,7 +83,9 @@ class DenseNetwork(nn.Module):
     def _scores(self, first: Tensor | None, second: Tensor) -> Tensor:
         """Logits of both steps (N, Rl) -> (N, Rl)"""
         scores = second.sigmoid()
-        return scores if first is None else scores * stc_keep_mask(first, self.model.stc_threshold)
+        if first is None:
+            return scores
+        return scores * stc_keep_mask(first, self.model.stc_threshold_test)
 
 
 class DetectionNetwork(nn.Module):

@@ -56,7 +56,8 @@ class SRN(DenseDetector):
             ``build_matcher`` gives.
         criterion: the losses.
         first_step_loss_weight: factor of the first step's losses.
-        stc_threshold: theta of STC, see ``stc_keep_mask``.
+        stc_threshold: theta of STC in training, see ``stc_keep_mask``.
+        stc_threshold_test: the same in inference.
         second_step: how inference computes it, see :class:`SecondStep`.
         postprocessing: from the second step's predictions to detections.
         cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
@@ -77,6 +78,7 @@ class SRN(DenseDetector):
         criterion: SRNCriterion,
         first_step_loss_weight: float,
         stc_threshold: float,
+        stc_threshold_test: float,
         second_step: str,
         postprocessing: Postprocessing,
         cpu_bfloat16: bool,
@@ -97,6 +99,7 @@ class SRN(DenseDetector):
         self.criterion = criterion
         self.first_step_loss_weight = first_step_loss_weight
         self.stc_threshold = stc_threshold
+        self.stc_threshold_test = stc_threshold_test
         self.second_step = SecondStep(second_step)
         self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
@@ -132,6 +135,7 @@ class SRN(DenseDetector):
             ),
             "first_step_loss_weight": srn.FIRST_STEP_LOSS_WEIGHT,
             "stc_threshold": srn.STC_THRESHOLD,
+            "stc_threshold_test": srn.STC_THRESHOLD_TEST or srn.STC_THRESHOLD,
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
@@ -243,7 +247,7 @@ class SRN(DenseDetector):
     def _survivors(self, scores_s1: list[Tensor | None]) -> list[Tensor | None]:
         """Per STC level the cells (N, Hl, Wl), bool, with an anchor that STC leaves."""
         return [
-            None if scores is None else stc_keep_mask(scores, self.stc_threshold).any(dim=1)
+            None if scores is None else stc_keep_mask(scores, self.stc_threshold_test).any(dim=1)
             for scores in scores_s1
         ]
 
@@ -285,11 +289,12 @@ class SRN(DenseDetector):
         self, anchors: list[Tensor], scores_s1: list[Tensor | None], num_images: int
     ) -> Tensor:
         """Which anchors the first step leaves to the second: (N, R), True off STC levels."""
+        threshold = self.stc_threshold if self.training else self.stc_threshold_test
         return torch.cat(
             [
                 torch.ones(num_images, len(boxes), dtype=torch.bool, device=boxes.device)
                 if scores is None
-                else stc_keep_mask(scores, self.stc_threshold)
+                else stc_keep_mask(scores, threshold)
                 for boxes, scores in zip(anchors, scores_s1, strict=True)
             ],
             dim=1,

@@ -128,7 +128,7 @@ def let_survive(model, images, share: float) -> None:
     """Set theta so that this share of the STC levels' anchors stays."""
     scores_s1, _ = model.head.first_step(model.backbone(images.tensor))
     scores = torch.cat([x.flatten() for x in scores_s1 if x is not None])
-    model.stc_threshold = 1 - scores.sigmoid().quantile(1 - share).item()
+    model.stc_threshold_test = 1 - scores.sigmoid().quantile(1 - share).item()
 
 
 @pytest.mark.parametrize("variant", ["default", "released", "norm over the map"])
@@ -149,7 +149,7 @@ def test_all_modes_detect_the_same(small_cfg, variant, share):
 def test_detections_exist_where_nothing_survives(small_cfg):
     """Levels without STC still detect."""
     model = make_model(small_cfg("MODEL.SRN.SECOND_STEP", "sparse"))
-    model.stc_threshold = -1.0  # no negative confidence is below
+    model.stc_threshold_test = -1.0  # no negative confidence is below
     (sparse,) = model(pixels((64, 96)))
     assert 0 < len(sparse["instances"]) <= (2 * 3 + 1 * 2 + 1) * 2  # anchors of P5, P6, P7
 

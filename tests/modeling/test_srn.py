@@ -127,6 +127,22 @@ def test_theta_one_filters_nothing_and_a_sure_first_step_filters_all(small_cfg):
     assert logged["srn/positives_before_stc"] > logged["srn/positives_s2"] == 0
 
 
+def test_theta_of_inference_can_be_another(small_cfg):
+    def model(theta, theta_of_inference):
+        keys = "MODEL.SRN.STC_THRESHOLD", theta, "MODEL.SRN.STC_THRESHOLD_TEST", theta_of_inference
+        return make_model(small_cfg(*keys))
+
+    logged = scalars(model(1.0, 0.5).train(), BATCHES["a crowd"])
+    assert logged["srn/stc_removed_share"] == 0
+    found = {
+        key: [output["instances"].scores for output in model(*key).eval()(BATCHES["a crowd"])]
+        for key in ((1.0, 0.5), (0.5, 0.0), (1.0, 0.0))
+    }
+    for scores, same, all_scores in zip(*found.values(), strict=True):
+        assert torch.equal(scores, same)
+        assert 0 < len(scores) < len(all_scores)
+
+
 def test_no_gradient_reaches_the_first_step_through_refined_anchors(small_cfg):
     model = make_model(small_cfg("MODEL.SRN.STC_LEVELS", [], "MODEL.SRN.STR_LEVELS", ["p5"]))
     losses = model.train()([image_with([[20, 20, 85, 95]], (128, 128))] * 2)
