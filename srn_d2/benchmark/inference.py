@@ -12,6 +12,8 @@ from detectron2.structures import ImageList
 from torch import Tensor
 from tqdm import tqdm
 
+from srn_d2.modeling.srn import stc_threshold_of_inference
+
 from .first_step_masks import active_share, map_sizes, masks_of_share, surviving_cells
 from .images import ImageReader
 from .memory import measure_memory
@@ -201,12 +203,11 @@ def _watched_share(cfg: CfgNode, variants: Sequence[Variant]) -> Iterator[list[f
 
     One value for each run of one of the variants; none if no variant has a first step.
     """
-    srn = cfg.MODEL.SRN
-    threshold = srn.STC_THRESHOLD_TEST or srn.STC_THRESHOLD
+    levels, threshold = cfg.MODEL.SRN.STC_LEVELS, stc_threshold_of_inference(cfg)
     shares: list[float] = []
 
     def watch(scores: list) -> list:
-        cells = surviving_cells(scores, srn.STC_LEVELS, threshold)
+        cells = surviving_cells(scores, levels, threshold)
         shares.append(active_share(cells))
         return scores
 

@@ -135,7 +135,7 @@ class SRN(DenseDetector):
             ),
             "first_step_loss_weight": srn.FIRST_STEP_LOSS_WEIGHT,
             "stc_threshold": srn.STC_THRESHOLD,
-            "stc_threshold_test": srn.STC_THRESHOLD_TEST or srn.STC_THRESHOLD,
+            "stc_threshold_test": stc_threshold_of_inference(cfg),
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
@@ -299,6 +299,11 @@ class SRN(DenseDetector):
             ],
             dim=1,
         )
+
+
+def stc_threshold_of_inference(cfg: CfgNode) -> float:
+    """Theta of STC in inference: MODEL.SRN.STC_THRESHOLD_TEST, or training's where that is 0."""
+    return cfg.MODEL.SRN.STC_THRESHOLD_TEST or cfg.MODEL.SRN.STC_THRESHOLD
 
 
 def _level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:
