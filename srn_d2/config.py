@@ -157,9 +157,11 @@ def _add_solver_and_test_config(cfg: CN) -> None:
     # Decay, an iteration, of an exponential moving average of the weights, which then is what is
     # evaluated and loaded; 0: none [paper]. SOLVER.REFERENCE_WORLD_SIZE does not rescale it.
     cfg.SOLVER.EMA_DECAY = 0.0
-    # bfloat16 autocast around the model's forward in training and evaluation on a CPU (about 3
-    # times as fast where the CPU has AMX). CUDA uses detectron2's own SOLVER.AMP.ENABLED.
-    cfg.SOLVER.CPU_BFLOAT16 = False
+    # bfloat16 autocast around the model's forward in training and evaluation on a CPU: True, False
+    # or "auto", which is True where the CPU computes in it (AMX: about 3 times as fast; or
+    # AVX512-BF16) and False where it would be emulated. None, which unlike False a config file may
+    # replace by "auto", is False. CUDA uses detectron2's own SOLVER.AMP.ENABLED.
+    cfg.SOLVER.CPU_BFLOAT16 = None
 
     # IoU thresholds at which the COCO-style and the WIDER FACE evaluators report AP.
     cfg.TEST.FACE_IOU_THRESHOLDS = [0.5, 0.6, 0.7, 0.8]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
+from srn_d2.bfloat16 import warn_if_emulated
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.defaults import SCORE_THRESHOLD
 from srn_d2.engine.setup import build_cfg, check_device
@@ -50,7 +51,8 @@ class FaceDetector(ImageDetector):
             faces wanted: the image is reduced or enlarged until the smallest anchor, of 8 pixels,
             fits these. Large values are fast, small ones find more.
         dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
-            has it, with slightly other boxes and scores.
+            has it, far slower where it does not (a warning says so), with slightly other boxes
+            and scores.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; several times slower, finds more.
         large_faces: the further looks at reduced images.
@@ -111,6 +113,8 @@ class FaceDetector(ImageDetector):
         )
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.dtype = DTYPES[dtype]
+        if self.dtype == torch.bfloat16:
+            warn_if_emulated(self.device.type)
         self._predictor = FacePredictor(cfg)
 
     def _views(self, index: int, image: np.ndarray) -> list[View]:

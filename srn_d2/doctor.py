@@ -8,12 +8,13 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from srn_d2.bfloat16 import cpu_units, explain_auto, read_cpuinfo
 
 MIN_PYTHON = (3, 11)
 # Import name -> why it is needed, for the packages whose import shows whether they work.
@@ -26,13 +27,6 @@ CORE_PACKAGES = {
 # Backbone weights of configs/srn_R50.yaml, and where iopath's cache keeps them.
 R50_URI = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
 R50_IN_CACHE = "detectron2/ImageNetPretrained/torchvision/R-50.pkl"
-# CPU flag in /proc/cpuinfo -> what computes in bfloat16; the fastest first.
-BFLOAT16_CPU_FLAGS = {
-    "amx_bf16": "AMX",
-    "avx512_bf16": "AVX512_BF16",
-    "avx_ne_convert": "AVX-NE-CONVERT",
-    "bf16": "Arm BF16",
-}
 
 # make leaves an environment alone that it once finished, unless told to.
 INSTALL = "make --always-make install"
@@ -165,13 +159,13 @@ def check_cuda() -> Iterator[Finding]:
 def check_cpu() -> Iterator[Finding]:
     """Cores that this process may use, and what the CPU has for bfloat16."""
     yield Finding("CPU cores", f"{usable_cores()} usable of {os.cpu_count()}")
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        yield Finding("bfloat16 on the CPU", f"cannot be told on {platform.system()}")
-        return
-    units = cpu_bfloat16_units(cpuinfo.read_text(encoding="utf-8", errors="replace"))
-    text = f"{', '.join(units)}: SOLVER.CPU_BFLOAT16 True uses it" if units else "emulated, slow"
+    cpuinfo = read_cpuinfo()
+    if cpuinfo is None:
+        text = "cannot be told"
+    else:
+        text = ", ".join(cpu_units(cpuinfo)) or "emulated, some ten times slower than float32"
     yield Finding("bfloat16 on the CPU", text)
+    yield Finding("SOLVER.CPU_BFLOAT16 auto", explain_auto())
 
 
 def usable_cores() -> int:
@@ -179,17 +173,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def cpu_bfloat16_units(cpuinfo: str) -> list[str]:
-    """What a CPU has for bfloat16, the fastest first.
-
-    Args:
-        cpuinfo: the text of Linux' /proc/cpuinfo.
-    """
-    match = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
-    flags = set(match.group(1).split()) if match else set()
-    return [unit for flag, unit in BFLOAT16_CPU_FLAGS.items() if flag in flags]
 
 
 def check_datasets() -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from srn_d2 import doctor
+from srn_d2 import bfloat16, doctor
 from srn_d2.doctor import Finding
 
 
@@ -86,17 +86,20 @@ def test_a_package_that_is_not_installed_itself_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "units"),
+    ("cpuinfo", "unit", "choice"),
     [
-        ("processor\t: 0\nflags\t\t: fpu amx_bf16 avx512_bf16 sse\n", ["AMX", "AVX512_BF16"]),
-        ("Features\t: fp asimd bf16 i8mm\n", ["Arm BF16"]),
-        ("flags\t\t: fpu avx512f avx512bw\n", []),
-        ("model name\t: avx512_bf16 in the wrong place\n", []),
-        ("", []),
+        ("flags\t\t: fpu avx512_bf16 sse\n", "AVX512_BF16", "bfloat16, since"),
+        ("flags\t\t: fpu avx2\n", "emulated", "float32, since"),
+        (None, "cannot be told", "float32, since"),
     ],
 )
-def test_bfloat16_units_are_read_from_the_flags(cpuinfo, units):
-    assert doctor.cpu_bfloat16_units(cpuinfo) == units
+def test_precision_on_the_cpu_is_told(monkeypatch, cpuinfo, unit, choice):
+    for module in (doctor, bfloat16):
+        monkeypatch.setattr(module, "read_cpuinfo", lambda: cpuinfo)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    values = {finding.name: finding.value for finding in doctor.check_cpu()}
+    assert unit in values["bfloat16 on the CPU"]
+    assert values["SOLVER.CPU_BFLOAT16 auto"].startswith(choice)
 
 
 def test_a_data_set_is_counted_without_its_other_files(tmp_path):

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 
+from srn_d2.bfloat16 import resolve_cpu_bfloat16
 from srn_d2.cli.detect import count, score
 from srn_d2.cli.processing import Job, run_job
 from srn_d2.cli.sources import find_sources
@@ -72,7 +73,7 @@ def prepare(args: argparse.Namespace) -> Job:
     sources = find_sources(args.input, args.output) if args.input else []
     cfg = demo_cfg(args)
     on_cpu = cfg.MODEL.DEVICE == "cpu"
-    in_bfloat16 = cfg.TEST.BFLOAT16 or (cfg.SOLVER.CPU_BFLOAT16 and on_cpu)
+    in_bfloat16 = cfg.TEST.BFLOAT16 or (on_cpu and resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16))
     detector = FaceDetector(
         config_file=cfg,
         device=cfg.MODEL.DEVICE,

@@ -2,14 +2,12 @@
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from srn_d2.doctor import cpu_bfloat16_units, usable_cores
-
-_CPUINFO = Path("/proc/cpuinfo")
+from srn_d2.bfloat16 import cpu_units, read_cpuinfo
+from srn_d2.doctor import usable_cores
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def cpu_name() -> str:
     """What the system calls the processor."""
-    for line in _cpuinfo().splitlines():
+    for line in (read_cpuinfo() or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
             return value.strip()
@@ -39,10 +37,4 @@ def bfloat16_units(device: torch.device) -> list[str]:
     """What the device has for computing in bfloat16; empty: nothing, or it is not known."""
     if device.type == "cuda":
         return ["CUDA"] if torch.cuda.is_bf16_supported(including_emulation=False) else []
-    return cpu_bfloat16_units(_cpuinfo())
-
-
-def _cpuinfo() -> str:
-    if not _CPUINFO.is_file():
-        return ""
-    return _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    return cpu_units(read_cpuinfo())

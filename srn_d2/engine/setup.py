@@ -2,6 +2,9 @@
 
 import argparse
 import difflib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import yaml
@@ -12,7 +15,10 @@ from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import setup_logger
 from torch import distributed
 
+from srn_d2.bfloat16 import AUTO, explain_auto, resolve_cpu_bfloat16
 from srn_d2.config import add_srn_config
+
+logger = logging.getLogger(__name__)
 
 
 def setup_cfg(args: argparse.Namespace) -> CfgNode:
@@ -33,7 +39,37 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     default_setup(cfg, args)
     # It sets up detectron2's and fvcore's loggers only; ours carries the evaluators' tables.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="srn_d2")
+    if cfg.MODEL.DEVICE == "cpu" and cfg.SOLVER.CPU_BFLOAT16 == AUTO:
+        logger.info("SOLVER.CPU_BFLOAT16 auto: %s", explain_auto())
     return cfg
+
+
+class SRNCfgNode(CfgNode):
+    """detectron2's config, whose SOLVER.CPU_BFLOAT16 may be "auto", True or False.
+
+    A value keeps its type in yacs' merges, unless it is None; so this one is None for their time.
+    """
+
+    def merge_from_other_cfg(self, cfg_other: CfgNode) -> None:
+        with self._free_type():
+            super().merge_from_other_cfg(SRNCfgNode(cfg_other))  # yacs compares classes, too
+
+    def merge_from_list(self, cfg_list: list) -> None:
+        for index in range(0, len(cfg_list), 2):  # one pair at a time: a key may come twice
+            with self._free_type():
+                super().merge_from_list(cfg_list[index : index + 2])
+
+    @contextmanager
+    def _free_type(self) -> Iterator[None]:
+        solver = self.get("SOLVER", {})  # nodes below the root have none
+        before = solver.get("CPU_BFLOAT16")
+        if before is not None:
+            solver["CPU_BFLOAT16"] = None
+        try:
+            yield
+        finally:
+            if before is not None and solver["CPU_BFLOAT16"] is None:
+                solver["CPU_BFLOAT16"] = before
 
 
 def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
@@ -41,10 +77,12 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
 
     Raises:
         KeyError, FileNotFoundError: for an unknown key, or no such file.
-        ValueError: for a file that is no YAML, or a key without a value.
+        ValueError: for a file that is no YAML, a key without a value, or a wrong value of
+            SOLVER.CPU_BFLOAT16.
     """
-    cfg = get_cfg()
-    add_srn_config(cfg)
+    plain = get_cfg()
+    add_srn_config(plain)
+    cfg = SRNCfgNode(plain)
     valid = list(_flatten_keys(cfg))
     if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
         raise FileNotFoundError(f"there is no config file {config_file}")
@@ -62,6 +100,9 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
         cfg.merge_from_list(opts)
     except (KeyError, AssertionError) as error:
         raise _unknown_key(error, valid, "command line: ") from error
+    if cfg.SOLVER.CPU_BFLOAT16 is None:
+        cfg.SOLVER.CPU_BFLOAT16 = False
+    resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)  # raises for a wrong value
     return cfg
 
 

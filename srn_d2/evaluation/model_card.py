@@ -16,6 +16,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from srn_d2.bfloat16 import resolve_cpu_bfloat16
 from srn_d2.checkpoint.shipped_models import ShippedModel
 from srn_d2.engine.setup import build_cfg
 
@@ -129,7 +130,7 @@ def describe_test(cfg: CfgNode) -> str:
     else:
         scales = f"single scale, {f'shorter side {size}' if size else 'original size'}"
     on_cpu = cfg.MODEL.DEVICE == "cpu"
-    in_bfloat16 = cfg.TEST.BFLOAT16 or (on_cpu and cfg.SOLVER.CPU_BFLOAT16)
+    in_bfloat16 = cfg.TEST.BFLOAT16 or (on_cpu and resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16))
     return f"{scales}, {'bfloat16' if in_bfloat16 else 'float32'}{'' if on_cpu else ', GPU'}"
 
 

@@ -19,16 +19,18 @@ from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from srn_d2.atomic_file import atomic_path, remove_drafts
+from srn_d2.bfloat16 import resolve_cpu_bfloat16
 
 from .wider_face_files import PredictionFormatError, format_predictions, parse_predictions
 
+CPU_BFLOAT16 = "SOLVER.CPU_BFLOAT16"
 # The config keys (or their beginnings) on which detections depend ...
 _DETECTION_KEYS = (
     "MODEL.",
     "INPUT.FORMAT",
     "INPUT.MIN_SIZE_TEST",
     "INPUT.MAX_SIZE_TEST",
-    "SOLVER.CPU_BFLOAT16",
+    CPU_BFLOAT16,
     "TEST.BFLOAT16",
     "TEST.DETECTIONS_PER_IMAGE",
     "TEST.SRN_TTA.",
@@ -177,6 +179,8 @@ def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
         for key, value in _flatten(cfg)
         if key.startswith(_DETECTION_KEYS) and key not in _PLACE_KEYS
     }
+    # "auto" may be another precision on the machine where the run goes on.
+    settings[CPU_BFLOAT16] = resolve_cpu_bfloat16(settings[CPU_BFLOAT16])
     with open(PathManager.get_local_path(cfg.MODEL.WEIGHTS), "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
     return {"dataset": dataset_name, "weights_sha256": weights, **settings}

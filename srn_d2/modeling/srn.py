@@ -16,6 +16,8 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from srn_d2.bfloat16 import resolve_cpu_bfloat16, warn_if_emulated
+
 from .backbone import SRNFPN
 from .criterion import SRNCriterion, loss_normalizers
 from .level_selection import LEVELS
@@ -110,6 +112,10 @@ class SRN(DenseDetector):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
         srn = cfg.MODEL.SRN
+        device_type = torch.device(cfg.MODEL.DEVICE).type
+        cpu_bfloat16 = resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)
+        if cfg.TEST.BFLOAT16 or (cpu_bfloat16 and device_type == "cpu"):
+            warn_if_emulated(device_type)
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
         transform = Box2BoxTransform(
@@ -138,7 +144,7 @@ class SRN(DenseDetector):
             "stc_threshold_test": stc_threshold_of_inference(cfg),
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
-            "cpu_bfloat16": cfg.SOLVER.CPU_BFLOAT16,
+            "cpu_bfloat16": cpu_bfloat16,
             "test_bfloat16": cfg.TEST.BFLOAT16,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
