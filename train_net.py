@@ -10,6 +10,9 @@ With TEST.SRN_TTA.ENABLED True the last one tests at several scales.
 
 import argparse
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser, launch
 from detectron2.evaluation import verify_results

@@ -7,8 +7,16 @@ sets with its DatasetCatalog; so does importing ``srn_d2.modeling`` and ``srn_d2
 """
 
 import importlib
+import warnings
 
 __version__ = "0.1.0"
+
+# What detectron2 and fvcore call differently under a newer torch is no news to their users.
+for _message, _category in (
+    (".torch.jit.script. is deprecated", FutureWarning),
+    ("torch.meshgrid: in an upcoming release", UserWarning),
+):
+    warnings.filterwarnings("ignore", _message, _category)
 
 _LAZY = {
     "Face": "srn_d2.faces",

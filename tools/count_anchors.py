@@ -13,6 +13,9 @@ import itertools
 import sys
 from collections.abc import Sequence
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 from detectron2.config import CfgNode
 from tqdm import tqdm
 

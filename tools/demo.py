@@ -19,6 +19,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 import torch
 from detectron2.config import CfgNode
 

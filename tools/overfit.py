@@ -27,6 +27,9 @@ import argparse
 import itertools
 import sys
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog

@@ -21,6 +21,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 import numpy as np
 import torch
 from detectron2.config import CfgNode

@@ -20,6 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm

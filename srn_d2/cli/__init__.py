@@ -2,7 +2,6 @@
 help and usage errors are immediate, and the doctor works where those packages do not."""
 
 import argparse
-import warnings
 from collections.abc import Sequence
 
 from . import detect, doctor, evaluate, export, serve
@@ -15,13 +14,6 @@ DESCRIPTION = """Find faces in pictures and videos.
   srn-d2 detect 'clips/*.mp4' --pixelate
   srn-d2 detect --help
 """
-
-
-# Of detectron2's code under a newer torch: no news to a user.
-IRRELEVANT_WARNINGS = (
-    (".torch.jit.script. is deprecated", FutureWarning),
-    ("torch.meshgrid: in an upcoming release", UserWarning),
-)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,10 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status, 130 after Ctrl-C unless the command ends by it."""
     args = build_parser().parse_args(argv)
-    with warnings.catch_warnings():
-        for message, category in IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message, category)
-        try:
-            return args.run(args)
-        except KeyboardInterrupt:
-            return 130
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        return 130

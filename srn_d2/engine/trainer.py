@@ -1,5 +1,6 @@
 """SRN's trainer."""
 
+import inspect
 import math
 import weakref
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,13 @@ from srn_d2.evaluation import build_evaluator
 from .hooks import Evaluate, KeepBestCheckpoint, UpdateAverage
 
 OPTIMIZERS = ("SGD", "AdamW")
+
+# The buffers are not synchronised in each step: it has another name from torch 2.14 on.
+_SYNC_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -193,12 +201,22 @@ def _data_parallel(model: nn.Module) -> nn.Module:
     """Wrap the model where there are several workers, on GPUs or on CPUs."""
     if comm.get_world_size() == 1:
         return model
+    # Weights of 1 x 1 convolutions are contiguous in channels_last too. Where their strides are not
+    # those of their gradients, DistributedDataParallel copies these and warns.
+    for parameter in model.parameters():
+        if parameter.is_contiguous():
+            parameter.data = _with_default_strides(parameter.data)
+            if parameter.requires_grad:
+                parameter.register_hook(_with_default_strides)
     on_cuda = next(model.parameters()).is_cuda
     return DistributedDataParallel(
-        model,
-        device_ids=[comm.get_local_rank()] if on_cuda else None,
-        broadcast_buffers=False,
+        model, device_ids=[comm.get_local_rank()] if on_cuda else None, **{_SYNC_BUFFERS: False}
     )
+
+
+def _with_default_strides(x: torch.Tensor) -> torch.Tensor:
+    """The same memory of a contiguous tensor, dimensions of size 1 with the usual strides."""
+    return x.reshape(-1).view(x.shape)
 
 
 def _moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
