@@ -20,7 +20,7 @@ from detectron2.utils import comm
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer, leave_process_group, setup_cfg
-from srn_d2.modeling import SRNWithTTA, compile_network
+from srn_d2.modeling import SRNWithTTA
 
 
 def main(args: argparse.Namespace) -> dict | None:
@@ -34,8 +34,6 @@ def evaluate(cfg: CfgNode, resume: bool) -> dict:
     model = SRNTrainer.build_model(cfg)
     checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    if cfg.TEST.COMPILE:
-        compile_network(model)
     if cfg.TEST.SRN_TTA.ENABLED:
         model = SRNWithTTA(cfg, model)
     results = SRNTrainer.test(cfg, model)

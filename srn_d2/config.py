@@ -5,13 +5,13 @@ Importing it registers the components and the data sets that the keys name.
 
 import math
 
-from detectron2.config import CfgNode as CN
+from detectron2.config import CfgNode
 
 import srn_d2.data.datasets
 import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
 
 
-def add_srn_config(cfg: CN) -> None:
+def add_srn_config(cfg: CfgNode) -> None:
     """Add the keys of SRN, of its augmentation and of its evaluation to ``cfg``, in place.
 
     Only new keys are added: no default of detectron2's is changed. Everything that the paper
@@ -24,10 +24,11 @@ def add_srn_config(cfg: CN) -> None:
     _add_input_config(cfg)
     _add_solver_and_test_config(cfg)
     _add_multi_scale_test_config(cfg)
+    cfg.register_deprecated_key("TEST.COMPILE")  # in configs of before 2026-11-29
 
 
-def _add_model_config(cfg: CN) -> None:
-    srn = cfg.MODEL.SRN = CN()
+def _add_model_config(cfg: CfgNode) -> None:
+    srn = cfg.MODEL.SRN = type(cfg)()
 
     # --- network -----------------------------------------------------------------------------
     # Channels of C6 and C7 [released]; P2..P7 and the heads have MODEL.FPN.OUT_CHANNELS.
@@ -105,13 +106,13 @@ def _add_model_config(cfg: CN) -> None:
     srn.NMS_THRESH_TEST = 0.5
 
 
-def _add_timm_config(cfg: CN) -> None:
+def _add_timm_config(cfg: CfgNode) -> None:
     """What MODEL.BACKBONE.NAME build_srn_timm_fpn_backbone reads beside MODEL.BACKBONE.FREEZE_AT.
 
     FREEZE_AT 0: nothing is frozen; 1: the stem; 2 .. 5: all up to the end of the stage of stride
     4, 8, 16 or 32. MODEL.FPN.IN_FEATURES is ["c2", "c3", "c4", "c5"].
     """
-    cfg.MODEL.TIMM = CN()
+    cfg.MODEL.TIMM = type(cfg)()
     # Any network of timm with maps of strides 4, 8, 16 and 32, as timm.list_models() names it.
     cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
     # "BN": its batch normalisation learns. "FrozenBN": it keeps the loaded statistics, weights and
@@ -119,7 +120,7 @@ def _add_timm_config(cfg: CN) -> None:
     cfg.MODEL.TIMM.NORM = "BN"
 
 
-def _add_input_config(cfg: CN) -> None:
+def _add_input_config(cfg: CfgNode) -> None:
     # --- training augmentation [paper 3.5], in this order -----------------------------------------
     # Photometric distortion as in SSD (brightness, contrast, saturation, hue).
     cfg.INPUT.FACE_PHOTOMETRIC = True
@@ -148,7 +149,7 @@ def _add_input_config(cfg: CN) -> None:
     cfg.INPUT.FACE_CACHE_MB = 0
 
 
-def _add_solver_and_test_config(cfg: CN) -> None:
+def _add_solver_and_test_config(cfg: CfgNode) -> None:
     # "SGD" [paper], or "AdamW", which fits a network trained from scratch in fewer steps. Both
     # clip gradients as SOLVER.CLIP_GRADIENTS says.
     cfg.SOLVER.OPTIMIZER = "SGD"
@@ -168,19 +169,15 @@ def _add_solver_and_test_config(cfg: CN) -> None:
     # bfloat16 autocast around the network in inference only, on CPU or CUDA. (On a CPU
     # SOLVER.CPU_BFLOAT16 does it in inference, too.)
     cfg.TEST.BFLOAT16 = False
-    # torch.compile of the network in train_net.py --eval-only, in tools/write_submission.py and in
-    # tools/demo.py, at the first images and once more at the first batch; on a CPU it needs a C++
-    # compiler. Training's own evaluations run the network as it is.
-    cfg.TEST.COMPILE = False
     # The metric, "task/name" as in metrics.json, whose best checkpoint is kept as
     # model_best.pth. "": none.
     cfg.TEST.BEST_METRIC = "bbox/AP50"
 
 
-def _add_multi_scale_test_config(cfg: CN) -> None:
+def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     # Multi-scale testing [released], in train_net.py --eval-only, in tools/write_submission.py
     # and in tools/demo.py; training's own evaluations see one scale.
-    tta = cfg.TEST.SRN_TTA = CN()
+    tta = cfg.TEST.SRN_TTA = type(cfg)()
     tta.ENABLED = False
     # Side in pixels of the square that has as many pixels as the largest view: 2100 for the best
     # of the published figures, 1400 for those of a GPU of 11 GB [released]. 0: what fits in the

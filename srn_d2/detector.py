@@ -59,8 +59,6 @@ class FaceDetector(ImageDetector):
         max_pixels: images that have more, or would have after enlarging, are refused. The network
             sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at
             some 5 GB ("lite", float32, on a CPU).
-        compile: torch.compile of the network, for which the first image and the first batch of
-            several wait. On a CPU it needs a C++ compiler.
 
     Raises:
         ValueError: an argument has a wrong value, or weights do not fit the config
@@ -84,7 +82,6 @@ class FaceDetector(ImageDetector):
         multi_scale: bool = False,
         large_faces: bool = True,
         max_pixels: int = MAX_PIXELS,
-        compile: bool = False,
     ):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
@@ -93,7 +90,6 @@ class FaceDetector(ImageDetector):
         cfg.MODEL.DEVICE = device
         check_device(cfg, "The device", 'take "cpu" or "auto"')
         cfg.TEST.SRN_TTA.ENABLED = multi_scale
-        cfg.TEST.COMPILE = compile
         # Autocast around the whole does the same, on a GPU too.
         cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
         self.follows_config_size = size == "config"

@@ -14,7 +14,7 @@ from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.transforms import build_face_augmentation
 from srn_d2.engine import SRNTrainer
 from srn_d2.large_faces import largest_learned_face, longest_side_found
-from srn_d2.modeling import SRNWithTTA, compile_network
+from srn_d2.modeling import SRNWithTTA
 from srn_d2.modeling.tiled_inference import (
     detect_unclipped,
     detect_within_memory,
@@ -29,7 +29,7 @@ class FacePredictor:
 
     Unlike detectron2's DefaultPredictor it takes RGB, whatever INPUT.FORMAT is, resizes as the
     test loader does (INPUT.MIN_SIZE_TEST 0: original size), and refuses weights that do not fit.
-    With TEST.SRN_TTA.ENABLED it looks at several scales; with TEST.COMPILE the network is compiled.
+    With TEST.SRN_TTA.ENABLED it looks at several scales.
 
     The memory that it takes is bounded: an image of more than ``max_tile_pixels`` is done in
     overlapping tiles, and so is one for which a GPU has too little memory. Faces of the sizes that
@@ -54,8 +54,6 @@ class FacePredictor:
         self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
         self.single_scale_model = SRNTrainer.build_model(cfg).eval()
         SRNCheckpointer(self.single_scale_model, strict=True).load(cfg.MODEL.WEIGHTS)
-        if cfg.TEST.COMPILE:
-            compile_network(self.single_scale_model)
         # Batches of images are padded to a multiple of it.
         self.size_divisibility = max(self.single_scale_model.backbone.size_divisibility, 1)
         self.model = self.single_scale_model

@@ -45,18 +45,6 @@ def assert_same_detections(left, right, atol=1e-3):
     torch.testing.assert_close(left.pred_boxes.tensor, right.pred_boxes.tensor, rtol=0, atol=atol)
 
 
-def test_the_network_is_compiled_where_the_config_asks_for_it(small_cfg, tmp_path, image):
-    cfg = with_weights(small_cfg(), tmp_path)
-    expected = FacePredictor(cfg)(image)
-    cfg.TEST.COMPILE = True
-    predictor = FacePredictor(cfg)
-    model = predictor.single_scale_model
-    assert {"scores", "deltas"} <= set(vars(model.head))
-    assert "forward" in vars(model.backbone.bottom_up)
-    # The image is so small that it sees the network as it is.
-    assert_same_detections(predictor(image), expected)
-
-
 @pytest.mark.parametrize("min_size", [0, 96])
 def test_it_detects_what_evaluation_detects(small_cfg, tmp_path, image, min_size):
     cfg = with_weights(small_cfg("INPUT.MIN_SIZE_TEST", min_size), tmp_path)

@@ -40,7 +40,6 @@ from srn_d2.benchmark.training import measure_training
 from srn_d2.benchmark.variants import (
     AUTHORS,
     BFLOAT16,
-    COMPILED,
     FLOAT32_VARIANTS,
     ONNXRUNTIME,
     RETINANET,
@@ -93,11 +92,6 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
         help="default: all in float32, dense and auto in bfloat16 where the device has it, "
         "onnxruntime where it is installed and the device is the CPU",
     )
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="every variant with torch.compile as well that can be, slow to start",
-    )
     parser.add_argument("--active-share", type=float, nargs="+", default=[0.05, 0.15, 1.0])
     parser.add_argument("--batch", type=int, default=1, help="made-up images of a run")
     parser.add_argument("--weights", default="", help="a trained checkpoint; default: random")
@@ -149,8 +143,6 @@ def variant_names(args: argparse.Namespace, device: torch.device) -> list[str]:
         in_bfloat16 = ["dense" + BFLOAT16, "auto" + BFLOAT16] if bfloat16_units(device) else []
         exported = [ONNXRUNTIME] if is_available(device) else []
         names = [*FLOAT32_VARIANTS, *in_bfloat16, *exported]
-    if getattr(args, "compile", False):
-        names += [name + COMPILED for name in names if name + COMPILED in VARIANTS]
     return list(dict.fromkeys(names))
 
 

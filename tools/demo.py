@@ -84,7 +84,6 @@ def prepare(args: argparse.Namespace) -> Job:
         size="config",
         dtype="bfloat16" if in_bfloat16 else "float32",
         multi_scale=cfg.TEST.SRN_TTA.ENABLED,
-        compile=cfg.TEST.COMPILE,
     )
     return Job(
         detector=detector,

@@ -99,7 +99,7 @@ def inspect(variant: Variant, case: Case) -> dict[str, Any]:
     """What does not depend on the clock.
 
     The first of its two runs warms the variant up, so that the second one's memory is its usual.
-    Where it has no stages, compiled code runs, in which no operation can be counted.
+    Where it has no stages, ONNX Runtime runs it, in which no operation can be counted.
 
     Returns:
         {"macs": {stage: multiply-adds} or {}, "memory_added": bytes beyond weights and libraries,

@@ -155,7 +155,7 @@ def _stage_table(case: Result, key: str, unit: str, scale: float) -> str:
     rows = []
     for name, result in case["variants"].items():
         stages = result[key]
-        if len(stages) > 1:  # compiled code has no stages
+        if len(stages) > 1:  # of ONNX Runtime there is one time for the whole
             values = [scale * stages[s] if s in stages else ABSENT for s in INFERENCE_STAGES]
             rows.append([name, *values, scale * sum(stages.values())])
     return table([unit, *INFERENCE_STAGES, "sum"], rows)

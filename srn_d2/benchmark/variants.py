@@ -6,7 +6,6 @@ sparse       second step only where the first one leaves something
 auto         the one or the other, level by level, by what is left
 retinanet    detectron2's own RetinaNet, on the same levels and anchors
 *-bf16       in bfloat16, TEST.BFLOAT16
-*-compiled   with torch.compile, TEST.COMPILE
 onnxruntime  dense, exported, in ONNX Runtime on the CPU; its first step decides for itself
 """
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer
-from srn_d2.modeling import LEVELS, SRN, compile_network
+from srn_d2.modeling import LEVELS, SRN
 
 from .authors import AuthorsSRN
 from .first_step_masks import impose
@@ -40,11 +39,10 @@ from .stages import (
 
 AUTHORS, RETINANET, ONNXRUNTIME = "authors", "retinanet", "onnxruntime"
 SECOND_STEPS = ("dense", "sparse", "auto")
-BFLOAT16, COMPILED = "-bf16", "-compiled"
+BFLOAT16 = "-bf16"
 FLOAT32_VARIANTS = (AUTHORS, *SECOND_STEPS, RETINANET)
 BFLOAT16_VARIANTS = tuple(name + BFLOAT16 for name in SECOND_STEPS)
-COMPILED_VARIANTS = tuple(name + COMPILED for name in (*SECOND_STEPS, *BFLOAT16_VARIANTS))
-VARIANTS = (*FLOAT32_VARIANTS, *BFLOAT16_VARIANTS, *COMPILED_VARIANTS, ONNXRUNTIME)
+VARIANTS = (*FLOAT32_VARIANTS, *BFLOAT16_VARIANTS, ONNXRUNTIME)
 
 # Of random weights, after calibration: as many second-step scores exceed 0.05 as of a trained
 # network's survivors might, and boxes keep about their anchors' sizes.
@@ -133,14 +131,9 @@ def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Varian
         return _retinanet_variant(build_retinanet(cfg), images)
     if name == ONNXRUNTIME:
         return Variant(name, onnx_detect(reference, cfg), (), SECOND_STEP)
-    is_compiled = name.endswith(COMPILED)
     second_step, *_ = name.split("-")
     model = SRNTrainer.build_model(_cfg_of(cfg, second_step, BFLOAT16 in name)).eval()
     model.load_state_dict(reference.state_dict())
-    if is_compiled:
-        compile_network(model)
-        # Its parts cannot be told apart: all is one stage.
-        return Variant(name, model.detect, (), SECOND_STEP, model.head)
     stages = (
         *_pyramid_stages(model),
         (model.head, "first_step", FIRST_STEP),

@@ -80,9 +80,8 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
         ValueError: for a file that is no YAML, a key without a value, or a wrong value of
             SOLVER.CPU_BFLOAT16.
     """
-    plain = get_cfg()
-    add_srn_config(plain)
-    cfg = SRNCfgNode(plain)
+    cfg = SRNCfgNode(get_cfg())
+    add_srn_config(cfg)
     valid = list(_flatten_keys(cfg))
     if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
         raise FileNotFoundError(f"there is no config file {config_file}")

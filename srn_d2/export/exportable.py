@@ -68,7 +68,7 @@ class ExportableModel:
                 f"{cfg.MODEL.META_ARCHITECTURE!r}"
             )
         cfg.MODEL.DEVICE = "cpu"
-        cfg.TEST.SRN_TTA.ENABLED = cfg.TEST.COMPILE = False
+        cfg.TEST.SRN_TTA.ENABLED = False
         # The same network in full precision, and in one way whatever the first step leaves.
         cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
         cfg.MODEL.SRN.SECOND_STEP = "dense"

@@ -2,7 +2,6 @@
 
 from .anchor_generator import ReleasedAnchorGenerator
 from .backbone import SRNFPN, build_srn_fpn, build_srn_resnet_fpn_backbone
-from .compilation import compile_network
 from .criterion import SRNCriterion
 from .level_selection import LEVELS, LevelSelection
 from .rfe import RFE
@@ -27,6 +26,5 @@ __all__ = [
     "build_srn_fpn",
     "build_srn_resnet_fpn_backbone",
     "build_srn_timm_fpn_backbone",
-    "compile_network",
     "released_schedule",
 ]

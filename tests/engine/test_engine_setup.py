@@ -92,3 +92,11 @@ def test_workers_with_gpus_need_a_model_on_them(monkeypatch, small_cfg, backend,
             check_backend(cfg)
     else:
         check_backend(cfg)
+
+
+def test_a_key_that_is_gone_is_ignored_in_old_configs(tmp_path, caplog):
+    path = tmp_path / "old.yaml"
+    path.write_text("VERSION: 2\nTEST:\n  COMPILE: false\n  BFLOAT16: true\n")
+    assert build_cfg(str(path)).TEST.BFLOAT16 is True
+    assert "TEST.COMPILE" in caplog.text
+    assert "COMPILE" not in build_cfg(opts=["TEST.COMPILE", "True"]).TEST

@@ -194,22 +194,6 @@ def test_threads(run, read):
         torch.set_num_threads(before)
 
 
-def test_compile_adds_variants(tool):
-    args = tool.parse_args(
-        ["inference", "--compile", "--variants", "authors", "dense", "auto-bf16"]
-    )
-    assert tool.variant_names(args, torch.device("cpu")) == [
-        *("authors", "dense", "auto-bf16", "dense-compiled", "auto-bf16-compiled")
-    ]
-    args = tool.parse_args(["growth"])
-    assert tool.variant_names(args, torch.device("cpu")) == [
-        "authors",
-        "dense",
-        "auto",
-        "retinanet",
-    ]
-
-
 def test_default_variants_by_what_the_device_has(tool, monkeypatch):
     args = tool.parse_args(["inference"])
     float32 = ["authors", "dense", "sparse", "auto", "retinanet"]

@@ -207,22 +207,20 @@ def write_video(path, num_frames):
 
 
 @pytest.mark.parametrize(
-    ("opts", "dtype", "compile"),
+    ("opts", "dtype"),
     [
-        ((), "float32", False),
-        (("SOLVER.CPU_BFLOAT16", "True"), "bfloat16", False),
-        (("TEST.BFLOAT16", "True", "TEST.COMPILE", "True"), "bfloat16", True),
+        ((), "float32"),
+        (("SOLVER.CPU_BFLOAT16", "True"), "bfloat16"),
+        (("TEST.BFLOAT16", "True"), "bfloat16"),
     ],
 )
-def test_the_configs_test_settings_count(
-    demo, trained, tmp_path, monkeypatch, opts, dtype, compile
-):
+def test_the_configs_test_settings_count(demo, trained, tmp_path, monkeypatch, opts, dtype):
     seen = {}
     monkeypatch.setattr(demo, "FaceDetector", lambda **arguments: seen.update(arguments))
     float32 = ("SOLVER.CPU_BFLOAT16", "False")
     picture = str(save_image(tmp_path / "a.jpg"))
     demo.prepare(demo.parse_args([*trained, "--input", picture, "--opts", *float32, *opts]))
-    assert (seen["dtype"], seen["compile"], seen["multi_scale"]) == (dtype, compile, False)
+    assert (seen["dtype"], seen["multi_scale"]) == (dtype, False)
 
 
 def test_max_frames_ends_a_video(run_demo, tmp_path):
