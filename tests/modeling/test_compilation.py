@@ -16,7 +16,7 @@ SIZES = ((1, 64, 96), (1, 128, 64))
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None,
-    reason="torch.compile needs a C++ compiler on a CPU",
+    reason="torch.compile needs a C++ compiler on a CPU: install g++ or clang++",
 )
 
 

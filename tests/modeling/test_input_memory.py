@@ -31,7 +31,7 @@ def test_on_this_machine_it_is_a_size_between_the_limits():
     assert 512 <= automatic_max_size(pytest.fail, torch.device("cpu")) <= 2100
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: run where there is one")
 def test_on_a_gpu_a_pixel_is_measured():
     convolution = torch.nn.Conv2d(3, 64, 3, padding=1).cuda()
 
