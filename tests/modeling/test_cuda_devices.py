@@ -97,6 +97,7 @@ def test_predictor_loads_weights_and_gives_faces_on_the_cpu(small_cfg, tmp_path)
     predictor = FacePredictor(small_cfg("MODEL.DEVICE", "cuda", "MODEL.WEIGHTS", str(weights)))
     assert all_on_cuda(predictor.single_scale_model.state_dict().values())
     found = predictor(np.zeros((96, 128, 3), dtype=np.uint8))
+    assert len(found) > 0
     assert found.pred_boxes.tensor.numpy().shape == (len(found), 4)
 
 
