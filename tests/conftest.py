@@ -37,7 +37,7 @@ def shared_dir() -> Path:
     """The folder with WIDER FACE and the reference results, beside the repository."""
     path = Path(os.environ.get("SRN_SHARED", REPO_ROOT.parent / "shared"))
     if not path.is_dir():
-        pytest.skip(f"{path} is not there (set SRN_SHARED)")
+        pytest.skip(f"{path} is not there: set SRN_SHARED to a folder with widerface and reference")
     return path
 
 

@@ -56,12 +56,23 @@ def test_a_blurred_face_has_no_edges_and_keeps_its_colour(image):
 
 @pytest.mark.parametrize("hide", [blur, pixelate])
 @pytest.mark.parametrize(
-    "box", [[-50, -50, 500, 500], [90, 110, 130, 150], [10, 10, 10.5, 10.5], [200, 200, 300, 300]]
+    ("box", "region"),
+    [
+        ([-50, -50, 500, 500], np.s_[:, :]),
+        ([90, 110, 130, 150], np.s_[106:, 86:]),
+        ([10, 10, 10.5, 10.5], np.s_[9:12, 9:12]),
+        ([200, 200, 300, 300], np.s_[:0, :0]),
+    ],
 )
-def test_boxes_at_edges_and_of_any_size(image, hide, box):
+def test_boxes_at_edges_and_of_any_size(image, hide, box, region):
     hidden = hide(image, np.array([box], dtype=np.float32))
     assert hidden.shape == image.shape
     assert hidden.dtype == np.uint8
+    outside = np.ones(image.shape[:2], dtype=bool)
+    outside[region] = False
+    np.testing.assert_array_equal(hidden[outside], image[outside])
+    if image[region].shape[0] > 3:
+        assert (hidden[region] != image[region]).mean() > 0.9
 
 
 @pytest.mark.parametrize("hide", [blur, pixelate])

@@ -16,7 +16,6 @@ from torch import nn
 
 from srn_d2 import FaceDetector, Faces, InvalidImageError
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.checkpoint.shipped_models import shipped_model_names
 from srn_d2.data.image_io import (
     EXIF_ORIENTATION,
     ImageTypeError,
@@ -392,7 +391,9 @@ def test_threads_share_a_detector(detector):
         assert_same(faces, wanted)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is read from /proc")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="no /proc/self/statm: run on Linux"
+)
 def test_memory_stays_flat_over_a_thousand_images_of_many_sizes(detector):
     """All 1,000 have 20 MB together."""
     rng = np.random.default_rng(0)
@@ -415,7 +416,6 @@ def resident_megabytes():
 # --- the model that comes with the package -----------------------------------------------------
 
 
-@pytest.mark.skipif("lite" not in shipped_model_names(), reason="no trained weights come with it")
 def test_the_shipped_model_is_surest_of_the_face_in_a_portrait():
     import matplotlib
 

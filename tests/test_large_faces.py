@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from srn_d2 import FaceDetector
-from srn_d2.checkpoint.shipped_models import shipped_model_names
 from srn_d2.engine.setup import build_cfg
 from srn_d2.large_faces import (
     FACE_ASPECT,
@@ -115,14 +114,12 @@ def test_parts_are_what_lies_in_a_better_and_larger_face_of_a_reduced_look():
 
 @pytest.fixture(scope="module")
 def photographs(load_tool):
-    pytest.importorskip("skimage", reason="the photographs need the extra demo")
+    pytest.importorskip("skimage", reason="scikit-image is not installed: pip install scikit-image")
     return load_tool("demo_photographs").load_photographs()
 
 
 @pytest.fixture(scope="module")
 def detector():
-    if "lite" not in shipped_model_names():
-        pytest.skip("no trained weights")
     return FaceDetector(device="cpu", score_threshold=0.2)
 
 

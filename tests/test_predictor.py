@@ -9,7 +9,6 @@ from detectron2.structures import pairwise_iou
 from PIL import Image
 
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.checkpoint.shipped_models import shipped_model_names
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
 from srn_d2.detector import load_cfg
 from srn_d2.engine import SRNTrainer
@@ -126,7 +125,6 @@ def crowd(height, width):
     return image
 
 
-@pytest.mark.skipif("lite" not in shipped_model_names(), reason="no trained weights come with it")
 def test_an_image_in_tiles_has_the_faces_of_the_whole_image():
     cfg = load_cfg("lite")
     cfg.MODEL.DEVICE = "cpu"

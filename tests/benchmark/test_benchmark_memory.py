@@ -15,7 +15,10 @@ CPU = torch.device("cpu")
 MEBIBYTE = 2**20
 
 
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux' /proc")
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK),
+    reason="/proc/self/clear_refs cannot be written: run on Linux, as the process's owner",
+)
 def test_peak_of_a_block_only():
     def touch(mebibytes):
         # Not through malloc, which may have as much in store from tests before.
@@ -41,7 +44,7 @@ def test_upper_bound_where_the_peak_cannot_be_reset(monkeypatch, tmp_path):
     assert use.added == use.peak > 50 * MEBIBYTE  # the interpreter with torch
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: run where there is one")
 def test_peak_on_cuda():
     with measure_memory(torch.device("cuda")) as use:
         torch.ones(100 * MEBIBYTE, dtype=torch.uint8, device="cuda")

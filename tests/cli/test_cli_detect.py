@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from video_files import cut, write_container
 
-from srn_d2 import FaceDetector, cli
+from srn_d2 import FaceDetector, cli, doctor
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.cli.sources import find_sources
+from srn_d2.doctor import Finding
 from srn_d2.engine import SRNTrainer
 from srn_d2.engine.setup import build_cfg
 from srn_d2.evaluation.wider_face_files import read_predictions
@@ -123,7 +124,7 @@ def test_bad_files_are_reported_and_the_rest_goes_on(detect, tmp_path):
     assert files_below(tmp_path / "out") == ["faces.json", "good.png", "wider/good.txt"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode here: run on Linux")
 def test_names_of_any_bytes(detect, tmp_path):
     names = ["not utf-8 \udcff", "two\nlines", "long" * 60]
     for name in names:
@@ -299,14 +300,24 @@ def test_usage_errors(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["evaluate"], ["doctor"]])
-def test_help(capsys, command):
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ([], ["detect", "evaluate", "export", "serve", "doctor", "srn-d2 detect photo.jpg"]),
+        (["detect"], ["srn-d2 detect ", "--threshold", "--webcam", "--pixelate"]),
+        (["evaluate"], ["srn-d2 evaluate ", "--ground-truth", "--compare", "Exit status: 0, or 2"]),
+        (["export"], ["srn-d2 export ", "--output"]),
+        (["serve"], ["srn-d2 serve ", "--port"]),
+        (["doctor"], ["srn-d2 doctor", "Exit status 1"]),
+    ],
+)
+def test_help(capsys, command, expected):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command, "--help"])
     assert stop.value.code == 0
-    text = capsys.readouterr().out
-    assert "srn-d2 " in text
-    assert "doctor" in text or command != []
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert [text for text in expected if text not in output.out] == []
 
 
 @pytest.mark.parametrize("place", ["srn_d2.cli.detect._prepare", "srn_d2.cli.detect.run"])
@@ -326,12 +337,20 @@ def test_an_absent_camera_is_an_input_that_failed(model, tmp_path, caplog):
     assert not output.exists()
 
 
-def test_evaluate_and_doctor_run(capsys, tmp_path):
+def test_evaluate_runs(capsys, tmp_path):
     folders = ["--predictions", str(tmp_path), "--ground-truth", str(tmp_path)]
     assert cli.main(["evaluate", *folders]) == 2
     assert "wider_easy_val.mat" in capsys.readouterr().err
-    assert cli.main(["doctor"]) in (0, 1)
-    assert "torch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("is_needed", "status"), [(False, 0), (True, 1)])
+def test_doctor_reports_and_tells_by_its_status_whether_anything_is_needed(
+    monkeypatch, capsys, is_needed, status
+):
+    finding = Finding("torch", "2.0", "mend it", is_needed)
+    monkeypatch.setattr(doctor, "examine", lambda: [finding])
+    assert cli.main(["doctor"]) == status
+    assert capsys.readouterr().out == doctor.format_report([finding]) + "\n"
 
 
 def test_the_command_imports_nothing_heavy_before_it_must():

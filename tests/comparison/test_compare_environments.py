@@ -81,7 +81,7 @@ def test_a_real_peer_finds_the_face_of_a_portrait(detector, repo_root, tmp_path)
     folder = repo_root / "output" / "compare" / "envs"
     python = find_environment(detector.environment, folder)
     if python is None:
-        pytest.skip(f"{folder / detector.environment.name} is not there (make compare makes it)")
+        pytest.skip(f"{folder / detector.environment.name} is not there: run make compare")
     import matplotlib.cbook
 
     portrait = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)

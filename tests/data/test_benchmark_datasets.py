@@ -236,7 +236,7 @@ def test_afw_mat(afw):
 
 
 def test_afw_mat_of_version_73(afw):
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed: pip install h5py")
     write_mat73(afw / "anno.mat", AFW, h5py)
     dataset = load_afw_mat(afw / "testimages", afw / "anno.mat")
     assert boxes_of(dataset) == AFW_BOXES

@@ -178,16 +178,23 @@ def test_an_image_without_faces(tmp_path, annotations):
 )
 def test_any_shape_of_image_trains(tmp_path, size):
     height, width = size
+    side = min(size)
+    faces = [[side * i, 0, side, side] for i in range(width // side)]  # one beside the other
+    if height > width:
+        faces = [[0, side * i, side, side] for i in range(height // side)]
     whole = [0, 0, width, height]
-    source = record(write_image(tmp_path, grey(height, width)), whole)
+    source = record(write_image(tmp_path, grey(height, width)), whole, *faces)
     mapper = FaceDatasetMapper(make_cfg(), is_train=True)
-    for seed in range(5):
+    num_boxes = 0
+    for seed in range(20):
         with numpy_seed(seed):
             sample = mapper(source)
         assert sample["image"].shape == (3, 64, 64)
         boxes = sample["instances"].gt_boxes
         assert torch.isfinite(boxes.tensor).all()
         assert ((boxes.tensor >= 0) & (boxes.tensor <= 64)).all()
+        num_boxes += len(boxes)
+    assert num_boxes > 5, "boxes were looked at"
 
 
 def test_the_augmentation_is_given_the_boxes(tmp_path):

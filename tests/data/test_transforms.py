@@ -247,13 +247,14 @@ def test_every_face_is_chosen_and_no_other_place():
     held = set()
     for seed in range(60):
         patch = sample_around(image, boxes, seed)
-        held |= {
+        whole = {
             index
             for index, (x0, y0, x1, y1) in enumerate(boxes)
             if patch.x0 <= x0 and x1 <= patch.x0 + patch.w
             if patch.y0 <= y0 and y1 <= patch.y0 + patch.h
         } & {0, 1}
-        assert held
+        assert whole, patch
+        held |= whole
     assert held == {0, 1}
 
 

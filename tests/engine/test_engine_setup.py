@@ -41,7 +41,7 @@ def test_a_key_without_value_is_refused():
         build_cfg(opts=["SEED"])
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there: set CUDA_VISIBLE_DEVICES=-1")
 def test_cuda_without_a_device_says_what_to_append(repo_root):
     cfg = build_cfg(str(repo_root / "configs/srn_R50.yaml"))
     with pytest.raises(RuntimeError, match=r"MODEL\.DEVICE cpu"):

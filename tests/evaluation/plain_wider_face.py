@@ -28,13 +28,19 @@ def plain_wider_face(
         boxes: image -> all faces.
         counted: image -> 1-based indices of those that count.
     """
+    return accumulate(*official_choices(predictions, boxes, iou_threshold), boxes, counted)
+
+
+def official_choices(
+    predictions: dict[str, list[Box]], boxes: dict[str, list[list[int]]], iou_threshold: float = 0.5
+) -> tuple[dict[str, list[float]], dict[str, list[int | None]]]:
+    """Rules 1 to 4: each detection's normalised score and chosen face, whichever faces count."""
     detections = {i: sort_descending(predictions.get(i, [])) for i in boxes}
-    scores = float32_scores(detections)
     choose = {
         i: [official_face(d, faces, iou_threshold) for d in detections[i]]
         for i, faces in boxes.items()
     }
-    return accumulate(scores, choose, boxes, counted)
+    return float32_scores(detections), choose
 
 
 def plain_python_port(
@@ -80,10 +86,13 @@ def accumulate(
                     is_proposal = False
             proposals.append(proposals[-1] + is_proposal)
             matched.append(len(taken))
+        last = 0  # the last detection that reaches the threshold; thresholds descend
         for t in range(1, 1001):
             threshold = 1 - t / 1000
-            reaching = [n for n, score in enumerate(scores[image], 1) if score >= threshold]
-            last = max(reaching, default=0)
+            for n in range(len(scores[image]), last, -1):
+                if scores[image][n - 1] >= threshold:
+                    last = n
+                    break
             totals[t - 1][0] += proposals[last]
             totals[t - 1][1] += matched[last]
     precision = [divide(matched, proposals) for proposals, matched in totals]
@@ -110,8 +119,11 @@ def float32_scores(detections: dict[str, list[Box]]) -> dict[str, list[float]]:
 def official_face(detection: Box, faces: list[list[int]], iou_threshold: float) -> int | None:
     """Rules 3 and 4: the face (from 0) that a detection is assigned to."""
     best, best_face = 0, None
+    x1, y1, x2, y2 = *detection[:2], detection[0] + detection[2], detection[1] + detection[3]
+    area = (x2 - x1 + 1) * (y2 - y1 + 1)
+    corners = [int32(value) for value in (x1, y1, x2, y2)]
     for index, face in enumerate(faces):
-        intersection, union = int32_intersection_union(detection, face)
+        intersection, union = int32_intersection_union(corners, area, face)
         if intersection == 0:
             continue
         if iou_threshold == 0.5:
@@ -123,19 +135,17 @@ def official_face(detection: Box, faces: list[list[int]], iou_threshold: float) 
     return best_face
 
 
-def int32_intersection_union(detection: Box, face: list[int]) -> tuple[int, int]:
-    """Rule 3."""
+def int32_intersection_union(corners: list[int], area: float, face: list[int]) -> tuple[int, int]:
+    """Rule 3, from a detection's rounded corners and its area that is not rounded."""
     left, top, width, height = (int(value) for value in face)
     right, bottom = saturated(left + width), saturated(top + height)
+    inner_width = saturated(saturated(min(right, corners[2]) - max(left, corners[0])) + 1)
+    inner_height = saturated(saturated(min(bottom, corners[3]) - max(top, corners[1])) + 1)
+    if inner_width <= 0 or inner_height <= 0:
+        return 0, 1
     face_area = saturated(
         saturated(saturated(right - left) + 1) * saturated(saturated(bottom - top) + 1)
     )
-    x1, y1, x2, y2 = *detection[:2], detection[0] + detection[2], detection[1] + detection[3]
-    area = (x2 - x1 + 1) * (y2 - y1 + 1)
-    inner_width = saturated(saturated(min(right, int32(x2)) - max(left, int32(x1))) + 1)
-    inner_height = saturated(saturated(min(bottom, int32(y2)) - max(top, int32(y1))) + 1)
-    if inner_width <= 0 or inner_height <= 0:
-        return 0, 1
     intersection = saturated(inner_width * inner_height)
     return intersection, saturated(int32(face_area + area) - intersection)
 

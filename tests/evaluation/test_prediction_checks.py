@@ -32,7 +32,6 @@ def test_cut_at_one_hundred():
 def test_other_cut_is_told_by_lost_faces():
     predictions = {"a": image(50), "b": image(50), "c": image(7)}
     (warning,) = warnings_of(predictions, num_faces=53)
-    assert "cut at 50 an image (2 images); 6 annotated faces lie beyond" not in warning
     assert "cut at 50 an image (2 images); 9 annotated faces lie beyond" in warning
     assert warnings_of(predictions, num_faces=20) == []
 

@@ -1,8 +1,4 @@
-"""The official WIDER FACE protocol, rule by rule, against a plain re-statement and a reference."""
-
-import json
-import tarfile
-from pathlib import Path
+"""The official WIDER FACE protocol, rule by rule and against a plain re-statement."""
 
 import numpy as np
 import pytest
@@ -12,7 +8,6 @@ from plain_wider_face import plain_python_port, plain_wider_face
 from wider_face_mat import make_ground_truth
 
 from srn_d2.evaluation.wider_face_ap import (
-    SETTINGS,
     THRESHOLDS,
     WiderFaceResult,
     average_precision,
@@ -26,8 +21,6 @@ from srn_d2.evaluation.wider_face_assignment import (
     TRUE_POSITIVE,
     assign_detections,
 )
-from srn_d2.evaluation.wider_face_files import read_predictions
-from srn_d2.evaluation.wider_face_ground_truth import load_ground_truth
 
 FACE = [10, 10, 9, 9]
 OTHER_FACE = [40, 10, 9, 9]
@@ -467,39 +460,3 @@ def test_crowded_images_are_handled_in_chunks(monkeypatch):
     for size in (1, 7, 50, 1000):
         monkeypatch.setattr("srn_d2.evaluation.wider_face_overlap._PAIRS_PER_CHUNK", size)
         np.testing.assert_array_equal(assign_detections(rows, boxes, (0.5, 0.7)).faces, whole.faces)
-
-
-# --- against the official MATLAB code -----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def reference(shared_dir: Path, tmp_path_factory) -> tuple:
-    """(predictions, ground truth, expected APs, expected counts) of the reference folder."""
-    folder = shared_dir / "reference" / "wider_eval"
-    target = tmp_path_factory.mktemp("reference")
-    with tarfile.open(folder / "preds_weak.tar.xz") as archive:
-        archive.extractall(target, filter="data")
-    truth = load_ground_truth(shared_dir / "widerface" / "ground_truth")
-    predictions = read_predictions(target / "weak", truth.image_ids)
-    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))["weak"]
-    return predictions.predictions, truth, expected, np.load(folder / "counts.npz")
-
-
-def test_reference_counts_and_ap_are_the_official_ones(reference):
-    predictions, truth, expected, counts = reference
-    results = evaluate_wider_face(predictions, truth)
-    for setting, num_faces in zip(SETTINGS, (7211, 13319, 31958), strict=True):
-        result = results[setting][0.5]
-        assert result.num_faces == num_faces
-        np.testing.assert_array_equal(result.counts, counts[f"weak_{setting}"])
-        assert result.ap == pytest.approx(expected["octave_official"][setting], abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("sort", "key"), [(False, "wondervictor"), (True, "wondervictor_on_score_sorted_files")]
-)
-def test_reference_ap_of_the_popular_port_is_reproduced(reference, sort, key):
-    predictions, truth, expected, _ = reference
-    results = evaluate_wider_face(predictions, truth, arithmetic="float", sort=sort)
-    for setting in SETTINGS:
-        assert results[setting][0.5].ap == pytest.approx(expected[key][setting], abs=1e-12)

@@ -97,11 +97,12 @@ def test_predictor_loads_weights_and_gives_faces_on_the_cpu(small_cfg, tmp_path)
     predictor = FacePredictor(small_cfg("MODEL.DEVICE", "cuda", "MODEL.WEIGHTS", str(weights)))
     assert all_on_cuda(predictor.single_scale_model.state_dict().values())
     found = predictor(np.zeros((96, 128, 3), dtype=np.uint8))
+    assert len(found) > 0
     assert found.pred_boxes.tensor.numpy().shape == (len(found), 4)
 
 
 def test_folded_normalisation(repo_root, small_cfg):
-    pytest.importorskip("timm")
+    pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     opts = ("MODEL.BACKBONE.NAME", "build_srn_timm_fpn_backbone", "MODEL.TIMM.NORM", "FrozenBN")
     features = ("MODEL.FPN.IN_FEATURES", ["c2", "c3", "c4", "c5"])
     model = build_model(small_cfg("MODEL.DEVICE", "cuda", *opts, *features)).train()

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-pytest.importorskip("timm", reason="needs timm")
+pytest.importorskip("timm", reason="timm is not installed: pip install timm")
 
 import timm
 

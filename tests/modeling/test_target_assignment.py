@@ -56,7 +56,11 @@ def test_chunks_give_what_one_matrix_gives(anchors, boxes, chunk, seed):
 @settings(max_examples=25, deadline=None)
 def test_labels_follow_the_thresholds(thresholds, seed):
     low, high = thresholds
-    anchors, faces = random_boxes(50, seed), random_boxes(5, seed + 1)
+    faces = random_boxes(5, seed + 1)
+    # Some far from all faces, and some that lose 0 .. 90 % of a face's width: IoU 1 .. 0.1.
+    parts = faces.repeat(10, 1)
+    parts[:, 2] -= (parts[:, 2] - parts[:, 0]) * torch.arange(50) // 5 / 10
+    anchors = torch.cat([random_boxes(50, seed), parts])
     overlaps = best_overlaps(anchors, faces, none_ignored(faces))
     labels, matched = label_anchors(overlaps, faces, none_ignored(faces), build_matcher(thresholds))
     iou, index = pairwise_iou(Boxes(faces), Boxes(anchors)).max(dim=0)
@@ -64,6 +68,7 @@ def test_labels_follow_the_thresholds(thresholds, seed):
     expected[iou >= high] = FACE
     expected[iou < low] = BACKGROUND
     assert torch.equal(labels, expected)
+    assert set(labels.tolist()) >= {BACKGROUND, FACE}
     assert torch.equal(matched[labels == FACE], faces[index[labels == FACE]])
 
 
@@ -126,14 +131,34 @@ def test_each_image_gets_its_own_anchors_and_no_gradient_flows_back():
     assert not refined.requires_grad
 
 
-@given(st.lists(st.floats(-30, 30), min_size=1, max_size=20), st.floats(0.5, 1.0))
+@pytest.mark.parametrize(
+    ("threshold", "keep"),
+    [
+        (0.99, [False, True, True, True, True]),
+        (0.97, [False, False, True, True, True]),
+        (0.6, [False, False, False, True, True]),
+        (0.5, [False, False, False, True, True]),  # 1 - p equals the threshold
+        (0.4, [False, False, False, False, True]),
+        (1.0, [True, True, True, True, True]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_stc_keeps_what_is_not_a_confident_negative(threshold, keep, dtype):
+    # Odds of a face 1 : 124, 1 : 49, 1 : 9, 1 : 1 and 9 : 1, so 1 - p = 0.992, 0.98, 0.9, ...
+    logits = torch.tensor([[-4.8203, -3.8918], [-2.1972, 0.0]]).flatten()
+    logits = torch.cat([logits, torch.tensor([2.1972])]).to(dtype)
+    assert stc_keep_mask(logits, threshold).tolist() == keep
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
 @settings(deadline=None)
-def test_stc_keeps_what_is_not_a_confident_negative(logits, threshold):
-    logits = torch.tensor(logits)
-    keep = stc_keep_mask(logits, threshold)
-    assert torch.equal(keep, 1 - torch.sigmoid(logits) <= threshold)
+def test_a_higher_theta_keeps_all_that_a_lower_one_keeps_and_better_scores_stay(logits, low, high):
+    logits = torch.tensor(logits).sort().values
+    fewer, more = (stc_keep_mask(logits, theta) for theta in sorted((low, high)))
+    assert not (fewer & ~more).any()
+    for keep in (fewer, more):  # from some score on
+        assert keep.tolist() == sorted(keep.tolist())
     assert stc_keep_mask(logits, 1.0).all()
-    assert (stc_keep_mask(logits, 0.9) <= keep).all() or threshold < 0.9
 
 
 def targets_of(gt, ignore, anchors, refined, is_refined, refined_thresholds=(0.4, 0.5)):

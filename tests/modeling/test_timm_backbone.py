@@ -7,7 +7,7 @@ from detectron2.modeling import build_backbone, build_model
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
-pytest.importorskip("timm", reason="needs timm")
+pytest.importorskip("timm", reason="timm is not installed: pip install timm")
 
 from srn_d2.modeling import LEVELS, TimmBackbone
 

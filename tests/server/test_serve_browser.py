@@ -13,7 +13,9 @@ from PIL import Image
 from srn_d2.data.image_io import EXIF_ORIENTATION, read_image
 from srn_d2.server.app import create_app
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+)
 expect = playwright.expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -24,7 +26,7 @@ OPTIONS = [
 ]
 SECONDS = 60  # for a picture's faces, on a busy machine
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: install it")
 
 # A drop as the browser reports it: the files' names, and their content in base64.
 DROP = """files => {

@@ -128,7 +128,7 @@ def test_chunks_are_bounded(running):
 )
 def test_addresses(host, url, is_reachable):
     if host == "::1" and not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
+        pytest.skip("this machine has no IPv6: enable it")
     with bind(host, 0) as listening:
         assert url_of(listening) == url.format(listening.getsockname()[1])
         assert is_reachable_from_elsewhere(listening) == is_reachable

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from srn_d2 import Faces
-from srn_d2.checkpoint.shipped_models import shipped_model_names
 
-pytest.importorskip("skimage", reason="the photographs need the extra demo")
+pytest.importorskip("skimage", reason="scikit-image is not installed: pip install scikit-image")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,6 @@ def tool(load_tool):
     return load_tool("demo_photographs")
 
 
-@pytest.mark.skipif("lite" not in shipped_model_names(), reason="no trained weights")
 def test_the_faces_are_found_and_drawn(tool, tmp_path, capsys):
     page = tmp_path / "readme" / "faces.jpg"
     assert tool.main(["--output", str(tmp_path), "--montage", str(page)]) == 0

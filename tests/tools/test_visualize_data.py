@@ -96,7 +96,9 @@ def test_matched_anchors(tool, repo_root, pictures, capsys):
         assert f"step 1: p2 0, p3 0, p4 0, p5 {one}, p6 0, p7 0" in line
         assert f"step 2: p2 0, p3 0, p4 0, p5 {two}, p6 0, p7 0" in line
     assert len(list(output.iterdir())) == 9
-    for face in output.glob("*picture0.png"):
+    faces = list(output.glob("*picture0.png"))
+    assert len(faces) == 1
+    for face in faces:
         for step, growth in ((1, 0), (2, 0.5 * (2**0.5 - 1))):
             picture = np.asarray(Image.open(face.with_name(f"{face.stem}_step{step}.png")))
             left = 83 if picture[:, :100].max() > 75 else 256 - 83 - 58

@@ -196,7 +196,9 @@ def test_integer_boxes_are_integers(run_here, tmp_path):
     status, messages = run_here(tmp_path / "out", flags=["--integer-boxes"])
     assert status == 0, messages
     found = read_predictions(tmp_path / "out", IMAGE_IDS)
+    assert found.warnings() == []
     for rows in found.predictions.values():
+        assert len(rows) == 5
         assert (rows[:, :4] == rows[:, :4].round()).all()
         assert (rows[:, 4] == rows[:, 4].round(3)).all()
 
