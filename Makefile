@@ -73,10 +73,13 @@ format: $(STAMP)  ## format, and mend what ruff can mend
 
 # The toy data set goes to ./datasets, wherever $DETECTRON2_DATASETS points.
 demo: export DETECTRON2_DATASETS := $(CURDIR)/datasets
-demo: $(STAMP)  ## find faces in photographs; train on drawn ones for minutes: see output/demo
-	rm -rf $(DEMO_DIR)
+demo: $(STAMP)  ## find faces in photographs, train on drawn ones for some minutes: see output/demo
+	@rm -rf $(DEMO_DIR)
+	@echo "1 of 3: find the faces in two photographs with the weights that come with the package"
 	$(BIN)/python tools/demo_photographs.py --output $(DEMO_DIR)/photographs
+	@echo "2 of 3: train on drawn faces and evaluate; eta is what training has left, the rest is short"
 	$(BIN)/python train_net.py --config-file configs/srn_toy.yaml OUTPUT_DIR $(DEMO_DIR)
+	@echo "3 of 3: what it has reached"
 	$(BIN)/python tools/demo_report.py $(DEMO_DIR)
 
 # Sizes and repeats that two idle cores do in a quarter of an hour; tools/benchmark.py alone
