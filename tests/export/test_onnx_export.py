@@ -1,6 +1,7 @@
 """ONNX and TorchScript files compute what the model does, for any size and batch."""
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -139,14 +140,16 @@ def test_torchscript_says_what_it_is(torchscript, lite):
 
 def test_parity_has_bounds():
     assert Parity(3, 3, 0.05, 1e-3).is_close
-    assert not Parity(3, 2, 0.0, 0.0).is_close
+    assert not Parity(3, 2, 0.0, 0.0, ("1 of 3 expected has no partner",)).is_close
     assert not Parity(3, 3, 0.06, 0.0).is_close
     assert not Parity(3, 3, 0.0, 2e-3).is_close
 
 
 def test_parity_sees_another_network(lite_files, small_cfg, make_exportable):
     other = make_exportable(small_cfg("MODEL.SRN.SECOND_STEP", "dense"))
-    assert not onnx_parity(other, lite_files[False], check_picture()).is_close
+    parity = onnx_parity(other, lite_files[False], check_picture())
+    assert not parity.is_close
+    assert re.search(r"^\d+ of \d+ expected .* have no partner", parity.problems[0])
 
 
 def test_other_architectures_are_refused(tmp_path):
