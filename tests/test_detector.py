@@ -1,5 +1,6 @@
 """FaceDetector: kinds of input, sizes, batches, threads, memory, large faces, arguments."""
 
+import functools
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from PIL import Image
 from torch import nn
 
+from helpers.detections import assert_same_detections
 from srn_d2 import FaceDetector, Faces, InvalidImageError
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.checkpoint.shipped_models import shipped_model_names
@@ -29,6 +31,7 @@ from srn_d2.engine.setup import build_cfg
 sys.path.insert(0, str(Path(__file__).parent / "modeling"))
 from blob_detector import BlobDetector, picture
 
+MAX_DETECTIONS = 20
 SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 
 
@@ -43,7 +46,9 @@ def save_model(cfg, folder):
 @pytest.fixture(scope="module")
 def files(repo_root, tmp_path_factory):
     config = str(repo_root / "configs" / "srn_R18_lite.yaml")
-    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 20])
+    cfg = build_cfg(
+        config, [*SMALL, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", MAX_DETECTIONS]
+    )
     return save_model(cfg, tmp_path_factory.mktemp("run"))
 
 
@@ -75,11 +80,9 @@ def watch(detector):
     return seen
 
 
-def assert_same(left, right):
-    assert len(left) == len(right) > 0
-    assert left.image_size == right.image_size
-    np.testing.assert_allclose(left.boxes, right.boxes, rtol=0, atol=1e-3)  # pixels
-    np.testing.assert_allclose(left.scores, right.scores, rtol=0, atol=1e-6)
+assert_same = functools.partial(
+    assert_same_detections, box_tolerance=1e-3, score_tolerance=1e-6, max_detections=MAX_DETECTIONS
+)
 
 
 # --- input -----------------------------------------------------------------------------------

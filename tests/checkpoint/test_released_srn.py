@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine.setup import build_cfg
 from srn_d2.modeling import LEVELS
@@ -59,23 +60,6 @@ def both(request, model, weights):
     return Comparison(model, weights, request.param)
 
 
-def detections(instances) -> np.ndarray:
-    """(n, 5): boxes and scores, best first."""
-    boxes, scores = instances.pred_boxes.tensor, instances.scores
-    return torch.cat([boxes, scores[:, None]], dim=1).numpy()
-
-
-def assert_same_detections(ours, expected):
-    """Boxes to 0.01 px, scores to 1e-4; detections of nearly equal scores may change places."""
-    assert ours.shape == expected.shape
-    np.testing.assert_allclose(ours[:, 4], expected[:, 4], atol=1e-4)
-    tolerance = np.array([0.01, 0.01, 0.01, 0.01, 1e-4])
-    distance = np.abs(ours[:, None] - expected[None]) / tolerance  # (n, n, 5)
-    same = (distance < 1).all(axis=2)
-    assert same.any(axis=1).all()
-    assert same.any(axis=0).all()
-
-
 def test_nothing_is_padded(both):
     assert both.padded_size == both.image.shape[1:]
 
@@ -102,7 +86,8 @@ def test_predictions_are_the_released_ones(both):
 def test_detections_are_the_released_ones(both):
     expected = plain.detect(both.plain_predictions)
     assert len(expected) > 100
-    assert_same_detections(detections(both.instances), expected)
+    assert_same_detections(both.instances, expected)
+    assert_best_first(both.instances)
 
 
 @pytest.mark.parametrize(
@@ -129,13 +114,11 @@ def test_every_rule_of_the_post_processing_counts(both, change):
 def test_detections_of_the_whole_model_are_clipped_to_the_image(model, both):
     """What evaluation sees is detectron2's: the same boxes, clipped, those outside left out."""
     height, width = both.image.shape[1:]
-    ours = detections(
-        model([{"image": both.image, "height": height, "width": width}])[0]["instances"]
-    )
+    [output] = model([{"image": both.image, "height": height, "width": width}])
     expected = plain.detect(both.plain_predictions)
     expected[:, :4] = expected[:, :4].clip(0, [width, height, width, height])
     inside = (expected[:, 2] > expected[:, 0]) & (expected[:, 3] > expected[:, 1])
-    assert_same_detections(ours, expected[inside])
+    assert_same_detections(output["instances"], expected[inside])
 
 
 def test_growth_of_boxes_has_no_limit(model):

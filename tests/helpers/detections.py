@@ -8,8 +8,9 @@ from torch import Tensor
 from srn_d2.detection_matching import Detections, compare_detections
 
 BOX_TOLERANCE = 0.01
-"""Pixels: what one network's boxes differ by from processor to processor is far below."""
-SCORE_TOLERANCE = 1e-4
+"""Pixels. Two ways of computing the same differ by less than 1e-3 on any instruction set."""
+SCORE_TOLERANCE = 1e-5
+"""By less than 5e-6."""
 
 
 def arrays(detections: Any) -> Detections:
@@ -34,13 +35,16 @@ def assert_same_detections(
     at_least: int = 1,
     **cuts: Any,
 ) -> None:
-    """Require the same detections of one image, in whatever order, and the same image size.
+    """Require the same detections of one image, in whatever order.
+
+    Where both know the image's size, it must be the same, too.
 
     Args:
         at_least: so many there must be: two empty sets would show nothing.
         cuts: as of :func:`srn_d2.detection_matching.compare_detections`.
     """
-    assert getattr(found, "image_size", None) == getattr(expected, "image_size", None)
+    sizes = {x.image_size for x in (found, expected) if hasattr(x, "image_size")}
+    assert len(sizes) <= 1
     comparison = compare_detections(
         arrays(expected),
         arrays(found),

@@ -1,10 +1,10 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
-from detectron2.structures import pairwise_iou
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.detections import assert_same_detections
 from srn_d2.modeling import LEVELS
 from srn_d2.modeling.selective_inference import SecondStep
 
@@ -111,18 +111,6 @@ def test_sparse_predictions_equal_the_dense_ones_at_survivors(small_cfg, variant
                 torch.testing.assert_close(x, y, atol=1e-4, rtol=0, msg=pattern.__name__)
 
 
-def expect_same_detections(actual, expected) -> None:
-    """Equal up to the order of detections whose scores are equal up to rounding."""
-    assert len(actual) == len(expected) > 0
-    torch.testing.assert_close(actual.scores, expected.scores, atol=1e-5, rtol=1e-4)
-    best = pairwise_iou(actual.pred_boxes, expected.pred_boxes).max(dim=1).indices
-    assert best.unique().numel() == len(best)
-    torch.testing.assert_close(
-        actual.pred_boxes.tensor, expected.pred_boxes.tensor[best], atol=1e-2, rtol=1e-4
-    )
-    torch.testing.assert_close(actual.scores, expected.scores[best], atol=1e-5, rtol=1e-4)
-
-
 @torch.no_grad()
 def let_survive(model, images, share: float) -> None:
     """Set theta so that this share of the STC levels' anchors stays."""
@@ -143,7 +131,7 @@ def test_all_modes_detect_the_same(small_cfg, variant, share):
         detections[mode] = model.detect(images)
     for mode in ("sparse", "auto"):
         for actual, expected in zip(detections[mode], detections["dense"], strict=True):
-            expect_same_detections(actual, expected)
+            assert_same_detections(actual, expected)
 
 
 def test_detections_exist_where_nothing_survives(small_cfg):
