@@ -88,6 +88,7 @@ assert_same = functools.partial(
 # --- input -----------------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_every_kind_of_image_gives_the_same_faces(detector, tmp_path):
     image = noise(70, 110)
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -146,6 +147,7 @@ def test_no_images_no_results(detector):
 # --- batches -----------------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_faces_do_not_depend_on_the_batch(make):
     detector = make()
     sizes = [(70, 110), (65, 100), (40, 40), (96, 128), (128, 96), (33, 64), (64, 64), (70, 110)]
@@ -307,6 +309,7 @@ def test_scores_sort_what_two_looks_found(make, blob_files):
 # --- other options -------------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_the_score_threshold(make, detector):
     scores = detector(noise(64, 96)).scores
     middle = float(scores[len(scores) // 2])
@@ -386,6 +389,7 @@ def test_the_device_is_chosen(make):
 # --- threads and memory --------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_threads_share_a_detector(detector):
     images = [noise(64 + 8 * i, 96, i) for i in range(6)]
     expected = [detector(image) for image in images]

@@ -39,6 +39,7 @@ def with_weights(cfg, folder, **kwargs):
     return cfg
 
 
+@pytest.mark.numerics
 def test_the_network_is_compiled_where_the_config_asks_for_it(small_cfg, tmp_path, image):
     cfg = with_weights(small_cfg(), tmp_path)
     expected = FacePredictor(cfg)(image)
@@ -51,6 +52,7 @@ def test_the_network_is_compiled_where_the_config_asks_for_it(small_cfg, tmp_pat
     assert_same_detections(predictor(image), expected)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("min_size", [0, 96])
 def test_it_detects_what_evaluation_detects(small_cfg, tmp_path, image, min_size):
     cfg = with_weights(small_cfg("INPUT.MIN_SIZE_TEST", min_size), tmp_path)
@@ -74,6 +76,7 @@ def test_boxes_are_in_the_original_image_whatever_the_network_sees(small_cfg, tm
     assert boxes[:, 2].max() > 80, "boxes of a four times larger image, scaled back"
 
 
+@pytest.mark.numerics
 def test_a_bgr_model_sees_the_same_rgb_image(small_cfg, tmp_path, image):
     def swap(state):
         state[FIRST_CONV] = state[FIRST_CONV].flip(1)

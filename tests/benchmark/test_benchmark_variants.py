@@ -38,6 +38,7 @@ def images(_seed):
     return ImageList(torch.randn(2, 3, 160, 192), [(160, 192), (150, 192)])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("opts", [(), RELEASED_ANCHORS])
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_authors_way_detects_what_the_model_does(small_cfg, images, opts, share):
@@ -66,6 +67,7 @@ def test_authors_way_needs_a_first_step_everywhere(small_cfg):
         AuthorsSRN(model)
 
 
+@pytest.mark.numerics
 def test_all_ways_of_the_second_step_detect_the_same(small_cfg, images):
     cfg = small_cfg()
     variants = build_variants(cfg, ["dense", "sparse", "auto"], images)
@@ -83,6 +85,7 @@ def test_all_ways_of_the_second_step_detect_the_same(small_cfg, images):
             assert_same_detections(found, expected)
 
 
+@pytest.mark.numerics
 def test_bfloat16_detects_nearly_the_same(small_cfg, images):
     float32, bfloat16 = build_variants(small_cfg(), ["dense", "dense-bf16"], images)
     for a, b in zip(float32.run(images), bfloat16.run(images), strict=True):

@@ -64,6 +64,7 @@ def test_nothing_is_padded(both):
     assert both.padded_size == both.image.shape[1:]
 
 
+@pytest.mark.numerics
 def test_features_are_the_released_ones(both):
     assert set(both.features) == set(both.plain_features)
     for name, expected in both.plain_features.items():
@@ -71,6 +72,7 @@ def test_features_are_the_released_ones(both):
         torch.testing.assert_close(both.features[name], expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.numerics
 def test_predictions_are_the_released_ones(both):
     fields = zip(*both.predictions, strict=True)
     for level, (scores1, deltas1, scores2, deltas2) in zip(LEVELS, fields, strict=True):
@@ -83,6 +85,7 @@ def test_predictions_are_the_released_ones(both):
                 torch.testing.assert_close(ours.sigmoid(), theirs.sigmoid(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.numerics
 def test_detections_are_the_released_ones(both):
     expected = plain.detect(both.plain_predictions)
     assert len(expected) > 100
@@ -111,6 +114,7 @@ def test_every_rule_of_the_post_processing_counts(both, change):
         assert_same_detections(other, expected)
 
 
+@pytest.mark.numerics
 def test_detections_of_the_whole_model_are_clipped_to_the_image(model, both):
     """What evaluation sees is detectron2's: the same boxes, clipped, those outside left out."""
     height, width = both.image.shape[1:]

@@ -30,6 +30,10 @@ VARIANTS = {
 }
 
 
+QUICK = ("default", "released", "norm over the map")
+"""Those of the variants that are repeated at another instruction set."""
+
+
 def make_model(cfg) -> nn.Module:
     """Random, and with biases: zeros would hide what zero padding does to later layers."""
     torch.manual_seed(0)
@@ -89,7 +93,13 @@ def first_step(model, images, second_step):
     return maps, masks
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(name, marks=pytest.mark.numerics if name in QUICK else [], id=name)
+        for name in VARIANTS
+    ],
+)
 @torch.no_grad()
 def test_sparse_predictions_equal_the_dense_ones_at_survivors(small_cfg, variant):
     model = make_model(small_cfg(*VARIANTS[variant]))
@@ -119,6 +129,7 @@ def let_survive(model, images, share: float) -> None:
     model.stc_threshold_test = 1 - scores.sigmoid().quantile(1 - share).item()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("variant", ["default", "released", "norm over the map"])
 @pytest.mark.parametrize("share", [0.01, 0.1])
 def test_all_modes_detect_the_same(small_cfg, variant, share):
@@ -202,6 +213,7 @@ def test_dense_defers_nothing(small_cfg):
     assert not any(level_plan.sparse for level_plan in plan.values())
 
 
+@pytest.mark.numerics
 @torch.no_grad()
 def test_in_bfloat16_sparse_and_dense_differ_by_rounding(small_cfg):
     model = make_model(small_cfg())

@@ -175,6 +175,7 @@ def test_bfloat16_in_inference_and_in_training(small_cfg, key):
     assert set(dtypes) == {torch.float32 if key.startswith("TEST") else torch.bfloat16}
 
 
+@pytest.mark.numerics
 def test_bfloat16_changes_scores_by_rounding_only(small_cfg):
     model = make_model(small_cfg("MODEL.SRN.SECOND_STEP", "dense")).eval()
     images = model.preprocess_image([image_with([], (96, 128))])
@@ -200,6 +201,7 @@ def test_inference_gives_sorted_boxes_inside_the_output_size(small_cfg, size):
     assert not instances.pred_classes.any()
 
 
+@pytest.mark.numerics
 def test_results_do_not_depend_on_the_rest_of_the_batch(small_cfg):
     model = make_model(small_cfg()).eval()
     one, other = image_with([], (64, 96)), image_with([[1, 1, 9, 9]], (64, 96))
@@ -246,6 +248,7 @@ def plain_iou(a, b):
     return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
+@pytest.mark.numerics
 @torch.no_grad()
 def test_inference_equals_a_plain_restatement(small_cfg):
     cfg = small_cfg("MODEL.SRN.TOPK_CANDIDATES_TEST", 300, "TEST.DETECTIONS_PER_IMAGE", 40)
@@ -277,6 +280,7 @@ def test_stc_takes_weak_anchors_out_of_inference(small_cfg):
     assert len(few) <= (4 + 1 + 1) * 2  # anchors of P5, P6, P7 on 64 px
 
 
+@pytest.mark.numerics
 def test_score_threshold_cuts(small_cfg):
     sample = image_with([], (64, 64))
     free = make_model(small_cfg()).eval()([sample])[0]["instances"]

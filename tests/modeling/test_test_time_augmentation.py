@@ -223,6 +223,7 @@ def noise(size, seed=0):
     return torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
 
 
+@pytest.mark.numerics
 def test_one_view_and_nms_is_the_model_itself(srn):
     image = noise((77, 101))
     model = with_tta(srn, scales=(1.0,), flip=False, voting=False)
@@ -234,6 +235,7 @@ def test_one_view_and_nms_is_the_model_itself(srn):
     assert_best_first(found)
 
 
+@pytest.mark.numerics
 def test_a_mirrored_image_gives_mirrored_boxes(srn):
     image = noise((64, 96))
     model = with_tta(srn, scales=(1.0, 1.5))
@@ -245,6 +247,7 @@ def test_a_mirrored_image_gives_mirrored_boxes(srn):
     assert_same_detections(mirrored, detect(model, image))
 
 
+@pytest.mark.numerics
 def test_srns_boxes_are_merged_before_they_are_clipped(srn):
     """As in the released code: a view's boxes may reach beyond it."""
     image = noise((64, 96))
@@ -296,6 +299,7 @@ def retinanet():
     return build_model(cfg).eval()
 
 
+@pytest.mark.numerics
 def test_around_retinanet():
     torch.manual_seed(1)
     model = retinanet()
