@@ -93,7 +93,6 @@ def test_many_sizes_need_two_compilations(small_cfg):
         assert backend.graphs == (2 if number < 4 else 4)  # once more for batches
 
 
-@pytest.mark.numerics
 def test_small_images_and_odd_sizes_see_the_model_as_it_is(small_cfg, monkeypatch):
     model, backend = make_model(small_cfg("MODEL.SRN.SIZE_DIVISIBILITY", 1)), Counter()
     monkeypatch.setattr(compilation, "SMALL_IMAGE", 64 * 96)

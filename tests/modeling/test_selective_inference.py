@@ -30,7 +30,7 @@ VARIANTS = {
 }
 
 
-QUICK = ("default", "released", "norm over the map")
+QUICK = ("default", "released")
 """Those of the variants that are repeated at another instruction set."""
 
 
