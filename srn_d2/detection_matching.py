@@ -73,13 +73,13 @@ def compare_detections(
         score_tolerance: the most by which the scores of partners differ.
         cut_scores: scores at which both sets were cut: the threshold, or the score of the K-th
             best candidate.
-        max_detections: the most detections a set can have.
+        max_detections: the most detections a set can have; one with more is not excused.
 
     Raises:
-        ValueError: for arrays of other shapes, or more than ``max_detections``.
+        ValueError: for arrays of other shapes.
     """
-    boxes, scores = _checked(expected, max_detections)
-    other_boxes, other_scores = _checked(found, max_detections)
+    boxes, scores = _checked(expected)
+    other_boxes, other_scores = _checked(found)
     box_distance = _box_distances(boxes, other_boxes)
     score_distance = np.abs(scores[:, None] - other_scores)
     rows, columns = _match(box_distance, score_distance, box_tolerance, score_tolerance)
@@ -113,7 +113,7 @@ def compare_detections(
     )
 
 
-def _checked(detections: Detections, max_detections: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _checked(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and scores in double precision.
 
     Raises:
@@ -124,8 +124,6 @@ def _checked(detections: Detections, max_detections: int | None) -> tuple[np.nda
         raise ValueError(
             f"boxes of shape {boxes.shape} and scores of shape {scores.shape}: must be (n, 4), (n,)"
         )
-    if max_detections is not None and len(scores) > max_detections:
-        raise ValueError(f"{len(scores)} detections, more than the {max_detections} possible")
     return boxes, scores
 
 
@@ -183,7 +181,7 @@ def _without_partner(
     may_be_cut = np.zeros(len(alone), dtype=bool)
     for cut in cut_scores:
         may_be_cut |= np.abs(scores[alone] - cut) <= score_tolerance
-    if max_detections is not None and len(other_scores) == max_detections > 0:
+    if max_detections is not None and 0 < len(other_scores) == max_detections >= len(scores):
         may_be_cut |= scores[alone] <= other_scores.min() + score_tolerance
     return alone[~may_be_cut], int(may_be_cut.sum())
 
