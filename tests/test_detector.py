@@ -1,5 +1,6 @@
 """FaceDetector: kinds of input, sizes, batches, threads, memory, large faces, arguments."""
 
+import functools
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from PIL import Image
 from torch import nn
 
+from helpers.detections import assert_same_detections
 from srn_d2 import FaceDetector, Faces, InvalidImageError
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.image_io import (
@@ -28,6 +30,7 @@ from srn_d2.engine.setup import build_cfg
 sys.path.insert(0, str(Path(__file__).parent / "modeling"))
 from blob_detector import BlobDetector, picture
 
+MAX_DETECTIONS = 20
 SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 
 
@@ -42,7 +45,9 @@ def save_model(cfg, folder):
 @pytest.fixture(scope="module")
 def files(repo_root, tmp_path_factory):
     config = str(repo_root / "configs" / "srn_R18_lite.yaml")
-    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 20])
+    cfg = build_cfg(
+        config, [*SMALL, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", MAX_DETECTIONS]
+    )
     return save_model(cfg, tmp_path_factory.mktemp("run"))
 
 
@@ -74,16 +79,15 @@ def watch(detector):
     return seen
 
 
-def assert_same(left, right):
-    assert len(left) == len(right) > 0
-    assert left.image_size == right.image_size
-    np.testing.assert_allclose(left.boxes, right.boxes, rtol=0, atol=1e-3)  # pixels
-    np.testing.assert_allclose(left.scores, right.scores, rtol=0, atol=1e-6)
+assert_same = functools.partial(
+    assert_same_detections, box_tolerance=1e-3, score_tolerance=1e-6, max_detections=MAX_DETECTIONS
+)
 
 
 # --- input -----------------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_every_kind_of_image_gives_the_same_faces(detector, tmp_path):
     image = noise(70, 110)
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -142,6 +146,7 @@ def test_no_images_no_results(detector):
 # --- batches -----------------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_faces_do_not_depend_on_the_batch(make):
     detector = make()
     sizes = [(70, 110), (65, 100), (40, 40), (96, 128), (128, 96), (33, 64), (64, 64), (70, 110)]
@@ -303,6 +308,7 @@ def test_scores_sort_what_two_looks_found(make, blob_files):
 # --- other options -------------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_the_score_threshold(make, detector):
     scores = detector(noise(64, 96)).scores
     middle = float(scores[len(scores) // 2])
@@ -382,6 +388,7 @@ def test_the_device_is_chosen(make):
 # --- threads and memory --------------------------------------------------------------------------
 
 
+@pytest.mark.numerics
 def test_threads_share_a_detector(detector):
     images = [noise(64 + 8 * i, 96, i) for i in range(6)]
     expected = [detector(image) for image in images]

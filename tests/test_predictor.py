@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.structures import pairwise_iou
 from PIL import Image
 
+from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
 from srn_d2.detector import load_cfg
@@ -38,12 +38,7 @@ def with_weights(cfg, folder, **kwargs):
     return cfg
 
 
-def assert_same_detections(left, right, atol=1e-3):
-    assert len(left) == len(right) > 0
-    torch.testing.assert_close(left.scores, right.scores, rtol=0, atol=1e-5)
-    torch.testing.assert_close(left.pred_boxes.tensor, right.pred_boxes.tensor, rtol=0, atol=atol)
-
-
+@pytest.mark.numerics
 @pytest.mark.parametrize("min_size", [0, 96])
 def test_it_detects_what_evaluation_detects(small_cfg, tmp_path, image, min_size):
     cfg = with_weights(small_cfg("INPUT.MIN_SIZE_TEST", min_size), tmp_path)
@@ -67,6 +62,7 @@ def test_boxes_are_in_the_original_image_whatever_the_network_sees(small_cfg, tm
     assert boxes[:, 2].max() > 80, "boxes of a four times larger image, scaled back"
 
 
+@pytest.mark.numerics
 def test_a_bgr_model_sees_the_same_rgb_image(small_cfg, tmp_path, image):
     def swap(state):
         state[FIRST_CONV] = state[FIRST_CONV].flip(1)
@@ -137,13 +133,10 @@ def test_an_image_in_tiles_has_the_faces_of_the_whole_image():
     assert len(seen) > 1
     assert max(map(pixels_of, seen)) <= 512 * 512
     assert found.image_size == whole.image_size == (651, 853)
-    assert (found.scores.diff() <= 0).all()
+    assert_best_first(found)
     whole, found = (faces[faces.scores > 0.3] for faces in (whole, found))
-    assert len(found) == len(whole) >= 9
-    iou, nearest = pairwise_iou(whole.pred_boxes, found.pred_boxes).max(dim=1)
-    assert len(nearest.unique()) == len(whole)
-    assert iou.min() > 0.85  # some are cut by the image's edge and 10 pixels wide
-    torch.testing.assert_close(found.scores[nearest], whole.scores, rtol=0, atol=0.05)
+    # Faces have 40 to 75 pixels. A tile's edge changes what the network sees beside them.
+    assert_same_detections(found, whole, box_tolerance=1, score_tolerance=0.05, at_least=9)
 
 
 def test_up_to_the_limit_the_network_sees_the_whole_image(small_cfg, tmp_path):
@@ -156,8 +149,7 @@ def test_up_to_the_limit_the_network_sees_the_whole_image(small_cfg, tmp_path):
     tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())
     with torch.no_grad():
         [wanted] = predictor.model([{"image": tensor, "height": 500, "width": 640}])
-    assert torch.equal(found.scores, wanted["instances"].scores)
-    assert torch.equal(found.pred_boxes.tensor, wanted["instances"].pred_boxes.tensor)
+    assert_same_detections(found, wanted["instances"], box_tolerance=1e-3, score_tolerance=1e-6)
 
 
 def test_no_batch_is_padded_beyond_the_limit(small_cfg, tmp_path):

@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if not parity.is_close:
         print("error: the file does not compute what the model does", file=sys.stderr)
+        for problem in parity.problems:
+            print(problem, file=sys.stderr)
         return 1
     return 0
 

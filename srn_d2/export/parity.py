@@ -9,6 +9,8 @@ from detectron2.structures import ImageList
 from torch import Tensor
 
 from srn_d2.data.datasets.toy_scenes import SCENE_KINDS, draw_scene
+from srn_d2.detection_matching import compare_detections
+from srn_d2.modeling.postprocessing import PaperPostprocessing
 
 from .exportable import ExportableModel
 from .onnx_predictor import OnnxFaceDetector
@@ -26,17 +28,19 @@ class Parity:
         num_expected, num_found: boxes that the model and that the file gives, of all images.
         box: largest difference of a corner's coordinate, in pixels.
         score: largest difference of a score.
+        problems: of each image whose detections are not the model's, in what way.
     """
 
     num_expected: int
     num_found: int
     box: float
     score: float
+    problems: tuple[str, ...] = ()
 
     @property
     def is_close(self) -> bool:
         return (
-            self.num_expected == self.num_found
+            not self.problems
             and self.box <= MAX_BOX_DIFFERENCE
             and self.score <= MAX_SCORE_DIFFERENCE
         )
@@ -53,8 +57,8 @@ def check_picture() -> np.ndarray:
 def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndarray) -> Parity:
     """An ONNX file, run by ONNX Runtime, against the model's own detections.
 
-    Which of nearly equal scores are the best 750 is not defined: without training, and with a low
-    threshold, both may be right and differ.
+    They are compared as sets: nearly equal scores may change places, and which of them are above
+    a threshold or among the best K is not defined.
 
     Args:
         images: uint8 (N, H, W, 3), RGB.
@@ -68,13 +72,24 @@ def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndar
         expected.append(
             (instances.pred_boxes.tensor[counts].numpy(), instances.scores[counts].numpy())
         )
-    found = detector.detect(images)
-    differences = [_difference(*pair) for pair in zip(expected, found, strict=True)]
+    comparisons = [
+        compare_detections(
+            *pair,
+            box_tolerance=MAX_BOX_DIFFERENCE,
+            score_tolerance=MAX_SCORE_DIFFERENCE,
+            cut_scores=[threshold, *cuts],
+            max_detections=detector.metadata.max_detections,
+        )
+        for *pair, cuts in zip(
+            expected, detector.detect(images), _cut_scores(model, images), strict=True
+        )
+    ]
     return Parity(
-        num_expected=sum(len(scores) for _, scores in expected),
-        num_found=sum(len(scores) for _, scores in found),
-        box=max(box for box, _ in differences),
-        score=max(score for _, score in differences),
+        num_expected=sum(comparison.num_expected for comparison in comparisons),
+        num_found=sum(comparison.num_found for comparison in comparisons),
+        box=max(comparison.box_difference for comparison in comparisons),
+        score=max(comparison.score_difference for comparison in comparisons),
+        problems=tuple(c.description for c in comparisons if not c.is_same),
     )
 
 
@@ -91,7 +106,8 @@ def torchscript_parity(
     boxes, scores = model.network(batch)
     found_boxes, found_scores = torch.jit.load(path)(batch)
     if found_boxes.shape != boxes.shape:
-        return Parity(scores.numel(), found_scores.numel(), np.inf, np.inf)
+        problem = f"boxes of shape {tuple(found_boxes.shape)} instead of {tuple(boxes.shape)}"
+        return Parity(scores.numel(), found_scores.numel(), np.inf, np.inf, (problem,))
     return Parity(
         num_expected=scores.numel(),
         num_found=found_scores.numel(),
@@ -111,17 +127,12 @@ def _to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
-def _difference(
-    expected: tuple[np.ndarray, np.ndarray], found: tuple[np.ndarray, np.ndarray]
-) -> tuple[float, float]:
-    """Largest difference of boxes and of scores between each expected box and the next one found.
-
-    The order is no help: nearly equal scores may change places.
-    """
-    (boxes, scores), (found_boxes, found_scores) = expected, found
-    if len(boxes) == 0 or len(found_boxes) == 0:
-        return 0.0, 0.0
-    distances = np.abs(boxes[:, None] - found_boxes[None]).max(axis=2)  # (n, m)
-    nearest = distances.argmin(axis=1)
-    score_difference = np.abs(scores - found_scores[nearest]).max()
-    return float(distances.min(axis=1).max()), float(score_difference)
+def _cut_scores(model: ExportableModel, images: np.ndarray) -> list[list[float]]:
+    """The scores at which the model itself cuts what reaches NMS, of each image."""
+    rules = model.model.postprocessing
+    scores = [scores for _, scores in model.network.levels(_to_tensor(images))]
+    if isinstance(rules, PaperPostprocessing):  # the best of all levels, not of each
+        scores = [torch.cat(scores, dim=1)]
+    most = rules.topk_candidates
+    last = [x.topk(most).values[:, -1].tolist() for x in scores if x.shape[1] > most]
+    return [[rules.score_threshold, *(cut[index] for cut in last)] for index in range(len(images))]

@@ -6,8 +6,9 @@ import plain_released_srn
 import pytest
 import torch
 from detectron2.modeling import build_model
-from test_released_srn import assert_same_detections, detections, picture
+from test_released_srn import picture
 
+from helpers.detections import arrays, assert_best_first, assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine.setup import build_cfg
 from srn_d2.modeling import SRNWithTTA
@@ -52,14 +53,14 @@ def both(request, cfg, model, weights):
     [output] = SRNWithTTA(cfg, model).eval()([{"image": image}])
     pixels = image.permute(1, 2, 0).numpy()
     in_views = plain_multi_scale.detect_in_views(plain_detector, pixels, max_size)
-    return size, detections(output["instances"]), in_views
+    return size, np.column_stack(arrays(output["instances"])), in_views
 
 
 def test_detections_are_the_released_ones(both):
     size, ours, in_views = both
     expected = plain_multi_scale.vote(in_views, size)
-    assert len(expected) > 20
-    assert_same_detections(ours, expected)
+    assert_same_detections(ours, expected, at_least=21)
+    assert_best_first(ours)
 
 
 @pytest.mark.parametrize(

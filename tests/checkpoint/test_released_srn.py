@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine.setup import build_cfg
 from srn_d2.modeling import LEVELS
@@ -59,27 +60,11 @@ def both(request, model, weights):
     return Comparison(model, weights, request.param)
 
 
-def detections(instances) -> np.ndarray:
-    """(n, 5): boxes and scores, best first."""
-    boxes, scores = instances.pred_boxes.tensor, instances.scores
-    return torch.cat([boxes, scores[:, None]], dim=1).numpy()
-
-
-def assert_same_detections(ours, expected):
-    """Boxes to 0.01 px, scores to 1e-4; detections of nearly equal scores may change places."""
-    assert ours.shape == expected.shape
-    np.testing.assert_allclose(ours[:, 4], expected[:, 4], atol=1e-4)
-    tolerance = np.array([0.01, 0.01, 0.01, 0.01, 1e-4])
-    distance = np.abs(ours[:, None] - expected[None]) / tolerance  # (n, n, 5)
-    same = (distance < 1).all(axis=2)
-    assert same.any(axis=1).all()
-    assert same.any(axis=0).all()
-
-
 def test_nothing_is_padded(both):
     assert both.padded_size == both.image.shape[1:]
 
 
+@pytest.mark.numerics
 def test_features_are_the_released_ones(both):
     assert set(both.features) == set(both.plain_features)
     for name, expected in both.plain_features.items():
@@ -87,6 +72,7 @@ def test_features_are_the_released_ones(both):
         torch.testing.assert_close(both.features[name], expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.numerics
 def test_predictions_are_the_released_ones(both):
     fields = zip(*both.predictions, strict=True)
     for level, (scores1, deltas1, scores2, deltas2) in zip(LEVELS, fields, strict=True):
@@ -99,10 +85,12 @@ def test_predictions_are_the_released_ones(both):
                 torch.testing.assert_close(ours.sigmoid(), theirs.sigmoid(), atol=1e-4, rtol=0)
 
 
+@pytest.mark.numerics
 def test_detections_are_the_released_ones(both):
     expected = plain.detect(both.plain_predictions)
     assert len(expected) > 100
-    assert_same_detections(detections(both.instances), expected)
+    assert_same_detections(both.instances, expected)
+    assert_best_first(both.instances)
 
 
 @pytest.mark.parametrize(
@@ -126,16 +114,15 @@ def test_every_rule_of_the_post_processing_counts(both, change):
         assert_same_detections(other, expected)
 
 
+@pytest.mark.numerics
 def test_detections_of_the_whole_model_are_clipped_to_the_image(model, both):
     """What evaluation sees is detectron2's: the same boxes, clipped, those outside left out."""
     height, width = both.image.shape[1:]
-    ours = detections(
-        model([{"image": both.image, "height": height, "width": width}])[0]["instances"]
-    )
+    [output] = model([{"image": both.image, "height": height, "width": width}])
     expected = plain.detect(both.plain_predictions)
     expected[:, :4] = expected[:, :4].clip(0, [width, height, width, height])
     inside = (expected[:, 2] > expected[:, 0]) & (expected[:, 3] > expected[:, 1])
-    assert_same_detections(ours, expected[inside])
+    assert_same_detections(output["instances"], expected[inside])
 
 
 def test_growth_of_boxes_has_no_limit(model):

@@ -15,7 +15,7 @@ from srn_d2.export.exportable import ExportableModel, NotExportableError
 from srn_d2.export.metadata import ExportMetadata
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.onnx_predictor import open_session
-from srn_d2.export.parity import Parity, check_picture, onnx_parity, torchscript_parity
+from srn_d2.export.parity import check_picture, onnx_parity, torchscript_parity
 from srn_d2.export.torchscript_export import METADATA_FILE, export_torchscript
 
 # N, H, W: odd sides, sides below a stride of the network, multiples of 32.
@@ -111,10 +111,11 @@ def test_the_file_says_what_it_is(lite, lite_files):
 def test_the_threshold_in_the_graph_leaves_the_better_detections(lite, lite_files, photograph):
     images = {"images": photograph[None, :200, 100:400].transpose(0, 3, 1, 2)}
     boxes, scores, _ = open_session(lite_files[True]).run(None, images)
-    dense_boxes, dense_scores = open_session(lite_files[False]).run(None, images)
+    [dense_boxes], [dense_scores] = open_session(lite_files[False]).run(None, images)
     assert (scores > 0.02).all()
     assert scores.max() == pytest.approx(dense_scores.max(), abs=1e-6)
-    assert boxes[0] == pytest.approx(dense_boxes[0, dense_scores[0].argmax()], abs=1e-3)
+    best = dense_boxes[dense_scores > dense_scores.max() - 1e-6]  # one, or several nearly equal
+    assert np.abs(best - boxes[0]).max(axis=1).min() < 1e-3
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -135,18 +136,6 @@ def test_torchscript_says_what_it_is(torchscript, lite):
     torch.jit.load(torchscript, _extra_files=files)
     metadata = ExportMetadata.from_properties(json.loads(files[METADATA_FILE]))
     assert metadata == lite.metadata(nms=False, score_threshold=0.0)
-
-
-def test_parity_has_bounds():
-    assert Parity(3, 3, 0.05, 1e-3).is_close
-    assert not Parity(3, 2, 0.0, 0.0).is_close
-    assert not Parity(3, 3, 0.06, 0.0).is_close
-    assert not Parity(3, 3, 0.0, 2e-3).is_close
-
-
-def test_parity_sees_another_network(lite_files, small_cfg, make_exportable):
-    other = make_exportable(small_cfg("MODEL.SRN.SECOND_STEP", "dense"))
-    assert not onnx_parity(other, lite_files[False], check_picture()).is_close
 
 
 def test_other_architectures_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The detector on ONNX Runtime: without torch, with FaceDetector's results, with its own errors."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from PIL import Image
 from torchvision.ops import nms as torchvision_nms
 
+from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2 import FaceDetector, InvalidImageError
 from srn_d2.array_nms import nms
 from srn_d2.data.image_io import EXIF_ORIENTATION
@@ -42,12 +44,7 @@ def detector(lite_files):
     return OnnxFaceDetector(lite_files[True], threads=1)
 
 
-def assert_same(found, expected):
-    """Boxes within 0.05 pixels, scores within 0.001."""
-    assert found.image_size == expected.image_size
-    assert len(found) == len(expected) > 0
-    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3, rtol=0)
-    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05, rtol=0)
+assert_same = functools.partial(assert_same_detections, box_tolerance=0.05, score_tolerance=1e-3)
 
 
 def test_it_runs_without_torch(lite_files, grace_hopper):
@@ -55,10 +52,13 @@ def test_it_runs_without_torch(lite_files, grace_hopper):
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = FaceDetector(device="cpu", size=300)(grace_hopper).to_dict()
     found = json.loads(result.stdout)
-    assert len(found["faces"]) == len(expected["faces"]) > 0
-    for face, same in zip(found["faces"], expected["faces"], strict=True):
-        assert face["bbox"] == pytest.approx(same["bbox"], abs=0.06)
-        assert face["score"] == pytest.approx(same["score"], abs=1e-3)
+    found, expected = (
+        [[*face["bbox"], face["score"]] for face in record["faces"]] for record in (found, expected)
+    )
+    assert_same_detections(
+        np.array(found), np.array(expected), box_tolerance=0.06, score_tolerance=1e-3
+    )
+    assert_best_first(np.array(found))
 
 
 @pytest.mark.parametrize("nms", [True, False])
@@ -112,7 +112,7 @@ def test_all_kinds_of_pictures(detector, photograph, grace_hopper, tmp_path):
     images = [grace_hopper, Image.open(grace_hopper), tmp_path / "turned.png", tensor]
     for faces in detector(images):
         assert faces.image_size == expected.image_size
-        np.testing.assert_array_equal(faces.boxes, expected.boxes)
+        assert_same(faces, expected)
 
 
 def test_bad_pictures_raise_or_stand_in_the_list(detector, photograph, tmp_path):

@@ -35,6 +35,7 @@ def test_c6_and_c7_exist_only_where_the_first_step_needs_them(small_cfg, stc, st
     ]
 
 
+@pytest.mark.numerics
 def test_top_down_path_is_the_sum_of_lateral_and_nearest(small_cfg):
     backbone = build_backbone(small_cfg()).eval()
     image = torch.rand(1, 3, 64, 64)
@@ -47,6 +48,7 @@ def test_top_down_path_is_the_sum_of_lateral_and_nearest(small_cfg):
     torch.testing.assert_close(maps["p6"], backbone.p6(backbone.outputs["p5"](c5)))
 
 
+@pytest.mark.numerics
 def test_released_network_enlarges_bilinearly_to_odd_sizes_and_reads_p6_from_the_lateral(small_cfg):
     cfg = small_cfg(
         *("MODEL.SRN.UPSAMPLE", "bilinear", "MODEL.SRN.P6_SOURCE", "c5_lateral"),

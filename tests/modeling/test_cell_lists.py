@@ -69,6 +69,7 @@ def test_growing_reaches_exactly_the_kernel(kernel):
     assert grown.sum() == height * width
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("share", [0, 0.1, 0.6, 1])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_convolution_at_cells_equals_the_dense_one(monkeypatch, kernel, share):
@@ -85,6 +86,7 @@ def test_a_convolution_at_cells_equals_the_dense_one(monkeypatch, kernel, share)
         expect_at(masks, outputs.scatter(cells), [conv(x) for x in maps])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("share", [0, 0.02, 0.3, 1])
 @pytest.mark.parametrize("rfe", [True, False])
 def test_a_subnet_at_cells_equals_the_dense_one(rfe, share):

@@ -30,6 +30,7 @@ def kinds(net: nn.Module, kind: type) -> int:
     return sum(isinstance(module, kind) for module in net.modules())
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_050"])
 @pytest.mark.parametrize("size", [(64, 96), (57, 75)])
 def test_maps_gradients_and_names_are_those_of_the_separate_layers(name, size):
@@ -96,6 +97,7 @@ def test_what_cannot_be_folded_stays(net):
     torch.testing.assert_close(net(image), expected)
 
 
+@pytest.mark.numerics
 def test_a_bias_is_kept_and_the_network_stays_in_its_mode():
     net = off_the_start(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()))
     image = torch.randn(SHAPE)

@@ -40,6 +40,7 @@ def test_channels_must_be_a_multiple_of_four():
         RFE(30)
 
 
+@pytest.mark.numerics
 def test_joint_first_convolutions_equal_separate_branches():
     torch.manual_seed(0)
     rfe, x = RFE(16), torch.randn(2, 16, 7, 9)

@@ -1,10 +1,10 @@
 import pytest
 import torch
 from detectron2.modeling import build_model
-from detectron2.structures import pairwise_iou
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from helpers.detections import assert_same_detections
 from srn_d2.modeling import LEVELS
 from srn_d2.modeling.selective_inference import SecondStep
 
@@ -28,6 +28,10 @@ VARIANTS = {
     ),
     "ResNet-50": ("MODEL.RESNETS.DEPTH", 50, "MODEL.RESNETS.RES2_OUT_CHANNELS", 256),
 }
+
+
+QUICK = ("default", "released")
+"""Those of the variants that are repeated at another instruction set."""
 
 
 def make_model(cfg) -> nn.Module:
@@ -89,7 +93,13 @@ def first_step(model, images, second_step):
     return maps, masks
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(name, marks=pytest.mark.numerics if name in QUICK else [], id=name)
+        for name in VARIANTS
+    ],
+)
 @torch.no_grad()
 def test_sparse_predictions_equal_the_dense_ones_at_survivors(small_cfg, variant):
     model = make_model(small_cfg(*VARIANTS[variant]))
@@ -111,18 +121,6 @@ def test_sparse_predictions_equal_the_dense_ones_at_survivors(small_cfg, variant
                 torch.testing.assert_close(x, y, atol=1e-4, rtol=0, msg=pattern.__name__)
 
 
-def expect_same_detections(actual, expected) -> None:
-    """Equal up to the order of detections whose scores are equal up to rounding."""
-    assert len(actual) == len(expected) > 0
-    torch.testing.assert_close(actual.scores, expected.scores, atol=1e-5, rtol=1e-4)
-    best = pairwise_iou(actual.pred_boxes, expected.pred_boxes).max(dim=1).indices
-    assert best.unique().numel() == len(best)
-    torch.testing.assert_close(
-        actual.pred_boxes.tensor, expected.pred_boxes.tensor[best], atol=1e-2, rtol=1e-4
-    )
-    torch.testing.assert_close(actual.scores, expected.scores[best], atol=1e-5, rtol=1e-4)
-
-
 @torch.no_grad()
 def let_survive(model, images, share: float) -> None:
     """Set theta so that this share of the STC levels' anchors stays."""
@@ -131,6 +129,7 @@ def let_survive(model, images, share: float) -> None:
     model.stc_threshold_test = 1 - scores.sigmoid().quantile(1 - share).item()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("variant", ["default", "released", "norm over the map"])
 @pytest.mark.parametrize("share", [0.01, 0.1])
 def test_all_modes_detect_the_same(small_cfg, variant, share):
@@ -143,7 +142,7 @@ def test_all_modes_detect_the_same(small_cfg, variant, share):
         detections[mode] = model.detect(images)
     for mode in ("sparse", "auto"):
         for actual, expected in zip(detections[mode], detections["dense"], strict=True):
-            expect_same_detections(actual, expected)
+            assert_same_detections(actual, expected)
 
 
 def test_detections_exist_where_nothing_survives(small_cfg):
@@ -214,6 +213,7 @@ def test_dense_defers_nothing(small_cfg):
     assert not any(level_plan.sparse for level_plan in plan.values())
 
 
+@pytest.mark.numerics
 @torch.no_grad()
 def test_in_bfloat16_sparse_and_dense_differ_by_rounding(small_cfg):
     model = make_model(small_cfg())

@@ -34,6 +34,7 @@ def test_only_what_a_step_needs_is_computed():
     assert all(d.shape == (3, ANCHORS * 4, 4, 5) for d in out.deltas_s2)
 
 
+@pytest.mark.numerics
 def test_first_step_reads_c_maps_and_second_step_p_maps():
     head = make_head(stc=["p3"], str_=[])
     maps = make_maps(head)  # c3, p2 .. p7
@@ -95,6 +96,7 @@ def kept_elements(head: SRNHead, maps: list[torch.Tensor]) -> int:
     return sum(number for address, number in kept.items() if address not in parameters)
 
 
+@pytest.mark.numerics
 def test_recomputed_levels_keep_less_and_give_the_same_gradients():
     torch.manual_seed(0)
     head = make_head(prior_prob=0.5)

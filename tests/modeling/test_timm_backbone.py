@@ -153,6 +153,7 @@ def test_frozen_batch_norm_keeps_all_it_has_while_convolutions_learn(name):
     assert not {key.rpartition(".")[0] for key in changed} & norms
 
 
+@pytest.mark.numerics
 def test_frozen_batch_norm_computes_what_evaluation_computes_with_the_activations():
     torch.manual_seed(0)
     learning, frozen = TimmBackbone(LITE0), TimmBackbone(LITE0, norm="FrozenBN")
