@@ -20,16 +20,22 @@ def repo_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def load_tool(repo_root) -> Callable[[str], ModuleType]:
-    """A script as a module, for what needs no process of its own: ``load_tool("demo")``."""
+def load_script(repo_root) -> Callable[[str], ModuleType]:
+    """A script as a module, for what needs no process of its own: ``load_script("a/b.py")``."""
 
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, repo_root / "tools" / f"{name}.py")
+    def load(path: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(Path(path).stem, repo_root / path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def load_tool(load_script) -> Callable[[str], ModuleType]:
+    """A tool as a module: ``load_tool("demo")``."""
+    return lambda name: load_script(f"tools/{name}.py")
 
 
 @pytest.fixture(scope="session")
