@@ -19,6 +19,7 @@ from srn_d2.data.datasets.toy_drawing import Canvas, Head, HeadPainter, rectangl
 from srn_d2.data.datasets.toy_scenes import MAX_FACE, MIN_FACE, SCENE_KINDS, draw_scene
 from srn_d2.data.datasets.wider_face import format_wider_annotations, parse_wider_annotations
 
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """$DETECTRON2_DATASETS/toyface with the whole set."""

@@ -4,7 +4,6 @@ What is killed, resumed or has two workers runs in processes of its own; the res
 """
 
 import json
-import logging
 import os
 import re
 import signal
@@ -15,9 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.engine import default_argument_parser
 
-from srn_d2.data import register_builtin_datasets
 from srn_d2.engine.trainer import NonFiniteLossError
 
 TINY = [
@@ -80,21 +77,13 @@ def start_train_net(repo_root, tiny_datasets):
 
 
 @pytest.fixture
-def train_here(repo_root, load_script, tiny_datasets, monkeypatch):
+def train_here(call_train_net, tiny_datasets):
     """Call train_net.py's main with the arguments of :func:`command_line`."""
-    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "srn_d2")]
-    states = [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
-    monkeypatch.chdir(repo_root)
-    main = load_script("train_net.py").main
 
     def call(output: Path, *arguments: str, datasets: Path = tiny_datasets) -> dict | None:
-        register_builtin_datasets(datasets)
-        return main(default_argument_parser().parse_args(command_line(output, *arguments)))
+        return call_train_net(datasets, *command_line(output, *arguments))
 
-    yield call
-    register_builtin_datasets()
-    for logger, state in zip(loggers, states, strict=True):
-        logger.handlers[:], logger.propagate, logger.level = state
+    return call
 
 
 def finish(process: subprocess.Popen, timeout: float = 240) -> str:
