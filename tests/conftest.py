@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,12 @@ import numpy as np
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: no process begins one when the others are done."""
+    number = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -number[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -393,6 +393,7 @@ def test_threads_share_a_detector(detector):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is read from /proc")
+@pytest.mark.slow
 def test_memory_stays_flat_over_images_of_many_sizes(detector):
     """All 200 have 7 MB together, their first feature maps more."""
     rng = np.random.default_rng(0)

@@ -84,6 +84,7 @@ def test_outline_is_tight_around_the_drawn_face(size, tilt, yaw, jaw, seed):
     np.testing.assert_allclose(drawn, outline, atol=1.5)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_each_time(root, tmp_path):
     toy_faces.draw_toy_split(tmp_path, "val")
     again = hashes(tmp_path)
@@ -95,6 +96,7 @@ def test_the_same_bytes_each_time(root, tmp_path):
 
 
 @pytest.mark.parametrize(("split", "number"), [("train", 200), ("val", 50)])
+@pytest.mark.slow
 def test_whole_set_through_the_parser(root, split, number):
     text = toy_faces.annotation_file(toy_faces.toy_folder(root), split).read_text()
     images = parse_wider_annotations(text)
@@ -111,6 +113,7 @@ def test_whole_set_through_the_parser(root, split, number):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.slow
 def test_whole_set_is_varied(root, split):
     dataset = toy_faces.load_toy_faces(root, split)
     annotations = [a for image in dataset for a in image["annotations"]]

@@ -84,6 +84,7 @@ def test_sizes_and_the_second_look_are_those_of_pytorch(lite_files, photograph, 
 
 
 @pytest.mark.parametrize("nms", [True, False])
+@pytest.mark.slow
 def test_large_images_are_done_in_tiles_as_by_pytorch(lite_files, photograph, monkeypatch, nms):
     """Nine small portraits, each darker than the last; the seams go through some of them."""
     pytorch = FaceDetector(device="cpu", large_faces=False)

@@ -100,6 +100,7 @@ def files_of(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_never_killed(run_process, run_here, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     done = run_process(killed, "-c", DIE_AT_THIRD_FILE)
