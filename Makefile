@@ -59,9 +59,11 @@ install: $(STAMP)  ## create .venv with everything that the other targets need
 doctor: $(STAMP)  ## versions, hardware, data sets and weights found, and how to mend what is missing
 	@$(BIN)/python -m srn_d2.doctor
 
-# A process for each core, each with one thread: a test uses seldom more than one.
-test: $(STAMP)  ## run the tests (ARGS: arguments for pytest)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+# A process for each core, each with one thread: a test uses seldom more than one. Each takes whole
+# files, those with slow tests first (tests/conftest.py).
+test: $(STAMP)  ## run the tests (ARGS='-m "not slow"': those of some seconds; or else for pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)  ## check style and format, change nothing
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,12 @@ import pytest
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: no process begins one when the others are done."""
+    number = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -number[item.path])
+
+
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The repository's root folder."""
@@ -20,16 +27,22 @@ def repo_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def load_tool(repo_root) -> Callable[[str], ModuleType]:
-    """A script as a module, for what needs no process of its own: ``load_tool("demo")``."""
+def load_script(repo_root) -> Callable[[str], ModuleType]:
+    """A script as a module, for what needs no process of its own: ``load_script("a/b.py")``."""
 
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, repo_root / "tools" / f"{name}.py")
+    def load(path: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(Path(path).stem, repo_root / path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
 
     return load
+
+
+@pytest.fixture(scope="session")
+def load_tool(load_script) -> Callable[[str], ModuleType]:
+    """A tool as a module: ``load_tool("demo")``."""
+    return lambda name: load_script(f"tools/{name}.py")
 
 
 @pytest.fixture(scope="session")

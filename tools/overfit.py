@@ -26,6 +26,7 @@ Exit status: 0, 1 if it did not within --max-steps, 2 if nothing could be starte
 import argparse
 import itertools
 import sys
+from collections.abc import Sequence
 
 import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
 
@@ -53,8 +54,8 @@ DECAY = 0.1
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 
 
-def main() -> int:
-    args = parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
     try:
         cfg = build_cfg(args.config_file, args.opts)
         check_device(cfg)
@@ -84,7 +85,7 @@ def main() -> int:
     return 0 if reached else 1
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -97,7 +98,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--target", type=float, default=90.0, help="AP50 in percent")
     parser.add_argument("--output", metavar="FILE", help="write the weights, to go on from there")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def load_images(cfg: CfgNode, number: int, size: int) -> tuple[list[dict], list[dict]]:

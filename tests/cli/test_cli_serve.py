@@ -106,6 +106,7 @@ def test_a_second_ctrl_c_does_not_wait(monkeypatch):
         signal.signal(signal.SIGINT, handler)
 
 
+@pytest.mark.slow
 def test_the_command_until_ctrl_c(repo_root, tmp_path):
     browser, opened = tmp_path / "browser", tmp_path / "opened"
     browser.write_text(

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from srn_d2.config import add_srn_config
 from srn_d2.data import build_face_test_loader, build_face_train_loader
@@ -65,7 +66,21 @@ def make_cfg(num_workers: int = 0, batch_size: int = 4, seed: int = 5) -> CfgNod
 
 def take(cfg: CfgNode, count: int, start_iter: int = 0) -> list[list[dict[str, Any]]]:
     """The first batches of a training loader."""
-    return list(itertools.islice(build_face_train_loader(cfg, start_iter), count))
+    return first_batches(build_face_train_loader(cfg, start_iter), count)
+
+
+def first_batches(loader: DataLoader, count: int | None = None) -> list[list[dict[str, Any]]]:
+    """The first batches of a loader, or all.
+
+    An error holds the iterator. Its processes end here, for they would wait for five seconds where
+    the garbage collector comes upon them.
+    """
+    batches = iter(loader)
+    try:
+        return list(itertools.islice(batches, count))
+    finally:
+        if hasattr(batches, "_shutdown_workers"):
+            batches._shutdown_workers()
 
 
 def fingerprint(sample: dict[str, Any]) -> tuple:
@@ -301,7 +316,7 @@ def test_a_missing_image_is_not_skipped(faces, num_workers):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_the_test_loader_yields_each_image_once_in_order(faces, num_workers):
-    batches = list(build_face_test_loader(make_cfg(num_workers), "loader_faces"))
+    batches = first_batches(build_face_test_loader(make_cfg(num_workers), "loader_faces"))
     assert [len(batch) for batch in batches] == [1] * NUM_IMAGES
     assert [batch[0]["image_id"] for batch in batches] == list(range(NUM_IMAGES))
     assert [tuple(batch[0]["image"].shape) for batch in batches] == [
@@ -314,4 +329,4 @@ def test_the_test_loader_yields_each_image_once_in_order(faces, num_workers):
 def test_a_corrupt_test_image_raises(faces, num_workers):
     damage(faces, 5)
     with pytest.raises(CorruptImageError, match=r"5\.png"):
-        list(build_face_test_loader(make_cfg(num_workers), "loader_faces"))
+        first_batches(build_face_test_loader(make_cfg(num_workers), "loader_faces"))

@@ -1,8 +1,8 @@
 """The toy data set: what is drawn, and how it gets onto the disk."""
 
 import hashlib
+import multiprocessing
 import signal
-import subprocess
 import sys
 import time
 
@@ -18,14 +18,6 @@ from srn_d2.data.datasets import toy_faces
 from srn_d2.data.datasets.toy_drawing import Canvas, Head, HeadPainter, rectangle
 from srn_d2.data.datasets.toy_scenes import MAX_FACE, MIN_FACE, SCENE_KINDS, draw_scene
 from srn_d2.data.datasets.wider_face import format_wider_annotations, parse_wider_annotations
-
-# Draws a set of few pictures below argv[1], as a training process would.
-SMALL_SET_SCRIPT = """
-import sys
-from srn_d2.data.datasets import toy_faces
-toy_faces.TOY_SPLITS.update(train=12, val=4)
-print(toy_faces.ensure_toy_faces(sys.argv[1]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +84,7 @@ def test_outline_is_tight_around_the_drawn_face(size, tilt, yaw, jaw, seed):
     np.testing.assert_allclose(drawn, outline, atol=1.5)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_each_time(root, tmp_path):
     toy_faces.draw_toy_split(tmp_path, "val")
     again = hashes(tmp_path)
@@ -103,6 +96,7 @@ def test_the_same_bytes_each_time(root, tmp_path):
 
 
 @pytest.mark.parametrize(("split", "number"), [("train", 200), ("val", 50)])
+@pytest.mark.slow
 def test_whole_set_through_the_parser(root, split, number):
     text = toy_faces.annotation_file(toy_faces.toy_folder(root), split).read_text()
     images = parse_wider_annotations(text)
@@ -119,6 +113,7 @@ def test_whole_set_through_the_parser(root, split, number):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.slow
 def test_whole_set_is_varied(root, split):
     dataset = toy_faces.load_toy_faces(root, split)
     annotations = [a for image in dataset for a in image["annotations"]]
@@ -175,30 +170,40 @@ def test_failure_leaves_nothing(tmp_path, monkeypatch, few_pictures):
     assert not list(tmp_path.iterdir())
 
 
-def start(script, root):
-    command = [sys.executable, "-W", "ignore", "-c", script, str(root)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def draw_few(root, number):
+    """Draw a set of ``number`` + 4 pictures, as a training process would; never returns."""
+    toy_faces.TOY_SPLITS.update(train=number, val=4)
+    folder = toy_faces.ensure_toy_faces(root)
+    sys.exit(folder != toy_faces.toy_folder(root))
+
+
+def start(root, number):
+    """A process of its own that draws; forked, it need not import anything again."""
+    process = multiprocessing.get_context("fork").Process(target=draw_few, args=(root, number))
+    process.start()
+    return process
 
 
 def test_two_processes_at_once(tmp_path):
-    processes = [start(SMALL_SET_SCRIPT, tmp_path / "a") for _ in range(2)]
-    folders = {process.communicate(timeout=120)[0].strip() for process in processes}
-    assert [process.returncode for process in processes] == [0, 0]
+    processes = [start(tmp_path / "a", 12) for _ in range(2)]
+    for process in processes:
+        process.join(timeout=120)
+    assert [process.exitcode for process in processes] == [0, 0]
     folder = toy_faces.toy_folder(tmp_path / "a")
-    assert folders == {str(folder)}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert len(hashes(folder)) == 12 + 4 + 2
     toy_faces.load_toy_faces(tmp_path / "a", "val")
 
 
 def test_killed_process_leaves_no_half_set(tmp_path, few_pictures):
-    process = start(SMALL_SET_SCRIPT.replace("12", "2000"), tmp_path)
+    process = start(tmp_path, 2000)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("*.jpg")):
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not toy_faces.toy_folder(tmp_path).exists()
     assert len(toy_faces.load_toy_faces(tmp_path, "train")) == 8

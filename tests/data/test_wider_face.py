@@ -224,24 +224,45 @@ def test_registration_follows_the_environment(small_set, monkeypatch):
     register_builtin_datasets()
 
 
-# The number of lines of ten integers in each file, less those that stand for "no face".
-@pytest.mark.parametrize(
-    ("split", "num_images", "num_faces", "num_degenerate"),
-    [("train", 3048, 62794, 10), ("val", 197, 2158, 1)],
-)
-def test_real_files(shared_dir, split, num_images, num_faces, num_degenerate):
+# Of the nine events that most of the shared images show, and of the 52 others: the number of
+# images and of lines of ten integers, less those that stand for "no face", and of empty boxes.
+SEEN_EVENTS = ("0", "1", "2", "3", "4", "5", "13", "19", "20")
+REAL_COUNTS = {
+    "train": {True: (3048, 62794, 10), False: (396, 4339, 1)},
+    "val": {True: (197, 2158, 1), False: (156, 1945, 2)},
+}
+
+
+def is_seen(image_id: str) -> bool:
+    return image_id.split("--")[0] in SEEN_EVENTS
+
+
+@pytest.mark.parametrize("split", REAL_COUNTS)
+def test_real_files(shared_dir, split):
     root = shared_dir / "widerface"
     file = root / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt"
     text = file.read_text()
     images = parse_wider_annotations(text, str(file))
-    assert len(images) == num_images
-    assert sum(len(image.faces) for image in images) == num_faces
     assert format_wider_annotations(images) == text
     dataset = load_wider_face(root / f"WIDER_{split}" / "images", file)
-    annotations = [a for image in dataset for a in image["annotations"]]
-    assert len(annotations) == num_faces - num_degenerate
-    assert len({image["image_id"] for image in dataset}) == num_images
-    assert sum(a["ignore"] for a in annotations) == sum(a["invalid"] for a in annotations) > 0
+    for seen, (num_images, num_faces, num_degenerate) in REAL_COUNTS[split].items():
+        part = [image for image in images if is_seen(image.image_id) == seen]
+        assert len(part) == num_images
+        assert sum(len(image.faces) for image in part) == num_faces
+        loaded = [image for image in dataset if is_seen(image["image_id"]) == seen]
+        assert len({image["image_id"] for image in loaded}) == len(loaded) == num_images
+        annotations = [a for image in loaded for a in image["annotations"]]
+        assert len(annotations) == num_faces - num_degenerate
+        assert sum(a["ignore"] for a in annotations) == sum(a["invalid"] for a in annotations) > 0
+
+
+@pytest.mark.parametrize(("name", "seen"), [("seen", True), ("other", False)])
+def test_real_lists_are_of_their_events(shared_dir, name, seen):
+    folder = shared_dir / "widerface" / "wider_face_split"
+    listed = (folder / f"val_{name}_events.txt").read_text().split()
+    images = parse_wider_annotations((folder / "wider_face_val_bbx_gt.txt").read_text())
+    wanted = [image.image_id for image in images if is_seen(image.image_id) == seen]
+    assert sorted(path.removesuffix(".jpg") for path in listed) == sorted(wanted)
 
 
 def test_real_file_damaged(shared_dir):

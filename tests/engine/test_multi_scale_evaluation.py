@@ -1,9 +1,6 @@
 """TEST.SRN_TTA.ENABLED in train_net.py --eval-only and in the predictor behind the tools."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ from srn_d2.engine.setup import build_cfg
 from srn_d2.modeling import SRNWithTTA
 from srn_d2.predictor import FacePredictor
 
-CONFIG = "configs/srn_toy.yaml"
+CONFIG = "configs/srn_R18_lite.yaml"
 OPTIONS = [
     *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", "8", "MODEL.SRN.C6_CHANNELS", "8"),
     *("MODEL.SRN.C7_CHANNELS", "8", "SOLVER.CPU_BFLOAT16", "False", "DATALOADER.NUM_WORKERS", "0"),
@@ -49,21 +46,10 @@ def detect(model, image):
     return output["instances"]
 
 
-def test_eval_only_writes_what_the_views_show(cfg, model, repo_root, tiny_datasets, tmp_path):
+def test_eval_only_writes_what_the_views_show(cfg, model, tiny_datasets, call_train_net, tmp_path):
     output = tmp_path / "output"
-    process = subprocess.run(
-        [
-            *(sys.executable, "train_net.py", "--config-file", CONFIG, "--eval-only", *OPTIONS),
-            *("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, "OUTPUT_DIR", str(output)),
-        ],
-        cwd=repo_root,
-        env={**os.environ, "DETECTRON2_DATASETS": str(tiny_datasets), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
+    files = ("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, "OUTPUT_DIR", str(output))
+    call_train_net(tiny_datasets, "--config-file", CONFIG, "--eval-only", *OPTIONS, *files)
     [path] = output.rglob("coco_instances_results.json")
     written = json.loads(path.read_text(encoding="utf-8"))
     images = tiny_datasets / "widerface" / "WIDER_val" / "images"

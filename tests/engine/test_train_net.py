@@ -1,4 +1,7 @@
-"""Real runs of train_net.py, in processes of their own, on a small data set on disk."""
+"""Real runs of train_net.py on a small data set on disk.
+
+What is killed, resumed or has two workers runs in processes of its own; the rest calls main here.
+"""
 
 import json
 import os
@@ -12,41 +15,76 @@ from pathlib import Path
 import pytest
 import torch
 
+from srn_d2.engine.trainer import NonFiniteLossError
+
 TINY = [
     *("MODEL.FPN.OUT_CHANNELS", "8", "MODEL.SRN.C6_CHANNELS", "8", "MODEL.SRN.C7_CHANNELS", "8"),
     *("INPUT.FACE_CROP_SIZE", "64", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.CPU_BFLOAT16", "False"),
     *("DATASETS.TRAIN", "('widerface_train',)", "DATASETS.TEST", "('widerface_val',)"),
     *("DATALOADER.NUM_WORKERS", "0", "SOLVER.WARMUP_ITERS", "2"),
+    *("TEST.EVAL_PERIOD", "0", "TEST.BEST_METRIC", ""),
 ]
-"""Options over srn_toy.yaml: a run of some seconds on ``tiny_datasets``."""
+"""Options over srn_R18_lite.yaml: a run of some seconds on ``tiny_datasets``."""
+
+
+# Runs the tool, which then writes each iteration's values: detectron2's are medians over 20.
+EACH_ITERATION = """
+import runpy, sys
+import srn_d2
+from detectron2.engine import hooks
+from detectron2.utils import events
+
+after_step = hooks.PeriodicWriter.after_step
+
+def write_each(self):
+    self._period = 1
+    after_step(self)
+
+hooks.PeriodicWriter.after_step = write_each
+events.JSONWriter.__init__.__defaults__ = (1,)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def command_line(output: Path, *arguments: str) -> list[str]:
+    """Arguments of train_net.py: ``command_line(output, "--resume", "SOLVER.MAX_ITER", "9")``."""
+    options = [a for a in arguments if a.startswith("--")]
+    opts = [a for a in arguments if not a.startswith("--")]
+    config = ("--config-file", "configs/srn_R18_lite.yaml")
+    return [*config, *options, *TINY, "OUTPUT_DIR", str(output), *opts]
 
 
 @pytest.fixture(scope="module")
 def start_train_net(repo_root, tiny_datasets):
-    """Start train_net.py: ``start_train_net(output, "--resume", "SOLVER.MAX_ITER", "9")``."""
+    """Start train_net.py with the arguments of :func:`command_line`, by Python code around it."""
 
-    def start(output: Path, *arguments: str, datasets: Path = tiny_datasets) -> subprocess.Popen:
-        options = [a for a in arguments if a.startswith("--")]
-        opts = [a for a in arguments if not a.startswith("--")]
-        environment = {
-            **os.environ,
-            "DETECTRON2_DATASETS": str(datasets),
-            "OMP_NUM_THREADS": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
+    def start(output: Path, *arguments: str, code: tuple[str, ...] = ()) -> subprocess.Popen:
         return subprocess.Popen(
-            [
-                *(sys.executable, "train_net.py", "--config-file", "configs/srn_toy.yaml"),
-                *(*options, *TINY, "OUTPUT_DIR", str(output), *opts),
-            ],
+            [sys.executable, *code, "train_net.py", *command_line(output, *arguments)],
             cwd=repo_root,
-            env=environment,
+            env={
+                **os.environ,
+                "DETECTRON2_DATASETS": str(tiny_datasets),
+                "OMP_NUM_THREADS": "1",
+                "PYTHONUNBUFFERED": "1",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
     return start
+
+
+@pytest.fixture
+def train_here(call_train_net, tiny_datasets):
+    """Call train_net.py's main with the arguments of :func:`command_line`."""
+
+    def call(output: Path, *arguments: str, datasets: Path = tiny_datasets) -> dict | None:
+        return call_train_net(datasets, *command_line(output, *arguments))
+
+    return call
 
 
 def finish(process: subprocess.Popen, timeout: float = 240) -> str:
@@ -83,40 +121,52 @@ def assert_same_weights(path: Path, other: Path, key: str = "model", **tolerance
         )
 
 
-# Iterations 20 to 39 are one line of metrics.json, whose losses are medians over 20 iterations.
 LONG = (
-    *("SOLVER.MAX_ITER", "40", "SOLVER.CHECKPOINT_PERIOD", "20", "TEST.EVAL_PERIOD", "20"),
+    *("SOLVER.MAX_ITER", "8", "SOLVER.CHECKPOINT_PERIOD", "4", "TEST.EVAL_PERIOD", "4"),
     *("TEST.BEST_METRIC", "bbox/AP50", "SOLVER.EMA_DECAY", "0.9"),
 )
 LOSSES = ("total_loss", "loss_cls_s1", "loss_box_s1", "loss_cls_s2", "loss_box_s2")
 
 
 @pytest.fixture(scope="module")
-def whole_run(start_train_net, tmp_path_factory) -> Path:
-    """The output folder of an uninterrupted run."""
+def start_long(start_train_net):
+    """Start a run of 8 iterations, with checkpoint and evaluation after the fourth."""
+    return lambda output, *options: start_train_net(
+        output, *options, *LONG, code=("-c", EACH_ITERATION)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_run(start_long, tmp_path_factory) -> Path:
+    """The output folder of an uninterrupted run; what it printed is in printed.txt."""
     output = tmp_path_factory.mktemp("whole")
-    finish(start_train_net(output, *LONG))
+    (output / "printed.txt").write_text(finish(start_long(output)))
     return output
 
 
-def test_a_killed_run_resumes_to_the_same_curve_and_weights(start_train_net, whole_run, tmp_path):
-    process = start_train_net(tmp_path, *LONG)
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_curve_and_weights(start_long, whole_run, tmp_path):
+    process = start_long(tmp_path)
     wait_for(tmp_path / "last_checkpoint", process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "model_final.pth").exists()
 
-    log = finish(start_train_net(tmp_path, "--resume", *LONG))
-    assert "Starting training from iteration 20" in log
+    log = finish(start_long(tmp_path, "--resume"))
+    assert "Starting training from iteration 4" in log
     for name in LOSSES:
         resumed = {line["iteration"]: line[name] for line in read_metrics(tmp_path) if name in line}
         whole = {line["iteration"]: line[name] for line in read_metrics(whole_run) if name in line}
-        assert resumed[39] == pytest.approx(whole[39], rel=1e-5), name
+        assert whole.keys() == set(range(8))
+        for iteration in range(4, 8):
+            assert resumed[iteration] == pytest.approx(whole[iteration], rel=1e-5), name
     for key in ("model", "average"):
         assert_same_weights(tmp_path / "model_final.pth", whole_run / "model_final.pth", key)
 
 
+@pytest.mark.slow
 def test_a_run_writes_scalars_results_and_its_best_weights(whole_run):
+    assert "Warning" not in (whole_run / "printed.txt").read_text()
     lines = read_metrics(whole_run)
     last = next(line for line in reversed(lines) if "total_loss" in line)
     assert {"lr", "srn/positives_s1", "srn/stc_removed_share"} <= last.keys()
@@ -128,27 +178,26 @@ def test_a_run_writes_scalars_results_and_its_best_weights(whole_run):
     assert list(whole_run.glob("events.out.tfevents.*"))
 
 
-def test_eval_only_repeats_the_final_evaluation(start_train_net, whole_run, tmp_path):
+@pytest.mark.slow
+def test_eval_only_repeats_the_final_evaluation(train_here, whole_run, tmp_path):
     weights = str(whole_run / "model_final.pth")
-    log = finish(start_train_net(tmp_path, "--eval-only", "MODEL.WEIGHTS", weights))
+    results = train_here(tmp_path, "--eval-only", "MODEL.WEIGHTS", weights)
     final = read_metrics(whole_run)[-1]
-    row = ",".join(
-        f"{final[f'bbox/{name}']:.4f}" for name in ("AP", "AP50", "AP60", "AP70", "AP80")
-    )
-    assert f"copypaste: {row}" in log
+    names = ("AP", "AP50", "AP60", "AP70", "AP80")
+    expected = [final[f"bbox/{name}"] for name in names]
+    assert [results["bbox"][name] for name in names] == pytest.approx(expected)
+    row = ",".join(f"{value:.4f}" for value in expected)
+    assert f"copypaste: {row}" in (tmp_path / "log.txt").read_text()
 
 
-def test_eval_only_with_weights_that_do_not_fit_lists_the_keys(
-    start_train_net, whole_run, tmp_path
-):
+@pytest.mark.slow
+def test_eval_only_with_weights_that_do_not_fit_lists_the_keys(train_here, whole_run, tmp_path):
     weights = str(whole_run / "model_final.pth")
-    process = start_train_net(
-        tmp_path, "--eval-only", "MODEL.WEIGHTS", weights, "MODEL.SRN.C7_CHANNELS", "12"
-    )
-    log, _ = process.communicate(timeout=240)
-    assert process.returncode != 0
-    assert "backbone.c7.weight: (8, 8, 3, 3) in the file, (12, 8, 3, 3) in the model" in log
-    assert "backbone.first_step_convs.c7.weight" in log
+    options = ("--eval-only", "MODEL.WEIGHTS", weights, "MODEL.SRN.C7_CHANNELS", "12")
+    with pytest.raises(ValueError, match=r"backbone\.first_step_convs\.c7\.weight") as error:
+        train_here(tmp_path, *options)
+    message = str(error.value)
+    assert "backbone.c7.weight: (8, 8, 3, 3) in the file, (12, 8, 3, 3) in the model" in message
 
 
 # One step from the same weights, without batch statistics, momentum, decay or clipping: the
@@ -161,35 +210,35 @@ ONE_STEP = (
 )
 
 
-def test_two_gloo_workers_give_the_gradient_of_one(start_train_net, tmp_path):
+@pytest.mark.slow
+def test_two_gloo_workers_give_the_gradient_of_one(start_train_net, train_here, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    finish(start_train_net(one, *ONE_STEP))
+    train_here(one, *ONE_STEP)
     log = finish(start_train_net(two, "--num-gpus=2", *ONE_STEP))
     assert "World size: 2" in log
+    assert "Warning" not in log
     assert_same_weights(two / "model_final.pth", one / "model_final.pth", atol=1e-5, rtol=1e-4)
 
 
-def test_a_loss_that_is_not_finite_stops_with_files_rate_and_losses(start_train_net, tmp_path):
-    process = start_train_net(
-        tmp_path,
-        *("SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_ITERS", "0", "SOLVER.MAX_ITER", "2"),
-        *("SOLVER.CLIP_GRADIENTS.ENABLED", "False"),
-    )
-    log, _ = process.communicate(timeout=240)
-    assert process.returncode != 0
-    message = log[log.rindex("NonFiniteLossError") :]
-    assert "loss_cls_s2" in message
+def test_a_loss_that_is_not_finite_stops_with_files_rate_and_losses(train_here, tmp_path):
+    with pytest.raises(NonFiniteLossError, match="loss_cls_s2") as error:
+        train_here(
+            tmp_path,
+            *("SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_ITERS", "0", "SOLVER.MAX_ITER", "2"),
+            *("SOLVER.CLIP_GRADIENTS.ENABLED", "False"),
+        )
+    message = str(error.value)
     assert re.search(r"learning rate: \d\S*e\+(29|30)\n", message)
     assert message.count("0--Discs") == 4
+    log = (tmp_path / "log.txt").read_text()
+    assert "NonFiniteLossError" in log
     assert "Start inference" not in log  # though it was the last iteration
     state = torch.load(tmp_path / "nonfinite_rank0.pth", weights_only=True)
     assert "optimizer" in state["trainer"]["_trainer"]
     assert state["model"]
 
 
-def test_a_missing_data_set_names_the_path_and_the_readme(start_train_net, tmp_path):
-    process = start_train_net(tmp_path / "out", datasets=tmp_path / "nowhere")
-    log, _ = process.communicate(timeout=240)
-    assert process.returncode != 0
-    assert str(tmp_path / "nowhere" / "widerface") in log
-    assert "datasets/README.md" in log
+def test_a_missing_data_set_names_the_path_and_the_readme(train_here, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"datasets/README\.md") as error:
+        train_here(tmp_path / "out", datasets=tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere" / "widerface") in str(error.value)

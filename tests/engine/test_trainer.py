@@ -110,6 +110,32 @@ def test_mixed_precision_goes_on_from_a_checkpoint_without_it(small_cfg, registe
     torch.testing.assert_close(first_weight(resumed.model), first_weight(trainer.model))
 
 
+@pytest.mark.parametrize("in_bfloat16_first", [True, False])
+def test_a_training_goes_on_in_the_other_precision(
+    small_cfg, registered, tmp_path, in_bfloat16_first
+):
+    def build(in_bfloat16):
+        opts = ("SOLVER.CPU_BFLOAT16", in_bfloat16, "SOLVER.CHECKPOINT_PERIOD", 1)
+        return SRNTrainer(small_cfg(*TINY_RUN, *opts, "OUTPUT_DIR", str(tmp_path)))
+
+    trainer = build(in_bfloat16_first)
+    trainer.max_iter = 1  # stopped after it
+    trainer.train()
+    resumed = build(not in_bfloat16_first)
+    resumed.resume_or_load(resume=True)
+    assert resumed.start_iter == 1
+    before = first_weight(resumed.model).clone()
+    torch.testing.assert_close(before, first_weight(trainer.model))
+    in_bfloat16 = []
+    resumed.model.head.register_forward_hook(
+        lambda *_: in_bfloat16.append(torch.is_autocast_enabled("cpu"))
+    )
+    resumed.train()
+    assert in_bfloat16 == [not in_bfloat16_first] * 2
+    assert first_weight(resumed.model).dtype == torch.float32
+    assert not torch.equal(first_weight(resumed.model), before)
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_out_of_range_is_refused(small_cfg, registered, decay):
     with pytest.raises(ValueError, match="EMA_DECAY"):

@@ -306,14 +306,17 @@ def _worker(rank, folder):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
-    register("afw")
     results = run(SimpleApEvaluator(NAME, task="afw"), image_ids="ab"[rank])
     (Path(folder) / f"{rank}.json").write_text(json.dumps(results))
     leave_process_group()
 
 
 def test_two_workers_give_the_results_of_one(tmp_path):
-    torch.multiprocessing.spawn(_worker, args=(str(tmp_path),), nprocs=2)
+    register("afw")
+    # Forked, they need not import torch again, and know the data set.
+    torch.multiprocessing.start_processes(
+        _worker, args=(str(tmp_path),), nprocs=2, start_method="fork"
+    )
     assert json.loads((tmp_path / "0.json").read_text()) == {
         "afw": {"AP50": 25.0, "AP50_toolbox": 25.0}
     }

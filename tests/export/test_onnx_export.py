@@ -66,6 +66,7 @@ def test_the_shipped_model_is_the_same_for_all_sizes(lite, lite_files, photograp
 
 
 @pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.slow
 def test_other_networks_are_the_same(make_exportable, repo_root, tmp_path, config):
     options = [*SMALL, *CONFIGS[config]]
     cfg = build_cfg(str(repo_root / "configs" / config), options)

@@ -1,4 +1,5 @@
-import subprocess
+import multiprocessing
+import resource
 import sys
 
 import pytest
@@ -209,26 +210,24 @@ def test_without_refinement_the_second_step_is_plain_matching(seed, faces):
     assert torch.equal(step2.labels[0], labels)
 
 
-MEMORY_SCRIPT = """
-import resource, sys, torch
-from srn_d2.modeling.target_assignment import best_overlaps
-anchors = torch.rand(50_000, 4) * 500
-anchors[:, 2:] += anchors[:, :2]
-def match(faces):
-    boxes = torch.rand(faces, 4) * 500
-    boxes[:, 2:] += boxes[:, :2]
-    best_overlaps(anchors, boxes, torch.zeros(faces, dtype=torch.bool))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-match(10)
-print(match(100), match(2000))
-"""
+def memory_of_matching(results):
+    """Peak memory in bytes, of this whole process, after matching few faces and after many."""
+    torch.set_num_threads(1)
+    unit = 1024 if sys.platform.startswith("linux") else 1
+    anchors = random_boxes(50_000, 0, size=500.0)
+    for faces in (10, 100, 2000):
+        boxes = random_boxes(faces, 1, size=500.0)
+        best_overlaps(anchors, boxes, none_ignored(boxes))
+        results.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def test_memory_of_matching_does_not_grow_with_the_number_of_faces():
     # One matrix of 50,000 anchors x 2,000 faces takes 400 MB, its calculation 1.6 GB.
-    out = subprocess.run(
-        [sys.executable, "-c", MEMORY_SCRIPT], check=True, capture_output=True, text=True
-    ).stdout.split()
-    unit = 1024 if sys.platform.startswith("linux") else 1
-    few, many = (int(value) * unit for value in out[-2:])
+    context = multiprocessing.get_context("fork")  # it need not import torch again
+    results = context.Queue()
+    process = context.Process(target=memory_of_matching, args=(results,), daemon=True)
+    process.start()
+    _, few, many = (results.get(timeout=60) for _ in range(3))
+    process.join(timeout=60)
+    assert process.exitcode == 0
     assert many - few < 150e6
