@@ -61,7 +61,7 @@ doctor: $(STAMP)  ## versions, hardware, data sets and weights found, and how to
 
 # A process for each core, each with one thread: a test uses seldom more than one. Each takes whole
 # files, those with slow tests first (tests/conftest.py).
-test: $(STAMP)  ## run the tests (ARGS='-m "not slow"': those of some seconds; or else for pytest)
+test: $(STAMP)  ## run the tests (ARGS: for pytest; ARGS='-m "not slow"' leaves out real trainings)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--no-loadscope-reorder $(ARGS)
 
