@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from srn_d2.bfloat16 import resolve_cpu_bfloat16
 from srn_d2.checkpoint import AVERAGE, SRNCheckpointer
 from srn_d2.checkpoint.checkpointer import BOTTOM_UP
 from srn_d2.data import build_face_test_loader, build_face_train_loader
@@ -25,6 +26,7 @@ from srn_d2.evaluation import build_evaluator
 from .hooks import Evaluate, KeepBestCheckpoint, UpdateAverage
 
 OPTIMIZERS = ("SGD", "AdamW")
+P6_STRIDE = 64
 
 # The buffers are not synchronised in each step: it has another name from torch 2.14 on.
 _SYNC_BUFFERS = (
@@ -49,9 +51,13 @@ class SRNTrainer(DefaultTrainer):
 
     Args:
         cfg: configuration with the keys of ``add_srn_config``.
+
+    Raises:
+        ValueError: a key has a wrong value, or crops are too small for bfloat16 on a CPU.
     """
 
     def __init__(self, cfg: CfgNode):
+        _check_crop_size(cfg)
         # Not DefaultTrainer.__init__: its data-parallel wrapper supposes GPUs.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
@@ -195,6 +201,20 @@ class _AMPStep(_CheckLosses, AMPTrainer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # A checkpoint of a training without mixed precision has no scale: it begins anew.
         super().load_state_dict({"grad_scaler": self.grad_scaler.state_dict(), **state_dict})
+
+
+def _check_crop_size(cfg: CfgNode) -> None:
+    """Refuse bfloat16 on a CPU where p6 is a map of 1 x 1.
+
+    Of p7's convolution, which has stride 2, oneDNN then leaves most of the weights' gradient
+    undefined (findings/bfloat16_gradient_of_strided_convolution_on_1x1_maps.sh).
+    """
+    in_bfloat16 = cfg.MODEL.DEVICE == "cpu" and resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)
+    if in_bfloat16 and cfg.INPUT.FACE_CROP_SIZE <= P6_STRIDE:
+        raise ValueError(
+            f"INPUT.FACE_CROP_SIZE is {cfg.INPUT.FACE_CROP_SIZE}: with crops of up to {P6_STRIDE} "
+            "pixels, gradients in bfloat16 are wrong on a CPU; set SOLVER.CPU_BFLOAT16 False"
+        )
 
 
 def _data_parallel(model: nn.Module) -> nn.Module:

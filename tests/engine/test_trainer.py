@@ -116,6 +116,7 @@ def test_a_training_goes_on_in_the_other_precision(
 ):
     def build(in_bfloat16):
         opts = ("SOLVER.CPU_BFLOAT16", in_bfloat16, "SOLVER.CHECKPOINT_PERIOD", 1)
+        opts += ("INPUT.FACE_CROP_SIZE", 128)
         return SRNTrainer(small_cfg(*TINY_RUN, *opts, "OUTPUT_DIR", str(tmp_path)))
 
     trainer = build(in_bfloat16_first)
@@ -134,6 +135,13 @@ def test_a_training_goes_on_in_the_other_precision(
     assert in_bfloat16 == [not in_bfloat16_first] * 2
     assert first_weight(resumed.model).dtype == torch.float32
     assert not torch.equal(first_weight(resumed.model), before)
+
+
+def test_crops_whose_gradients_would_be_wrong_in_bfloat16_are_refused(small_cfg, registered):
+    with pytest.raises(ValueError, match=r"FACE_CROP_SIZE is 64.*set SOLVER\.CPU_BFLOAT16 False"):
+        SRNTrainer(small_cfg(*TINY_RUN, "SOLVER.CPU_BFLOAT16", True))
+    SRNTrainer(small_cfg(*TINY_RUN, "SOLVER.CPU_BFLOAT16", True, "INPUT.FACE_CROP_SIZE", 96))
+    SRNTrainer(small_cfg(*TINY_RUN))
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
