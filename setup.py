@@ -78,8 +78,6 @@ setup(
         "srn_d2": [
             "weights/*",
             "server/static/*",
-            "comparison/detectors.toml",
-            "comparison/workers/*.py",
         ]
     },
     entry_points={"console_scripts": ["srn-d2 = srn_d2.cli:main"]},

@@ -20,7 +20,7 @@ from detectron2.utils import comm
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer, leave_process_group, setup_cfg
-from srn_d2.modeling import SRNWithTTA
+from srn_d2.inference import SRNWithTTA
 
 
 def main(args: argparse.Namespace) -> dict | None:

@@ -19,9 +19,9 @@ for _message, _category in (
     warnings.filterwarnings("ignore", _message, _category)
 
 _LAZY = {
-    "Face": "srn_d2.faces",
-    "FaceDetector": "srn_d2.detector",
-    "Faces": "srn_d2.faces",
+    "Face": "srn_d2.inference.faces",
+    "FaceDetector": "srn_d2.inference.detector",
+    "Faces": "srn_d2.inference.faces",
     "InvalidImageError": "srn_d2.data.image_io",
     "add_srn_config": "srn_d2.config",
 }

@@ -1,14 +1,21 @@
-"""The configuration keys that this project adds to detectron2's.
+"""The configuration keys that this project adds to detectron2's, and configs of them.
 
 Importing it registers the components and the data sets that the keys name.
 """
 
+import difflib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from detectron2.config import CfgNode
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.utils.file_io import PathManager
 
 import srn_d2.data.datasets
 import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
+from srn_d2.bfloat16 import resolve_cpu_bfloat16
 
 
 def add_srn_config(cfg: CfgNode) -> None:
@@ -191,3 +198,113 @@ def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     tta.VOTING = True
     # Voting keeps a face that a single box shows. [released] drops it.
     tta.KEEP_SINGLE = False
+
+
+class SRNCfgNode(CfgNode):
+    """detectron2's config, whose SOLVER.CPU_BFLOAT16 may be "auto", True or False.
+
+    A value keeps its type in yacs' merges, unless it is None; so this one is None for their time.
+    """
+
+    def merge_from_other_cfg(self, cfg_other: CfgNode) -> None:
+        with self._free_type():
+            super().merge_from_other_cfg(SRNCfgNode(cfg_other))  # yacs compares classes, too
+
+    def merge_from_list(self, cfg_list: list) -> None:
+        for index in range(0, len(cfg_list), 2):  # one pair at a time: a key may come twice
+            with self._free_type():
+                super().merge_from_list(cfg_list[index : index + 2])
+
+    @contextmanager
+    def _free_type(self) -> Iterator[None]:
+        solver = self.get("SOLVER", {})  # nodes below the root have none
+        before = solver.get("CPU_BFLOAT16")
+        if before is not None:
+            solver["CPU_BFLOAT16"] = None
+        try:
+            yield
+        finally:
+            if before is not None and solver["CPU_BFLOAT16"] is None:
+                solver["CPU_BFLOAT16"] = before
+
+
+def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
+    """Detectron2's defaults, the project's keys, a config file and ``KEY VALUE`` pairs over them.
+
+    Raises:
+        KeyError, FileNotFoundError: for an unknown key, or no such file.
+        ValueError: for a file that is no YAML, a key without a value, or a wrong value of
+            SOLVER.CPU_BFLOAT16.
+    """
+    cfg = SRNCfgNode(get_cfg())
+    add_srn_config(cfg)
+    valid = list(_flatten_keys(cfg))
+    if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
+        raise FileNotFoundError(f"there is no config file {config_file}")
+    try:
+        if config_file:
+            cfg.merge_from_file(config_file)
+    except KeyError as error:
+        raise _unknown_key(error, valid, f"{config_file}: ") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config_file} is no valid YAML: {error}") from error
+    opts = list(opts or [])
+    if len(opts) % 2:
+        raise ValueError(f"the options {opts} must be pairs of a key and its value")
+    try:
+        cfg.merge_from_list(opts)
+    except (KeyError, AssertionError) as error:
+        raise _unknown_key(error, valid, "command line: ") from error
+    if cfg.SOLVER.CPU_BFLOAT16 is None:
+        cfg.SOLVER.CPU_BFLOAT16 = False
+    resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)  # raises for a wrong value
+    return cfg
+
+
+def check_device(
+    cfg: CfgNode,
+    name: str = "MODEL.DEVICE",
+    advice: str = "append `MODEL.DEVICE cpu` to the command",
+) -> None:
+    """Raise a RuntimeError where the config asks for a CUDA device that is not there.
+
+    Args:
+        cfg: its MODEL.DEVICE is looked at.
+        name: of what the user has set.
+        advice: what to do where there is no CUDA device.
+    """
+    device = cfg.MODEL.DEVICE
+    if not device.startswith("cuda"):
+        return
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            f"{name} is {device!r} but torch finds no CUDA device: {advice}, or see "
+            "`python -m srn_d2.doctor`"
+        )
+    index, number = torch.device(device).index or 0, torch.cuda.device_count()
+    if index >= number:
+        raise RuntimeError(
+            f"{name} is {device!r} but the last of torch's {number} CUDA devices is "
+            f"'cuda:{number - 1}'"
+        )
+
+
+def _flatten_keys(node: CfgNode, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in node.items():
+        keys += (
+            _flatten_keys(value, f"{prefix}{name}.")
+            if isinstance(value, CfgNode)
+            else [prefix + name]
+        )
+    return keys
+
+
+def _unknown_key(error: Exception, valid: list[str], where: str) -> KeyError:
+    message = str(error.args[0]) if error.args else str(error)
+    named = message.rsplit(" ", 1)[-1].strip("'\"")
+    parent = named.rpartition(".")[0]
+    siblings = [key for key in valid if key.rpartition(".")[0] == parent]
+    close = difflib.get_close_matches(named, valid, n=3, cutoff=0.7)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return KeyError(f"{where}{message}; {hint}valid keys there: {', '.join(siblings) or 'none'}")

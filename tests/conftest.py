@@ -59,7 +59,7 @@ def small_cfg(repo_root):
     """Make the config of a tiny SRN on the CPU, float32: ``small_cfg("MODEL.SRN.RFE", False)``."""
 
     def make(*opts):
-        from srn_d2.engine.setup import build_cfg
+        from srn_d2.config import build_cfg
 
         small = [
             *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", 16),

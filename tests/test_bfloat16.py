@@ -8,7 +8,7 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 
 from srn_d2 import add_srn_config, bfloat16
-from srn_d2.engine.setup import build_cfg
+from srn_d2.config import build_cfg
 
 AMX = "processor\t: 0\nflags\t\t: fpu amx_bf16 avx512_bf16 avx_ne_convert sse\n"
 AVX512 = "flags\t\t: fpu avx512f avx512_bf16\n"

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from fvcore.nn import FlopCountAnalysis
 
 from srn_d2 import add_srn_config
-from srn_d2.engine.setup import build_cfg
+from srn_d2.config import build_cfg
 from srn_d2.modeling import LEVELS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

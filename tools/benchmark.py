@@ -29,15 +29,15 @@ import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
 import torch
 from detectron2.config import CfgNode
 
-from srn_d2.benchmark.environment import bfloat16_units, describe
-from srn_d2.benchmark.growth import measure_faces, measure_sides
-from srn_d2.benchmark.images import find_images, synthetic_images
-from srn_d2.benchmark.inference import measure_images, measure_shares
-from srn_d2.benchmark.loader import measure_loader
-from srn_d2.benchmark.onnx_variant import is_available
-from srn_d2.benchmark.report import write_result, write_text
-from srn_d2.benchmark.training import measure_training
-from srn_d2.benchmark.variants import (
+from benchmarks.environment import bfloat16_units, describe
+from benchmarks.growth import measure_faces, measure_sides
+from benchmarks.images import find_images, synthetic_images
+from benchmarks.inference import measure_images, measure_shares
+from benchmarks.loader import measure_loader
+from benchmarks.onnx_variant import is_available
+from benchmarks.report import write_result, write_text
+from benchmarks.training import measure_training
+from benchmarks.variants import (
     AUTHORS,
     BFLOAT16,
     FLOAT32_VARIANTS,
@@ -47,7 +47,8 @@ from srn_d2.benchmark.variants import (
     Variant,
     build_variants,
 )
-from srn_d2.engine.setup import build_cfg, check_device, message_of
+from srn_d2.config import build_cfg, check_device
+from srn_d2.error_messages import message_of
 
 # What a wrong config, weights that do not fit, or data that are not there raise.
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)

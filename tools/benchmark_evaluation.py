@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from srn_d2.evaluation.wider_face_ap import SETTINGS, WiderFaceGroundTruth, evaluate_wider_face
+from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth, evaluate_wider_face
 
 NUM_IMAGES, NUM_FACES = 3226, 39708
 

@@ -13,8 +13,8 @@ OUTPUT/envs, made when it is first needed, and keeps what it finds in OUTPUT/pre
 run that was stopped goes on. The tables are OUTPUT/comparison.md and .json, the curves
 precision_recall.png; they and the seconds are those of the detectors of the last run.
 
-A detector of your own: a script like those in srn_d2/comparison/workers and an entry in a table
-like srn_d2/comparison/detectors.toml, which --table names.
+A detector of your own: a script like those in tools/comparison/workers and an entry in a table
+like tools/comparison/detectors.toml, which --table names.
 
 Exit status: 0, 1 if an image or a detector failed (they are named, the others are done), 2 if
 nothing could be started, 130 after Ctrl-C.
@@ -28,21 +28,21 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from srn_d2.comparison.latency import measure_latency, read_latency, spread_out, write_latency
-from srn_d2.comparison.predictions import Outcome, predict_all
-from srn_d2.comparison.report import main_table, write_comparison
-from srn_d2.comparison.rows import evaluate_detector, evaluate_folder
-from srn_d2.comparison.table import SHIPPED_TABLE, choose, load_tables
-from srn_d2.comparison.wider_folder import find_wider_folder
-from srn_d2.comparison.worker import Workshop
+from comparison.latency import measure_latency, read_latency, spread_out, write_latency
+from comparison.predictions import Outcome, predict_all
+from comparison.report import main_table, write_comparison
+from comparison.rows import evaluate_detector, evaluate_folder
+from comparison.table import SHIPPED_TABLE, choose, load_tables
+from comparison.wider_folder import find_wider_folder
+from comparison.worker import Workshop
 from srn_d2.data.datasets.common import dataset_root
-from srn_d2.engine.setup import message_of
+from srn_d2.error_messages import message_of
 
 STEPS = ("predict", "latency")
 # What a wrong argument, a damaged or missing file, or a missing package raise.
 INPUT_ERRORS = (OSError, ValueError, ImportError)
 
-logger = logging.getLogger("srn_d2.comparison")
+logger = logging.getLogger("comparison")
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -22,9 +22,10 @@ from tqdm import tqdm
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.cli.detect import count
+from srn_d2.config import build_cfg, check_device
 from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg, check_device, message_of
+from srn_d2.error_messages import message_of
 from srn_d2.evaluation.anchor_counts import AnchorCounts, anchor_table, count_anchors
 from srn_d2.evaluation.plots import plot_anchor_counts
 

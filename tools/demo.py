@@ -29,9 +29,9 @@ from srn_d2.bfloat16 import resolve_cpu_bfloat16
 from srn_d2.cli.detect import count, score
 from srn_d2.cli.processing import Job, run_job
 from srn_d2.cli.sources import find_sources
-from srn_d2.defaults import SCORE_THRESHOLD
-from srn_d2.detector import FaceDetector
-from srn_d2.engine.setup import build_cfg, check_device
+from srn_d2.config import build_cfg, check_device
+from srn_d2.inference.defaults import SCORE_THRESHOLD
+from srn_d2.inference.detector import FaceDetector
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -28,7 +28,7 @@ from torchvision.ops import box_iou
 from srn_d2 import FaceDetector, Faces
 from srn_d2.atomic_file import atomic_path
 from srn_d2.data.image_input import as_rgb
-from srn_d2.drawing import draw_scored_boxes
+from srn_d2.inference.drawing import draw_scored_boxes
 
 # Loose: where a face ends under hair and hat is a matter of taste.
 MIN_IOU = 0.4

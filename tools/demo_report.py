@@ -17,21 +17,15 @@ import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
 # isort: split
 import numpy as np
 import torch
+from demo_plots import draw_comparison, image_grid, plot_training, read_metrics, save_comparison
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, BoxMode
 from tqdm import tqdm
 
+from srn_d2.config import build_cfg
 from srn_d2.data.image_io import read_image
-from srn_d2.engine.setup import build_cfg
-from srn_d2.predictor import FacePredictor
-from srn_d2.visualization import (
-    draw_comparison,
-    image_grid,
-    plot_training,
-    read_metrics,
-    save_comparison,
-)
+from srn_d2.inference.predictor import FacePredictor
 
 AP50 = "bbox/AP50"
 # Detections below this score are not drawn: AP counts them, nobody would use them.

@@ -22,10 +22,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model_card_tables import card_sections, fill_card, read_evaluations
+
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, find_shipped_model
-from srn_d2.engine.setup import message_of
-from srn_d2.evaluation.model_card import card_sections, fill_card, read_evaluations
+from srn_d2.error_messages import message_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -41,9 +41,10 @@ from tqdm import tqdm
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.config import build_cfg, check_device
 from srn_d2.data import FaceDatasetMapper
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg, check_device, message_of
+from srn_d2.error_messages import message_of
 from srn_d2.evaluation import CocoFaceEvaluator
 
 DATASET = "overfit_images"

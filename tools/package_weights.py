@@ -25,8 +25,8 @@ from torch import Tensor
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, ShippedModel, save_shipped_model
+from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -35,9 +35,10 @@ from PIL import Image
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.detect import count
+from srn_d2.config import build_cfg
 from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
-from srn_d2.drawing import draw_boxes
-from srn_d2.engine.setup import build_cfg, message_of
+from srn_d2.error_messages import message_of
+from srn_d2.inference.drawing import draw_boxes
 from srn_d2.modeling.level_selection import LEVELS
 from srn_d2.modeling.target_assignment import FACE, best_overlaps, build_matcher, label_anchors
 

@@ -27,15 +27,16 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from srn_d2.config import build_cfg, check_device
 from srn_d2.data.image_io import CorruptImageError, read_image
-from srn_d2.engine.setup import build_cfg, check_device, message_of
-from srn_d2.evaluation.wider_face_submission import (
+from srn_d2.error_messages import message_of
+from srn_d2.evaluation.widerface.submission import (
     NonFiniteDetectionsError,
     SubmissionWriter,
     submission_settings,
 )
-from srn_d2.modeling.tiled_inference import is_out_of_memory
-from srn_d2.predictor import FacePredictor
+from srn_d2.inference.predictor import FacePredictor
+from srn_d2.inference.tiled_inference import is_out_of_memory
 
 logger = logging.getLogger("srn_d2.write_submission")
 

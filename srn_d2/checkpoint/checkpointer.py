@@ -12,16 +12,8 @@ from iopath.common.file_io import get_cache_dir
 
 from srn_d2.atomic_file import atomic_path
 
-from .efficientnet_lite import (
-    convert_efficientnet_lite,
-    is_efficientnet_lite,
-    without_classifier,
-)
-from .released_weights import (
-    convert_released_weights,
-    is_released_checkpoint,
-    released_state_dict,
-)
+from .efficientnet_lite import convert_efficientnet_lite, is_efficientnet_lite, without_classifier
+from .released_weights import convert_released_weights, is_released_checkpoint, released_state_dict
 
 AVERAGE = "average"  # in a checkpoint: the state of torch.optim.swa_utils.AveragedModel
 

@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srn_d2.defaults import SCORE_THRESHOLD
+from srn_d2.inference.defaults import SCORE_THRESHOLD
 
 if TYPE_CHECKING:
-    from srn_d2.detector import FaceDetector
+    from srn_d2.inference.detector import FaceDetector
 
     from .processing import Job
 
@@ -181,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
 
 def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDetector":
     """The detector that ``add_detector_arguments``' options ask for; raises what it raises."""
-    from srn_d2.detector import FaceDetector
+    from srn_d2.inference.detector import FaceDetector
 
     return FaceDetector(
         args.model,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srn_d2.evaluation.face_report import FaceReport
-    from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
+    from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
+    from srn_d2.evaluation.widerface.face_report import FaceReport
 
 DESCRIPTION = """Evaluate a folder of WIDER FACE predictions, of this project or of any other.
 
@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Print the tables that the command line asks for, and write the report."""
-    from srn_d2.evaluation.image_lists import read_attributes, read_image_list
     from srn_d2.evaluation.report import to_markdown, write_report
-    from srn_d2.evaluation.wider_face_ground_truth import load_ground_truth
+    from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
+    from srn_d2.evaluation.widerface.image_lists import read_attributes, read_image_list
 
     ground_truth = load_ground_truth(args.ground_truth)
     if args.annotations:
@@ -109,8 +109,8 @@ def measure_folder(
     images: tuple[str, ...] | list[str],
 ) -> "FaceReport":
     """The report of one prediction folder, with the warnings of its files."""
-    from srn_d2.evaluation.face_report import measure_predictions
-    from srn_d2.evaluation.wider_face_files import read_predictions
+    from srn_d2.evaluation.widerface.face_report import measure_predictions
+    from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
     found = read_predictions(folder, images)
     if not found.predictions:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.evaluation.wider_face_files import format_predictions
+from srn_d2.evaluation.widerface.prediction_files import format_predictions
 
 from .sources import Source
 

@@ -12,18 +12,18 @@ from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from srn_d2.anonymize import blur, pixelate
 from srn_d2.atomic_file import atomic_path
 from srn_d2.data.image_io import InvalidImageError, read_image
-from srn_d2.detector import FaceDetector
-from srn_d2.drawing import draw_scored_boxes
-from srn_d2.engine.setup import message_of
-from srn_d2.faces import Faces
-from srn_d2.modeling.tiled_inference import is_out_of_memory
-from srn_d2.video_io import VideoError, VideoReader, VideoWriter
+from srn_d2.error_messages import message_of
+from srn_d2.inference.detector import FaceDetector
+from srn_d2.inference.drawing import draw_scored_boxes
+from srn_d2.inference.faces import Faces
+from srn_d2.inference.tiled_inference import is_out_of_memory
 
+from .anonymize import blur, pixelate
 from .outputs import check_writable, write_faces
 from .sources import Source
+from .video_io import VideoError, VideoReader, VideoWriter
 
 logger = logging.getLogger(__name__)
 

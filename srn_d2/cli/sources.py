@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srn_d2.data.datasets.common import has_image_suffix
-from srn_d2.video_io import VIDEO_SUFFIXES
+
+from .video_io import VIDEO_SUFFIXES
 
 # Pictures of other formats are written as JPEG.
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

@@ -28,8 +28,8 @@ from detectron2.data import (
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 
-from srn_d2.data.dataset_mapper import FaceDatasetMapper
-from srn_d2.data.image_io import CorruptImageError
+from .dataset_mapper import FaceDatasetMapper
+from .image_io import CorruptImageError
 
 logger = logging.getLogger(__name__)
 

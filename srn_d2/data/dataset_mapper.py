@@ -10,8 +10,8 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 
-from srn_d2.data.image_io import ImageCache
-from srn_d2.data.transforms import build_face_augmentation
+from .image_io import ImageCache
+from .transforms import build_face_augmentation
 
 FACE_CLASS = 0
 

@@ -4,9 +4,9 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
-from .coco_face_evaluation import CocoFaceEvaluator
-from .simple_ap_evaluation import SimpleApEvaluator
-from .wider_face_evaluation import WiderFaceEvaluator
+from srn_d2.evaluation.coco.evaluator import CocoFaceEvaluator
+from srn_d2.evaluation.voc_ap.evaluator import SimpleApEvaluator
+from srn_d2.evaluation.widerface.evaluator import WiderFaceEvaluator
 
 # More than any WIDER FACE image has faces (709 in the validation set).
 MIN_DETECTIONS = 1000
@@ -60,7 +60,7 @@ def _wider_face(cfg: CfgNode, dataset_name: str, folder: str) -> WiderFaceEvalua
 
 
 def _fddb(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:
-    from .fddb_evaluation import FddbEvaluator  # loads scipy.optimize
+    from srn_d2.evaluation.fddb.evaluator import FddbEvaluator  # loads scipy.optimize
 
     return FddbEvaluator(dataset_name, folder)
 

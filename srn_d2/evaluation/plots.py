@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from srn_d2.evaluation.widerface.ap import SETTINGS
+from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS
+from srn_d2.evaluation.widerface.face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceReport
+
 from .anchor_counts import AnchorCounts
-from .face_measures import PAPER_RECALLS
-from .face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceReport
-from .wider_face_ap import SETTINGS
 
 _MAX_LEGEND_NAME = 30  # characters
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from srn_d2.array_nms import nms
+from srn_d2.inference.array_nms import nms
 
 from .metadata import ExportMetadata
 

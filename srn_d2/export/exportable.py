@@ -10,11 +10,11 @@ from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
 
 from srn_d2 import __version__
-from srn_d2.detector import load_cfg
-from srn_d2.large_faces import largest_learned_face
+from srn_d2.inference.detector import load_cfg
+from srn_d2.inference.large_faces import largest_learned_face
+from srn_d2.inference.predictor import FacePredictor
 from srn_d2.modeling import LEVELS, SRN
 from srn_d2.modeling.postprocessing import FEW_CELLS, POSTPROCESSINGS
-from srn_d2.predictor import FacePredictor
 
 from .dense_network import DenseNetwork
 from .metadata import ExportMetadata

@@ -28,7 +28,8 @@ class ExportMetadata:
         size_divisibility: to what the graph pads height and width, in pixels.
         strides: of the levels, in pixels.
         anchor_sizes: square roots of the anchors' areas, in pixels.
-        largest_face: up to which size the network finds faces, see :mod:`srn_d2.large_faces`.
+        largest_face: up to which size the network finds faces, see
+            :mod:`srn_d2.inference.large_faces`.
     """
 
     project_version: str

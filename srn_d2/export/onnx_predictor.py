@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from srn_d2.array_nms import nms
-from srn_d2.defaults import SCORE_THRESHOLD
-from srn_d2.image_detector import Detections, ImageDetector
-from srn_d2.large_faces import longest_side_found
-from srn_d2.tiles import MAX_TILE_PIXELS, grid, padded_pixels
-from srn_d2.views import MAX_PIXELS, View, ViewPolicy, batches
+from srn_d2.inference.array_nms import nms
+from srn_d2.inference.defaults import SCORE_THRESHOLD
+from srn_d2.inference.image_detector import Detections, ImageDetector
+from srn_d2.inference.large_faces import longest_side_found
+from srn_d2.inference.tiles import MAX_TILE_PIXELS, grid, padded_pixels
+from srn_d2.inference.views import MAX_PIXELS, View, ViewPolicy, batches
 
 from .array_postprocessing import choose_detections
 from .metadata import ExportMetadata

@@ -9,7 +9,7 @@ from detectron2.structures import ImageList
 from torch import Tensor
 
 from srn_d2.data.datasets.toy_scenes import SCENE_KINDS, draw_scene
-from srn_d2.detection_matching import compare_detections
+from srn_d2.inference.detection_matching import compare_detections
 from srn_d2.modeling.postprocessing import PaperPostprocessing
 
 from .exportable import ExportableModel

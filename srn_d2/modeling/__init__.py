@@ -7,7 +7,6 @@ from .level_selection import LEVELS, LevelSelection
 from .rfe import RFE
 from .srn import SRN
 from .srn_head import SRNHead, SRNPredictions
-from .test_time_augmentation import SRNWithTTA, View, released_schedule
 from .timm_backbone import TimmBackbone, build_srn_timm_fpn_backbone
 
 __all__ = [
@@ -20,11 +19,8 @@ __all__ = [
     "SRNCriterion",
     "SRNHead",
     "SRNPredictions",
-    "SRNWithTTA",
     "TimmBackbone",
-    "View",
     "build_srn_fpn",
     "build_srn_resnet_fpn_backbone",
     "build_srn_timm_fpn_backbone",
-    "released_schedule",
 ]

@@ -25,9 +25,9 @@ from starlette.requests import ClientDisconnect
 
 from srn_d2 import __version__
 from srn_d2.data.image_io import InvalidImageError, NotAnImageError, TooManyPixelsError
-from srn_d2.defaults import SCORE_THRESHOLD
-from srn_d2.faces import Faces
-from srn_d2.image_detector import ImageDetector
+from srn_d2.inference.defaults import SCORE_THRESHOLD
+from srn_d2.inference.faces import Faces
+from srn_d2.inference.image_detector import ImageDetector
 
 from .detection_queue import DetectionQueue
 from .same_origin import SameOriginMiddleware

@@ -10,7 +10,7 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from srn_d2.data.image_io import open_image
-from srn_d2.faces import Faces
+from srn_d2.inference.faces import Faces
 
 from .uploads import FORMATS, Limits, RequestRefusedError, read_body
 

@@ -1,17 +1,16 @@
 """Multi-scale testing with the released config against a plain restatement, image to boxes."""
 
 import numpy as np
-import plain_multi_scale
-import plain_released_srn
 import pytest
 import torch
 from detectron2.modeling import build_model
 from test_released_srn import picture
 
+from helpers import plain_multi_scale, plain_released_srn
 from helpers.detections import arrays, assert_best_first, assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.engine.setup import build_cfg
-from srn_d2.modeling import SRNWithTTA
+from srn_d2.config import build_cfg
+from srn_d2.inference.test_time_augmentation import SRNWithTTA
 
 # The first image is enlarged twice, the second reduced: sizes are odd, and so are most views'.
 CASES = {(59, 77): 111, (131, 90): 81}

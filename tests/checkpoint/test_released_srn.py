@@ -1,14 +1,14 @@
 """The released config with converted weights against a plain restatement of the released code."""
 
 import numpy as np
-import plain_released_srn as plain
 import pytest
 import torch
 from detectron2.modeling import build_model
 
+from helpers import plain_released_srn as plain
 from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.engine.setup import build_cfg
+from srn_d2.config import build_cfg
 from srn_d2.modeling import LEVELS
 
 # Both odd; on the first P4 has 13 x 19 cells and P5 fewer than 120, on the second P4 9 x 6.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
-from plain_released_srn import random_checkpoint, released_shapes
 
+from helpers.plain_released_srn import random_checkpoint, released_shapes
 from srn_d2.checkpoint import SRNCheckpointer, load_released_checkpoint
 from srn_d2.checkpoint.released_weights import (
     ReleasedLayoutError,
@@ -17,7 +17,7 @@ from srn_d2.checkpoint.released_weights import (
     is_released_checkpoint,
     released_names,
 )
-from srn_d2.engine.setup import build_cfg
+from srn_d2.config import build_cfg
 
 
 @pytest.fixture(scope="module")

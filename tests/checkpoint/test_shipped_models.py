@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.detections import assert_same_detections
-from srn_d2 import FaceDetector, detector
+from srn_d2 import FaceDetector
 from srn_d2.checkpoint import AVERAGE, SRNCheckpointer, shipped_models
 from srn_d2.checkpoint.shipped_models import (
     WeightsHashError,
@@ -17,8 +17,9 @@ from srn_d2.checkpoint.shipped_models import (
     shipped_model_names,
     to_half_precision,
 )
+from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg
+from srn_d2.inference import detector
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from video_files import cut, write_container
 
+from helpers.video_files import cut, write_container
 from srn_d2 import FaceDetector, cli, doctor
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.cli.sources import find_sources
+from srn_d2.cli.video_io import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from srn_d2.config import build_cfg
 from srn_d2.doctor import Finding
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg
-from srn_d2.evaluation.wider_face_files import read_predictions
-from srn_d2.video_io import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 PROCESS_FILES = "srn_d2.cli.processing.process_files"
 SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]

@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
+from benchmarks.variants import calibrate
 from srn_d2 import cli
-from srn_d2.benchmark.variants import calibrate
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
 from srn_d2.export.parity import check_picture
 

@@ -14,7 +14,7 @@ from matplotlib import cbook
 
 from srn_d2 import FaceDetector, cli
 from srn_d2.cli.serve import end_at_once
-from srn_d2.defaults import SCORE_THRESHOLD
+from srn_d2.inference.defaults import SCORE_THRESHOLD
 from srn_d2.server.run import bind
 
 RUN = "srn_d2.server.run.run"

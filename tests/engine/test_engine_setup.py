@@ -5,7 +5,8 @@ import pytest
 import torch
 from detectron2.utils import comm
 
-from srn_d2.engine.setup import build_cfg, check_backend, check_device, setup_cfg
+from srn_d2.config import build_cfg, check_device
+from srn_d2.engine.setup import check_backend, setup_cfg
 
 
 def test_unknown_key_on_the_command_line_names_the_closest_and_its_siblings():

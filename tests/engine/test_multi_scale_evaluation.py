@@ -9,10 +9,10 @@ from PIL import Image
 
 from helpers.detections import assert_same_detections
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
-from srn_d2.engine.setup import build_cfg
-from srn_d2.modeling import SRNWithTTA
-from srn_d2.predictor import FacePredictor
+from srn_d2.inference.predictor import FacePredictor
+from srn_d2.inference.test_time_augmentation import SRNWithTTA
 
 CONFIG = "configs/srn_R18_lite.yaml"
 OPTIONS = [

@@ -7,7 +7,7 @@ from detectron2.evaluation import DatasetEvaluators
 
 from srn_d2.config import add_srn_config
 from srn_d2.evaluation import CocoFaceEvaluator, build_evaluator
-from srn_d2.evaluation.wider_face_evaluation import WiderFaceEvaluator
+from srn_d2.evaluation.widerface.evaluator import WiderFaceEvaluator
 
 NAME = "build_evaluator_test"
 

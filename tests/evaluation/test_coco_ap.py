@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from srn_d2.evaluation import coco_ap
-from srn_d2.evaluation.coco_ap import ImageDetections, ImageFaces, coco_average_precision
+from srn_d2.evaluation.coco import ap as coco_ap
+from srn_d2.evaluation.coco.ap import ImageDetections, ImageFaces, coco_average_precision
 
 IOUS = [0.5, 0.6, 0.7, 0.8]
 

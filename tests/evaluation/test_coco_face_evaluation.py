@@ -11,11 +11,11 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import print_csv_format
 from detectron2.structures import Boxes, BoxMode, Instances
-from wider_face_mat import write_ground_truth
 
+from helpers.wider_face_mat import write_ground_truth
 from srn_d2.evaluation import CocoFaceEvaluator
-from srn_d2.evaluation.coco_face_evaluation import RESULTS_FILE_NAME
-from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
+from srn_d2.evaluation.coco.evaluator import RESULTS_FILE_NAME
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 
 NAME = "coco_face_evaluation_test"
 FACES = {"a": [(10, 10, 20, 30)], "b": [(5, 5, 40, 40), (100, 100, 20, 30)], "c": []}  # XYWH

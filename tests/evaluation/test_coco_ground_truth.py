@@ -3,8 +3,8 @@
 import numpy as np
 from detectron2.structures import BoxMode
 
-from srn_d2.evaluation.coco_ground_truth import annotated_faces, setting_faces
-from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
+from srn_d2.evaluation.coco.ground_truth import annotated_faces, setting_faces
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 
 
 def annotation(bbox, mode=BoxMode.XYWH_ABS, **flags):

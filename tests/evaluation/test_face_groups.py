@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from srn_d2.evaluation.face_groups import (
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth, evaluate_subset
+from srn_d2.evaluation.widerface.assignment import assign_detections
+from srn_d2.evaluation.widerface.face_groups import (
     ATTRIBUTE_VALUES,
     HEIGHT_BINS,
     attribute_faces,
@@ -14,8 +16,6 @@ from srn_d2.evaluation.face_groups import (
     height_bin_faces,
     valid_faces,
 )
-from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth, evaluate_subset
-from srn_d2.evaluation.wider_face_assignment import assign_detections
 
 IMAGE = "0--Parade/a"
 # XYWH: a low face, a high one, an invalid one, one without area.

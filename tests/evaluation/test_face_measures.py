@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srn_d2.evaluation.face_measures import (
+from srn_d2.evaluation.widerface.assignment import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE
+from srn_d2.evaluation.widerface.face_measures import (
     OperatingPoint,
     false_positives_at_recall,
     operating_points,
     recommended_points,
     score_curve,
 )
-from srn_d2.evaluation.wider_face_assignment import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE
 
 T, F, X = TRUE_POSITIVE, FALSE_POSITIVE, IGNORED
 # Not in order; 0.8 occurs twice; four faces, one of which is not found.

@@ -19,7 +19,16 @@ from srn_d2.config import add_srn_config
 from srn_d2.data.datasets.benchmarks import register_benchmarks
 from srn_d2.data.datasets.fddb import ellipse_bounding_boxes
 from srn_d2.evaluation import build_evaluator
-from srn_d2.evaluation.fddb import (
+from srn_d2.evaluation.fddb.evaluator import FddbEvaluator, write_curves
+from srn_d2.evaluation.fddb.regions import (
+    FIXED_BOX_TO_ELLIPSE,
+    BoxToEllipse,
+    draw_ellipse,
+    fit_box_to_ellipse,
+    pixel_rectangles,
+    region_overlaps,
+)
+from srn_d2.evaluation.fddb.roc import (
     FddbCurves,
     FddbImage,
     MatchCounts,
@@ -28,15 +37,6 @@ from srn_d2.evaluation.fddb import (
     fddb_curves,
     match_at_thresholds,
     matched_pairs,
-)
-from srn_d2.evaluation.fddb_evaluation import FddbEvaluator, write_curves
-from srn_d2.evaluation.fddb_regions import (
-    FIXED_BOX_TO_ELLIPSE,
-    BoxToEllipse,
-    draw_ellipse,
-    fit_box_to_ellipse,
-    pixel_rectangles,
-    region_overlaps,
 )
 
 CANVAS = (400, 500)

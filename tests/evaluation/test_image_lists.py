@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from srn_d2.data.datasets.wider_face import WiderFace, WiderImage, write_wider_annotations
-from srn_d2.evaluation.image_lists import UNKNOWN, read_attributes, read_image_list
-from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
+from srn_d2.evaluation.widerface.image_lists import UNKNOWN, read_attributes, read_image_list
 
 BOXES = {
     "0--Parade/a": np.array([[1, 2, 30, 40], [5, 6, 7, 8]], np.int32),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plain_wider_face import accumulate, official_choices
 
-from srn_d2.evaluation.wider_face_ap import SETTINGS, evaluate_wider_face
-from srn_d2.evaluation.wider_face_files import read_predictions
-from srn_d2.evaluation.wider_face_ground_truth import load_ground_truth
+from helpers.plain_wider_face import accumulate, official_choices
+from srn_d2.evaluation.widerface.ap import SETTINGS, evaluate_wider_face
+from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
+from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NUM_FACES = {"easy": 7211, "medium": 13319, "hard": 31958}
 

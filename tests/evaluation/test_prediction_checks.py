@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from srn_d2.evaluation.prediction_checks import prediction_warnings
+from srn_d2.evaluation.widerface.prediction_checks import prediction_warnings
 
 
 def image(num, lowest=0.01, highest=0.99):

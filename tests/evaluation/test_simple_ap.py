@@ -17,14 +17,14 @@ from srn_d2.config import add_srn_config
 from srn_d2.data.datasets.common import register_face_dataset
 from srn_d2.engine import leave_process_group
 from srn_d2.evaluation import build_evaluator
-from srn_d2.evaluation.simple_ap import (
+from srn_d2.evaluation.voc_ap.ap import (
     ApImage,
     box_overlaps,
     evaluate_ap,
     evaluate_toolbox_ap,
     match_faces,
 )
-from srn_d2.evaluation.simple_ap_evaluation import SimpleApEvaluator
+from srn_d2.evaluation.voc_ap.evaluator import SimpleApEvaluator
 
 
 def image(faces, boxes, scores, ignored=None):

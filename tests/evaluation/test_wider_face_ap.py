@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_wider_face import plain_python_port, plain_wider_face
-from wider_face_mat import make_ground_truth
 
-from srn_d2.evaluation.wider_face_ap import (
+from helpers.plain_wider_face import plain_python_port, plain_wider_face
+from helpers.wider_face_mat import make_ground_truth
+from srn_d2.evaluation.widerface.ap import (
     THRESHOLDS,
     WiderFaceResult,
     average_precision,
@@ -15,7 +15,7 @@ from srn_d2.evaluation.wider_face_ap import (
     evaluate_wider_face,
     precision_recall,
 )
-from srn_d2.evaluation.wider_face_assignment import (
+from srn_d2.evaluation.widerface.assignment import (
     FALSE_POSITIVE,
     IGNORED,
     TRUE_POSITIVE,
@@ -458,5 +458,5 @@ def test_crowded_images_are_handled_in_chunks(monkeypatch):
     }
     whole = assign_detections(rows, boxes, (0.5, 0.7))
     for size in (1, 7, 50, 1000):
-        monkeypatch.setattr("srn_d2.evaluation.wider_face_overlap._PAIRS_PER_CHUNK", size)
+        monkeypatch.setattr("srn_d2.evaluation.widerface.overlap._PAIRS_PER_CHUNK", size)
         np.testing.assert_array_equal(assign_detections(rows, boxes, (0.5, 0.7)).faces, whole.faces)

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_wider_face import read_prediction_text
 from scipy.io import loadmat, savemat
-from wider_face_mat import make_ground_truth, write_ground_truth
 
-from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
-from srn_d2.evaluation.wider_face_files import (
+from helpers.plain_wider_face import read_prediction_text
+from helpers.wider_face_mat import make_ground_truth, write_ground_truth
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
+from srn_d2.evaluation.widerface.ground_truth import GroundTruthFormatError, load_ground_truth
+from srn_d2.evaluation.widerface.prediction_files import (
     PredictionFormatError,
     format_predictions,
     parse_predictions,
     read_predictions,
     write_predictions,
 )
-from srn_d2.evaluation.wider_face_ground_truth import GroundTruthFormatError, load_ground_truth
 
 BOX = [1.0, 2.0, 3.0, 4.0, 0.5]
 

@@ -6,7 +6,7 @@ import torch
 from detectron2.modeling import build_model
 from PIL import Image
 
-from srn_d2.benchmark.variants import calibrate
+from benchmarks.variants import calibrate
 from srn_d2.export.exportable import ExportableModel
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.parity import check_picture

@@ -9,7 +9,7 @@ import torch
 
 from srn_d2 import __version__
 from srn_d2.checkpoint.shipped_models import find_shipped_model
-from srn_d2.engine.setup import build_cfg
+from srn_d2.config import build_cfg
 from srn_d2.export.array_postprocessing import level_cells
 from srn_d2.export.exportable import ExportableModel, NotExportableError
 from srn_d2.export.metadata import ExportMetadata

@@ -16,13 +16,13 @@ from torchvision.ops import nms as torchvision_nms
 
 from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2 import FaceDetector, InvalidImageError
-from srn_d2.array_nms import nms
 from srn_d2.data.image_io import EXIF_ORIENTATION
 from srn_d2.export.array_postprocessing import choose_detections
 from srn_d2.export.metadata import ExportMetadata
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
+from srn_d2.inference.array_nms import nms
+from srn_d2.inference.tiles import padded_pixels
 from srn_d2.modeling.postprocessing import PaperPostprocessing, ReleasedPostprocessing
-from srn_d2.tiles import padded_pixels
 
 WITHOUT_TORCH = """
 import sys

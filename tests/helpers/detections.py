@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from srn_d2.detection_matching import Detections, compare_detections
+from srn_d2.inference.detection_matching import Detections, compare_detections
 
 BOX_TOLERANCE = 0.01
 """Pixels. Two ways of computing the same differ by less than 1e-3 on any instruction set."""
@@ -41,7 +41,7 @@ def assert_same_detections(
 
     Args:
         at_least: so many there must be: two empty sets would show nothing.
-        cuts: as of :func:`srn_d2.detection_matching.compare_detections`.
+        cuts: as of :func:`srn_d2.inference.detection_matching.compare_detections`.
     """
     sizes = {x.image_size for x in (found, expected) if hasattr(x, "image_size")}
     assert len(sizes) <= 1

@@ -6,11 +6,11 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from pretended_cuda import MixedDevicesError, OnCuda, pretended_cuda
 
+from helpers.pretended_cuda import MixedDevicesError, OnCuda, pretended_cuda
 from srn_d2.engine import SRNTrainer
-from srn_d2.modeling import SRNWithTTA
-from srn_d2.predictor import FacePredictor
+from srn_d2.inference.predictor import FacePredictor
+from srn_d2.inference.test_time_augmentation import SRNWithTTA
 
 FACES = [[20.0, 20.0, 60.0, 70.0], [80.0, 30.0, 92.0, 46.0], [0.0, 0.0, 128.0, 128.0]]
 RELEASED = (

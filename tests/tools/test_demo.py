@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from srn_d2.cli.video_io import VideoReader, VideoWriter
 from srn_d2.data import register_builtin_datasets
 from srn_d2.data.datasets.wider_face import WiderFace, WiderImage, write_wider_annotations
-from srn_d2.video_io import VideoReader, VideoWriter
 
 # Few detections, so that drawing is quick; random weights give them low scores.
 OPTS = ("TEST.DETECTIONS_PER_IMAGE", "5")
@@ -24,8 +24,8 @@ OPTS = ("TEST.DETECTIONS_PER_IMAGE", "5")
 def run_folder(repo_root, tmp_path_factory):
     """What a run leaves behind: config.yaml and model_final.pth, of seeded random weights."""
     from srn_d2.checkpoint import SRNCheckpointer
+    from srn_d2.config import build_cfg
     from srn_d2.engine import SRNTrainer
-    from srn_d2.engine.setup import build_cfg
 
     folder = tmp_path_factory.mktemp("run")
     small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]

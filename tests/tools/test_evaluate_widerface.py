@@ -3,15 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from srn_d2.evaluation.wider_face_ap import WiderFaceGroundTruth
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
-from wider_face_mat import write_ground_truth
+from helpers.wider_face_mat import write_ground_truth
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 
 A, B, C, D = (10, 10, 40, 40), (100, 100, 20, 20), (50, 50, 100, 100), (10, 10, 30, 30)
 BOXES = {

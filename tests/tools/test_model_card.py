@@ -2,19 +2,15 @@
 
 import dataclasses
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
+from model_card_tables import describe_test, fill_card, read_seconds
 
+from helpers.wider_face_mat import make_ground_truth, write_ground_truth
 from srn_d2.checkpoint.shipped_models import find_shipped_model
-from srn_d2.evaluation.model_card import describe_test, fill_card, read_seconds
-from srn_d2.evaluation.wider_face_files import write_predictions
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
-from wider_face_mat import make_ground_truth, write_ground_truth
+from srn_d2.evaluation.widerface.prediction_files import write_predictions
 
 # Heights of 40, 20, 100 and 30 pixels.
 A, B, C, D = (10, 10, 40, 40), (100, 100, 20, 20), (50, 50, 100, 100), (10, 10, 30, 30)

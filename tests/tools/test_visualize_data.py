@@ -9,8 +9,8 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
 
+from srn_d2.config import build_cfg
 from srn_d2.data import build_face_train_loader
-from srn_d2.engine.setup import build_cfg
 
 
 @pytest.fixture(scope="module")

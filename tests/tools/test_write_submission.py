@@ -10,7 +10,7 @@ import torch
 
 from helpers.detections import assert_same_detections
 from srn_d2.data import register_builtin_datasets
-from srn_d2.evaluation.wider_face_files import read_predictions
+from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NUM_IMAGES = 4
 IMAGE_IDS = [f"0--Discs/{index}" for index in range(NUM_IMAGES)]
@@ -39,8 +39,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def model_arguments(repo_root, tmp_path_factory):
     """--config-file and MODEL.WEIGHTS of a tiny model, seeded random weights."""
     from srn_d2.checkpoint import SRNCheckpointer
+    from srn_d2.config import build_cfg
     from srn_d2.engine import SRNTrainer
-    from srn_d2.engine.setup import build_cfg
 
     folder = tmp_path_factory.mktemp("run")
     small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
@@ -126,9 +126,9 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(run_process, run_here,
 
 
 def test_files_hold_what_the_predictor_detects(run_here, registered, model_arguments, tmp_path):
+    from srn_d2.config import build_cfg
     from srn_d2.data.image_io import read_image
-    from srn_d2.engine.setup import build_cfg
-    from srn_d2.predictor import FacePredictor
+    from srn_d2.inference.predictor import FacePredictor
 
     status, messages = run_here(tmp_path / "out")
     assert status == 0, messages
@@ -227,7 +227,7 @@ def test_an_unreadable_image_is_named_and_the_rest_written(run_here, registered,
 
 
 def test_ctrl_c_stops_and_the_same_command_goes_on(run_here, tmp_path, monkeypatch):
-    from srn_d2.predictor import FacePredictor
+    from srn_d2.inference.predictor import FacePredictor
 
     detect, calls = FacePredictor.__call__, []
 

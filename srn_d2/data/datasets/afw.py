@@ -17,13 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from srn_d2.data.datasets.common import AnnotationFormatError
-from srn_d2.data.datasets.pascal_face import (
-    corners_annotation,
-    load_mat,
-    matlab_string,
-    to_dataset,
-)
+from .common import AnnotationFormatError
+from .pascal_face import corners_annotation, load_mat, matlab_string, to_dataset
 
 
 def load_afw_mat(image_root: str | os.PathLike, path: str | os.PathLike) -> list[dict[str, Any]]:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from srn_d2.data.datasets.afw import load_afw_mat
-from srn_d2.data.datasets.common import README_HINT, dataset_root, register_face_dataset
-from srn_d2.data.datasets.custom import load_coco_faces
-from srn_d2.data.datasets.fddb import load_fddb
-from srn_d2.data.datasets.pascal_face import load_toolbox_mat, load_voc_faces
-from srn_d2.data.datasets.wider_face import load_wider_face
+from .afw import load_afw_mat
+from .common import README_HINT, dataset_root, register_face_dataset
+from .custom import load_coco_faces
+from .fddb import load_fddb
+from .pascal_face import load_toolbox_mat, load_voc_faces
+from .wider_face import load_wider_face
 
 Loader = Callable[[Path, Path], list[dict[str, Any]]]
 

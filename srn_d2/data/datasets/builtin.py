@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from srn_d2.data.datasets.benchmarks import register_benchmarks
-from srn_d2.data.datasets.common import dataset_root, register_face_dataset
-from srn_d2.data.datasets.toy_faces import TOY_SPLITS, load_toy_faces, toy_folder
-from srn_d2.data.datasets.wider_face import load_wider_face, load_wider_face_test
+from .benchmarks import register_benchmarks
+from .common import dataset_root, register_face_dataset
+from .toy_faces import TOY_SPLITS, load_toy_faces, toy_folder
+from .wider_face import load_wider_face, load_wider_face_test
 
 # Split -> its annotation file (for test, its list of images).
 WIDER_FACE_SPLITS = {

@@ -11,14 +11,14 @@ from typing import Any
 
 from detectron2.structures import BoxMode
 
-from srn_d2.data.datasets.common import (
+from .common import (
     AnnotationFormatError,
     drop_degenerate_boxes,
     read_annotation_text,
     register_face_dataset,
     require_images,
 )
-from srn_d2.data.datasets.wider_face import load_wider_face
+from .wider_face import load_wider_face
 
 CSV_COLUMNS = ("file", "x", "y", "w", "h")
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from detectron2.structures import BoxMode
 
-from srn_d2.data.datasets.common import (
+from .common import (
     README_HINT,
     AnnotationFormatError,
     drop_degenerate_boxes,

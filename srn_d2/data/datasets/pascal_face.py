@@ -16,7 +16,7 @@ from xml.parsers import expat
 import numpy as np
 from detectron2.structures import BoxMode
 
-from srn_d2.data.datasets.common import (
+from .common import (
     README_HINT,
     AnnotationFormatError,
     drop_degenerate_boxes,

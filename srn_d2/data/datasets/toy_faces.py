@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from srn_d2.data.datasets.toy_scenes import SCENE_KINDS, draw_scene
-from srn_d2.data.datasets.wider_face import WiderImage, load_wider_face, write_wider_annotations
+from .toy_scenes import SCENE_KINDS, draw_scene
+from .wider_face import WiderImage, load_wider_face, write_wider_annotations
 
 # Part of the folder's name: raise it when the pictures change.
 TOY_VERSION = 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-from srn_d2.data.datasets.toy_drawing import (
+from .toy_drawing import (
     CLOTHES,
     FACE_HALF_HEIGHT,
     HAIR,
@@ -19,7 +19,7 @@ from srn_d2.data.datasets.toy_drawing import (
     rectangle,
     shade,
 )
-from srn_d2.data.datasets.wider_face import WiderFace
+from .wider_face import WiderFace
 
 # Height of a face in pixels, smallest and largest.
 MIN_FACE, MAX_FACE = 8, 300

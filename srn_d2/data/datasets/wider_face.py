@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from detectron2.structures import BoxMode
 
-from srn_d2.data.datasets.common import (
+from .common import (
     AnnotationFormatError,
     drop_degenerate_boxes,
     has_image_suffix,

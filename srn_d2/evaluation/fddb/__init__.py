@@ -1,0 +1,1 @@
+"""FDDB's discrete and continuous ROC curves."""

@@ -1,0 +1,1 @@
+"""The all-point AP of PASCAL VOC, as AFW and PASCAL face use it."""

@@ -1,0 +1,1 @@
+"""The official protocol of WIDER FACE: AP, its files, and reports on them."""

@@ -1,0 +1,201 @@
+"""A prediction folder written image by image, in runs that may be killed and started again.
+
+The folder, ``<event>/<image>.txt`` (see :mod:`.wider_face_files`), holds nothing else: common
+evaluation scripts take whatever they find in it for an event and its images. So the settings of
+the run, which keep detections of two detectors from being mixed, are in a file beside it.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
+
+from srn_d2.atomic_file import atomic_path, remove_drafts
+from srn_d2.bfloat16 import resolve_cpu_bfloat16
+
+from .prediction_files import PredictionFormatError, format_predictions, parse_predictions
+
+CPU_BFLOAT16 = "SOLVER.CPU_BFLOAT16"
+# The config keys (or their beginnings) on which detections depend ...
+_DETECTION_KEYS = (
+    "MODEL.",
+    "INPUT.FORMAT",
+    "INPUT.MIN_SIZE_TEST",
+    "INPUT.MAX_SIZE_TEST",
+    CPU_BFLOAT16,
+    "TEST.BFLOAT16",
+    "TEST.DETECTIONS_PER_IMAGE",
+    "TEST.SRN_TTA.",
+)
+# ... but for these: a run may go on elsewhere, and the content of the weights counts.
+_PLACE_KEYS = ("MODEL.DEVICE", "MODEL.WEIGHTS")
+_IMAGE_ID = re.compile(r"[^/]+/[^/]+")
+# Names in the annotations that are not UTF-8 are surrogates; see read_annotation_text.
+_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+class NonFiniteDetectionsError(ValueError):
+    """An image's detections hold NaN or infinite numbers, which have no place in the format."""
+
+
+class SubmissionWriter:
+    """Writes the files of a submission folder, and knows which ones are complete.
+
+    A file appears under its name only when it is whole. A run with the same settings goes on in
+    the folder; one with other settings is refused. Only one process at a time may write to it.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        settings: Mapping[str, Any],
+        *,
+        integer_boxes: bool = False,
+    ) -> None:
+        """Begin a folder, or go on with one; drafts that a killed run left in it are removed.
+
+        Args:
+            folder: is made at the first :meth:`write`.
+            settings: whatever the detections depend on, as JSON has it; see
+                :func:`submission_settings`. Kept with ``integer_boxes`` in ``<folder>.json``.
+            integer_boxes: round as the released code does: whole x, y, w + 1 and h + 1, halves to
+                the even number, and the score to three digits. Otherwise all numbers are exact.
+
+        Raises:
+            ValueError: the folder was begun with other settings; the message names them.
+            FileExistsError: the folder holds something but has no settings file.
+        """
+        self.folder = Path(os.path.abspath(folder))
+        self.settings_file = self.folder.with_name(f"{self.folder.name}.json")
+        self.integer_boxes = integer_boxes
+        self._begin_or_go_on({**settings, "integer_boxes": integer_boxes})
+        remove_drafts(self.folder)
+
+    def is_done(self, image_id: str) -> bool:
+        """Whether the image's file is complete.
+
+        One that is cut off, longer than its count says, or another image's is not: it is to be
+        written again.
+        """
+        try:
+            text = self._path(image_id).read_text(**_ENCODING)
+            _, num_unread_lines = parse_predictions(text)
+        except (FileNotFoundError, PredictionFormatError):
+            return False
+        # The last line's end tells a whole number from the beginning of one.
+        is_whole = text.endswith("\n") and num_unread_lines == 0
+        return is_whole and text.startswith(f"{image_id}\n")
+
+    def write(
+        self, image_id: str, boxes: np.ndarray | torch.Tensor, scores: np.ndarray | torch.Tensor
+    ) -> None:
+        """Write the image's file, in place of one that is there.
+
+        Args:
+            image_id: "event/image".
+            boxes: (n, 4), XYXY, pixels; a tensor must be on the CPU.
+            scores: (n,).
+
+        Raises:
+            NonFiniteDetectionsError: some number is NaN or infinite.
+        """
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        scores = np.asarray(scores, dtype=np.float64)
+        numbers = np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], scores])  # (n, 5)
+        num_bad = int((~np.isfinite(numbers).all(axis=1)).sum())
+        if num_bad:
+            raise NonFiniteDetectionsError(
+                f"{image_id}: {num_bad} of {len(numbers)} detections are NaN or infinite"
+            )
+        rows = numbers.tolist()
+        if self.integer_boxes:
+            rows = [_rounded_as_released(*row) for row in rows]
+        with atomic_path(self._path(image_id)) as draft:
+            draft.write_text(format_predictions(image_id, rows), newline="\n", **_ENCODING)
+
+    def _path(self, image_id: str) -> Path:
+        if not _IMAGE_ID.fullmatch(str(image_id)):
+            raise ValueError(f"Image id {image_id!r} is not event/image, as in WIDER FACE's layout")
+        return self.folder / f"{image_id}.txt"
+
+    def _begin_or_go_on(self, settings: dict[str, Any]) -> None:
+        """Write the settings file, or compare with the one that is there."""
+        lines = [f"  {json.dumps(key)}: {json.dumps(settings[key])}" for key in sorted(settings)]
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+        if self.settings_file.exists():
+            self._require_same(json.loads(text))  # lists in place of tuples, as in the file
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise FileExistsError(
+                f"{self.folder} is not empty and there is no {self.settings_file}: it is not of a "
+                "run that could go on; choose another folder"
+            )
+        else:
+            with atomic_path(self.settings_file) as draft:
+                draft.write_text(text, encoding="utf-8")
+
+    def _require_same(self, settings: dict[str, Any]) -> None:
+        try:
+            old = dict(json.loads(self.settings_file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.settings_file} is no settings file: {error}") from error
+        if old == settings:
+            return
+        differences = [
+            f"  {key}: {old.get(key, 'not set')} there, {settings.get(key, 'not set')} now"
+            for key in sorted({*old, *settings})
+            if key not in old or key not in settings or old[key] != settings[key]
+        ]
+        raise ValueError(
+            f"{self.folder} was begun with other settings ({self.settings_file}); choose another "
+            "folder, or remove both to start anew:\n" + "\n".join(differences)
+        )
+
+
+def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
+    """What the detections of a run depend on: data set, weights (SHA-256), keys of the config.
+
+    Where the weights lie and which device computes does not count.
+
+    Raises:
+        ValueError: multi-scale testing is to choose its size by the free memory, so that one part
+            of the files could be of another size than the rest.
+    """
+    tta = cfg.TEST.SRN_TTA
+    if tta.ENABLED and tta.MAX_SIZE == 0 and not tta.SCALES:
+        raise ValueError(
+            "TEST.SRN_TTA.MAX_SIZE is 0, which is another size with other free memory: set it to "
+            "a number of pixels"
+        )
+    settings = {
+        key: value
+        for key, value in _flatten(cfg)
+        if key.startswith(_DETECTION_KEYS) and key not in _PLACE_KEYS
+    }
+    # "auto" may be another precision on the machine where the run goes on.
+    settings[CPU_BFLOAT16] = resolve_cpu_bfloat16(settings[CPU_BFLOAT16])
+    with open(PathManager.get_local_path(cfg.MODEL.WEIGHTS), "rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"dataset": dataset_name, "weights_sha256": weights, **settings}
+
+
+def _rounded_as_released(
+    x: float, y: float, w: float, h: float, score: float
+) -> tuple[int, int, int, int, float]:
+    """A line as write_wider_result of the released tools/test.py has it, under Python 3."""
+    return round(x), round(y), round(w + 1), round(h + 1), round(score, 3)
+
+
+def _flatten(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,174 @@
+"""Faces in pictures, in three lines:
+
+from srn_d2 import FaceDetector
+
+detector = FaceDetector()
+faces = detector("photo.jpg")
+"""
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+
+from srn_d2.bfloat16 import warn_if_emulated
+from srn_d2.checkpoint.shipped_models import find_shipped_model
+from srn_d2.config import build_cfg, check_device
+
+from .defaults import SCORE_THRESHOLD
+from .image_detector import Detections, ImageDetector
+from .large_faces import largest_learned_face
+from .predictor import FacePredictor
+from .views import MAX_PIXELS, View, ViewPolicy, batches
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class FaceDetector(ImageDetector):
+    """Finds faces in pictures of any kind.
+
+    Several threads may call one detector at the same time. Faces in a picture do not depend on
+    which others are in the list with it.
+
+    A network finds faces up to the size of its largest anchor, or of the largest that it was
+    trained on: some 360 pixels ("lite"). An image with room for larger ones is looked at again,
+    reduced until a face that fills it has this size. That is a sixth of the pixels more for an
+    image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
+
+    Args:
+        model: one that comes with the package: "lite". Not used if a config is given.
+        config_file: instead of it, a config file (or a whole config) of this project.
+        weights: a checkpoint for that config; None: its MODEL.WEIGHTS.
+        device: "auto" (CUDA if there is a GPU), "cpu", "cuda", "cuda:1", ...
+        score_threshold: faces have at least this score.
+        size: of the image that the network sees: "original"; the pixels of its longer side, to
+            which it is reduced or enlarged; or "config": as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST
+            say.
+        min_face_size: instead of it, the size in pixels (square root of the area) of the smallest
+            faces wanted: the image is reduced or enlarged until the smallest anchor, of 8 pixels,
+            fits these. Large values are fast, small ones find more.
+        dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
+            has it, far slower where it does not (a warning says so), with slightly other boxes
+            and scores.
+        multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
+            config says; several times slower, finds more.
+        large_faces: the further looks at reduced images.
+        max_pixels: images that have more, or would have after enlarging, are refused. The network
+            sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at
+            some 5 GB ("lite", float32, on a CPU).
+
+    Raises:
+        ValueError: an argument has a wrong value, or weights do not fit the config
+            (``IncompatibleWeightsError``), are none (``UnreadableWeightsError``) or are damaged
+            (``WeightsHashError``).
+        FileNotFoundError: the model, the config or the weights are not there.
+        RuntimeError: the device is a GPU that is not there.
+    """
+
+    def __init__(
+        self,
+        model: str = "lite",
+        *,
+        config_file: str | os.PathLike | CfgNode | None = None,
+        weights: str | os.PathLike | None = None,
+        device: str = "auto",
+        score_threshold: float = SCORE_THRESHOLD,
+        size: int | Literal["original", "config"] = "original",
+        min_face_size: float | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        multi_scale: bool = False,
+        large_faces: bool = True,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        _check_arguments(size, min_face_size, dtype)
+        cfg = load_cfg(model, config_file, weights)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        cfg.MODEL.DEVICE = device
+        check_device(cfg, "The device", 'take "cpu" or "auto"')
+        cfg.TEST.SRN_TTA.ENABLED = multi_scale
+        # Autocast around the whole does the same, on a GPU too.
+        cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
+        self.follows_config_size = size == "config"
+        policy = ViewPolicy(
+            anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
+            largest_face=largest_learned_face(cfg),
+            size="original" if self.follows_config_size else size,
+            min_face_size=min_face_size,
+            large_faces=large_faces,
+            max_pixels=max_pixels,
+        )
+        super().__init__(
+            policy,
+            score_threshold=score_threshold,
+            nms_threshold=cfg.MODEL.SRN.NMS_THRESH_TEST,
+            max_faces=cfg.TEST.DETECTIONS_PER_IMAGE,
+        )
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.dtype = DTYPES[dtype]
+        if self.dtype == torch.bfloat16:
+            warn_if_emulated(self.device.type)
+        self._predictor = FacePredictor(cfg)
+
+    def _views(self, index: int, image: np.ndarray) -> list[View]:
+        resized = self._predictor.resize(image) if self.follows_config_size else None
+        return self.view_policy.views(index, image, resized)
+
+    def _run_all(self, views: Sequence[View]) -> list[Detections]:
+        found = {}
+        for batch in batches(views, self._predictor.size_divisibility):
+            found.update(zip(batch, self._run([views[index] for index in batch]), strict=True))
+        return [found[index] for index in range(len(views))]
+
+    def _run(self, batch: Sequence[View]) -> list[Detections]:
+        """What the network finds in views that form a batch."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            found = self._predictor.detect(
+                [view.pixels for view in batch],
+                [view.image_size for view in batch],
+                single_scale=batch[0].is_reduced,
+            )
+        return [
+            Detections(
+                instances.pred_boxes.tensor.float().numpy(), instances.scores.float().numpy()
+            )
+            for instances in found
+        ]
+
+
+def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -> None:
+    """Raise a ValueError for a wrong value of what only this detector has."""
+    if size == "config" and min_face_size is not None:
+        raise ValueError(f"min_face_size is {min_face_size}, size 'config': give one of them")
+    if isinstance(size, str) and size not in ("original", "config"):
+        raise ValueError(f"size is {size!r}; valid are 'original', 'config' and pixels")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; valid are {list(DTYPES)}")
+
+
+def load_cfg(
+    model: str,
+    config_file: str | os.PathLike | CfgNode | None = None,
+    weights: str | os.PathLike | None = None,
+) -> CfgNode:
+    """The config of a model that comes with the package or of the user's; MODEL.WEIGHTS is set.
+
+    Arguments and errors are those of ``FaceDetector``.
+    """
+    if config_file is None:
+        if weights is not None:
+            raise ValueError("weights need the config_file that they belong to")
+        shipped = find_shipped_model(model)
+        config_file, weights = shipped.config_file, shipped.weights
+    if isinstance(config_file, CfgNode):
+        cfg = config_file.clone()
+        cfg.defrost()
+    else:
+        cfg = build_cfg(os.fspath(config_file))
+    if weights is not None:
+        cfg.MODEL.WEIGHTS = os.fspath(weights)
+    return cfg

@@ -1,0 +1,143 @@
+"""One image in, its faces out: the model outside training and evaluation."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Instances
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.data.transforms import build_face_augmentation
+from srn_d2.inference.test_time_augmentation import SRNWithTTA
+
+from .large_faces import largest_learned_face, longest_side_found
+from .tiled_inference import detect_unclipped, detect_within_memory, is_out_of_memory, merge_by_nms
+from .tiles import MAX_TILE_PIXELS, padded_pixels
+
+
+class FacePredictor:
+    """Detect the faces of one image, as evaluation does it.
+
+    Unlike detectron2's DefaultPredictor it takes RGB, whatever INPUT.FORMAT is, resizes as the
+    test loader does (INPUT.MIN_SIZE_TEST 0: original size), and refuses weights that do not fit.
+    With TEST.SRN_TTA.ENABLED it looks at several scales.
+
+    The memory that it takes is bounded: an image of more than ``max_tile_pixels`` is done in
+    overlapping tiles, and so is one for which a GPU has too little memory. Faces of the sizes that
+    the network has learned are whole in a tile; near a seam scores and boxes may differ a little
+    from those of the whole image.
+
+    Args:
+        cfg: the model; its weights are MODEL.WEIGHTS, its device MODEL.DEVICE.
+        max_tile_pixels: the most pixels, of the resized image or of a view, that the network is
+            given at a time, padding included.
+
+    Raises:
+        ValueError: MODEL.WEIGHTS is empty, or some of the file's keys and the model's do not
+            match (IncompatibleWeightsError).
+        FileNotFoundError: MODEL.WEIGHTS is not there.
+    """
+
+    def __init__(self, cfg: CfgNode, max_tile_pixels: int = MAX_TILE_PIXELS):
+        if not cfg.MODEL.WEIGHTS:
+            raise ValueError("No weights are given: set MODEL.WEIGHTS to a trained checkpoint")
+        self.image_format = cfg.INPUT.FORMAT
+        self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
+        self.single_scale_model = build_model(cfg).eval()
+        SRNCheckpointer(self.single_scale_model, strict=True).load(cfg.MODEL.WEIGHTS)
+        # Batches of images are padded to a multiple of it.
+        self.size_divisibility = max(self.single_scale_model.backbone.size_divisibility, 1)
+        self.model = self.single_scale_model
+        if cfg.TEST.SRN_TTA.ENABLED:
+            self.model = SRNWithTTA(
+                cfg, self.single_scale_model, max_tile_pixels=max_tile_pixels
+            ).eval()
+        self.max_tile_pixels = max_tile_pixels
+        # Longer side of the largest face, in pixels, that tiles show whole.
+        self.max_tile_face = longest_side_found(largest_learned_face(cfg))
+        self._merge_tiles = functools.partial(
+            merge_by_nms,
+            threshold=cfg.MODEL.SRN.NMS_THRESH_TEST,
+            max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
+        )
+
+    def __call__(self, image: np.ndarray) -> Instances:
+        """
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            Instances on the CPU, image size (H, W), with ``pred_boxes``, ``scores`` and
+            ``pred_classes``, best first.
+        """
+        [detections] = self.detect([self.resize(image)], [image.shape[:2]])
+        return detections
+
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3) in the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST ask for."""
+        augmented = T.AugInput(image)
+        self.augmentations(augmented)
+        return augmented.image
+
+    @torch.no_grad()
+    def detect(
+        self,
+        images: Sequence[np.ndarray],
+        output_sizes: Sequence[tuple[int, int]],
+        single_scale: bool = False,
+    ) -> list[Instances]:
+        """The detections of a batch of images, resized before.
+
+        Args:
+            images: uint8 (h, w, 3), RGB.
+            output_sizes: (H, W) in whose pixels each image's boxes are to be.
+            single_scale: one scale only, with TEST.SRN_TTA.ENABLED too.
+
+        Returns:
+            as ``__call__``, for each image.
+        """
+        inputs = [
+            {"image": self._to_tensor(image), "height": height, "width": width}
+            for image, (height, width) in zip(images, output_sizes, strict=True)
+        ]
+        if single_scale or self.model is self.single_scale_model:
+            found = self._detect_once(inputs)
+        else:
+            found = [output["instances"] for output in self.model(inputs)]
+        return [instances.to("cpu") for instances in found]
+
+    def _detect_once(self, inputs: list[dict]) -> list[Instances]:
+        """Detections in one scale: of all images together or, if they do not fit, one by one."""
+        if not inputs:
+            return []
+        sides = np.array([x["image"].shape[1:] for x in inputs])
+        if len(inputs) * padded_pixels(*sides.max(axis=0)) <= self.max_tile_pixels:
+            try:
+                return [output["instances"] for output in self.single_scale_model(inputs)]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            torch.cuda.empty_cache()  # the error, which holds the run's tensors, is gone by now
+        return [self._detect_in_tiles(**x) for x in inputs]
+
+    def _detect_in_tiles(self, image: torch.Tensor, height: int, width: int) -> Instances:
+        """Detections in an image (3, h, w), whole or in tiles, in pixels of (height, width)."""
+        found = detect_within_memory(
+            functools.partial(detect_unclipped, self.single_scale_model),
+            image,
+            merge=self._merge_tiles,
+            max_face=self.max_tile_face,
+            name="an image",
+            max_pixels=self.max_tile_pixels,
+        )
+        return detector_postprocess(found, height, width)
+
+    def _to_tensor(self, image: np.ndarray) -> torch.Tensor:
+        """RGB (h, w, 3) to (3, h, w) in the model's order of channels."""
+        pixels = image if self.image_format == "RGB" else image[:, :, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

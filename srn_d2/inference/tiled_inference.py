@@ -1,0 +1,160 @@
+"""Detection within the memory that there is: an image that does not fit is done in tiles.
+
+Sides, overlaps and boxes are in pixels of the image that the detector is given.
+"""
+
+import itertools
+import logging
+from collections.abc import Callable
+
+import torch
+from detectron2.layers import batched_nms
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from srn_d2.modeling.srn import SRN
+
+from .tiles import OVERLAP_PER_FACE, SMALLEST_CUT_SIDE, Span, cut, grid, padded_pixels
+
+logger = logging.getLogger(__name__)
+
+Detect = Callable[[Tensor], Instances]
+"""From an image (3, H, W) to Instances with ``pred_boxes``, ``scores`` and ``pred_classes``."""
+
+OUT_OF_MEMORY_MESSAGES = (
+    "can't allocate memory",  # torch on a CPU
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",  # cuDNN up to 8
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    "unable to find an engine to execute this computation",  # no workspace for any of cuDNN's
+)
+"""How torch's allocators, cuDNN and cuBLAS say it in a plain RuntimeError."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of a GPU or of the machine, could not be had."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        message in str(error) for message in OUT_OF_MEMORY_MESSAGES
+    )
+
+
+def detect_within_memory(
+    detect: Detect,
+    image: Tensor,
+    *,
+    merge: Callable[[Instances], Instances],
+    max_face: float | None,
+    name: str,
+    max_pixels: int | None = None,
+) -> Instances:
+    """``detect(image)``; where that takes too much memory, the same in overlapping tiles.
+
+    An image of more than ``max_pixels`` is cut in the grid that has the fewest pixels in all. One
+    that runs out of memory is cut in 2 x 2 tiles (2 x 1 where a side is too short to be cut), and
+    logged as a warning. A tile that still does not fit is cut again.
+
+    In the overlap of two tiles each one's detections count up to a little beyond the middle, by
+    their centres. So a face of up to ``max_face`` is taken from a tile that shows it whole with
+    some surroundings, and a part of it that the neighbour shows is not taken. What both found is
+    left to ``merge``.
+
+    Args:
+        detect: the detector; its boxes are in pixels of the image it is given.
+        image: (3, H, W).
+        merge: removes the duplicates among detections, all in pixels of ``image``.
+        max_face: longer side of the largest face that is to be found; None: any size. Overlaps
+            are at most half of the side that is cut, and of the root of ``max_pixels``: faces
+            larger than half of that can be found in part only.
+        name: of the image, for the log.
+        max_pixels: the most that ``detect`` is given, at least SMALLEST_CUT_SIDE squared, each
+            side rounded up to a multiple of TILE_ALIGNMENT; None: any number.
+
+    Raises:
+        ValueError: ``max_pixels`` is too small.
+        the detector's error, if it has another reason or if an image is too small to be cut:
+            a side of SMALLEST_CUT_SIDE never is.
+    """
+    if max_pixels is not None and max_pixels < SMALLEST_CUT_SIDE**2:
+        raise ValueError(f"max_pixels is {max_pixels}, less than {SMALLEST_CUT_SIDE}²")
+    height, width = image.shape[-2:]
+    if max_pixels is None or padded_pixels(height, width) <= max_pixels:
+        try:
+            return detect(image)
+        except (RuntimeError, MemoryError) as error:
+            rows, columns = cut(height, max_face), cut(width, max_face)
+            if not is_out_of_memory(error) or len(rows) == len(columns) == 1:
+                raise
+            _log(logging.WARNING, f"Out of memory for {name}", rows, columns, max_face)
+        # Not in the handler: the error's traceback would keep the failed run's tensors alive.
+        torch.cuda.empty_cache()
+    else:
+        rows, columns = grid(height, width, max_face, max_pixels)
+        _log(logging.INFO, f"Too many pixels for one run in {name}", rows, columns, max_face)
+    found = []
+    for y, x in itertools.product(rows, columns):
+        tile = image[..., y.start : y.stop, x.start : x.stop]
+        instances = detect_within_memory(
+            detect, tile, merge=merge, max_face=max_face, name=name, max_pixels=max_pixels
+        )
+        found.append(_owned(instances, y, x, (height, width)))
+    return merge(Instances.cat(found))
+
+
+def detect_unclipped(model: nn.Module, image: Tensor) -> Instances:
+    """What a model finds in an image (3, H, W), in its pixels.
+
+    SRN's boxes may reach beyond the image; other models clip theirs.
+
+    Args:
+        model: list[dict] with "image" -> list of {"instances": Instances}.
+    """
+    if isinstance(model, SRN):
+        [instances] = model.detect(model.preprocess_image([{"image": image}]))
+        return instances
+    height, width = image.shape[-2:]
+    [output] = model([{"image": image, "height": height, "width": width}])
+    return output["instances"]
+
+
+def merge_by_nms(found: Instances, threshold: float, max_detections: int) -> Instances:
+    """Detections without the weaker ones of an IoU above ``threshold``, best first, by class."""
+    boxes, classes = found.pred_boxes.tensor, found.pred_classes
+    kept = batched_nms(boxes, found.scores, classes, threshold)
+    return found[kept[:max_detections]]
+
+
+def _owned(instances: Instances, y: Span, x: Span, image_size: tuple[int, int]) -> Instances:
+    """A tile's detections that count, in pixels of the whole image of (height, width)."""
+    boxes = instances.pred_boxes.tensor
+    boxes = boxes + boxes.new_tensor([x.start, y.start, x.start, y.start])
+    centre_x, centre_y = ((boxes[:, :2] + boxes[:, 2:]) / 2).unbind(dim=1)
+    owned = x.owns(centre_x) & y.owns(centre_y)
+    return Instances(
+        image_size,
+        pred_boxes=Boxes(boxes[owned]),
+        scores=instances.scores[owned],
+        pred_classes=instances.pred_classes[owned],
+    )
+
+
+def _log(
+    level: int, reason: str, rows: list[Span], columns: list[Span], max_face: float | None
+) -> None:
+    """Log into which tiles an image is cut, and which faces they are too small for."""
+    height, width = (max(span.stop - span.start for span in spans) for spans in (rows, columns))
+    overlaps = [spans[0].stop - spans[1].start for spans in (rows, columns) if len(spans) > 1]
+    whole = min(overlaps) / OVERLAP_PER_FACE
+    limit = ""
+    if max_face is None or whole < int(max_face):
+        limit = f"; faces larger than {whole:.0f} pixels may be found in part only"
+    logger.log(
+        level,
+        "%s, %d x %d pixels: doing it in %d tiles of up to %d x %d pixels%s",
+        *(reason, columns[-1].stop, rows[-1].stop),
+        *(len(rows) * len(columns), width, height, limit),
+    )

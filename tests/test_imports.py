@@ -1,0 +1,87 @@
+"""Imports between packages go downwards only, and finding faces loads nothing of training."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+BASE = {"atomic_file", "bfloat16", "error_messages"}
+# Package or module of srn_d2 -> what of srn_d2 it may import, inside functions too.
+ALLOWED = {
+    "atomic_file": set(),
+    "bfloat16": set(),
+    "error_messages": set(),
+    "data": BASE,
+    "checkpoint": BASE,
+    "modeling": BASE,
+    # Importing the keys registers the components and data sets that they name.
+    "config": {*BASE, "data", "modeling"},
+    "evaluation": {*BASE, "data", "modeling"},
+    "doctor": {*BASE, "data", "checkpoint"},
+    "engine": {*BASE, "checkpoint", "config", "data", "evaluation"},
+    "inference": {*BASE, "checkpoint", "config", "data", "modeling"},
+    "export": {*BASE, "data", "inference", "modeling"},
+    "server": {*BASE, "data", "inference"},
+    "cli": {*BASE, "data", "doctor", "evaluation", "export", "inference", "server"},
+}
+
+
+def package_of(module):
+    """The part of srn_d2 that a module belongs to; "" for srn_d2 itself and for other packages."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "srn_d2" and len(parts) > 1 else ""
+
+
+def imported_modules(path, module):
+    """Absolute names of what a file imports anywhere; ``from a import b`` counts as a.b."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@pytest.fixture(scope="module")
+def imports(repo_root):
+    """(package, what of srn_d2 it imports, file) of all files of srn_d2."""
+    found = []
+    for path in sorted((repo_root / "srn_d2").rglob("*.py")):
+        parts = path.relative_to(repo_root).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        for name in imported_modules(path, module):
+            found.append((package_of(module), package_of(name), str(path.relative_to(repo_root))))
+    return [(ours, theirs, file) for ours, theirs, file in found if ours and theirs]
+
+
+def test_imports_go_downwards(imports):
+    assert {ours for ours, _, _ in imports} <= ALLOWED.keys()
+    pairs = {(ours, theirs) for ours, theirs, _ in imports}
+    assert {("inference", "modeling"), ("cli", "inference"), ("engine", "evaluation")} <= pairs
+    # Attributes of srn_d2 itself, such as __version__, are no packages.
+    wrong = [
+        f"{file}: {theirs}"
+        for ours, theirs, file in imports
+        if theirs != ours and theirs in ALLOWED and theirs not in ALLOWED[ours]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        (
+            "from srn_d2 import FaceDetector",
+            ("srn_d2.engine", "srn_d2.evaluation", "detectron2.engine", "detectron2.evaluation"),
+        ),
+        ("import srn_d2.export.onnx_predictor", ("torch", "detectron2", "srn_d2.modeling")),
+        ("import srn_d2.cli", ("torch", "detectron2", "cv2")),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(statement, absent):
+    code = f"{statement}; import sys; print([x for x in {absent!r} if x in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

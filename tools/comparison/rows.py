@@ -1,0 +1,102 @@
+"""The results of a detector, put together from its predictions and its seconds."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import Spread, spread
+from srn_d2.cli.evaluate import measure_folder
+from srn_d2.evaluation.widerface.face_report import OFFICIAL_IOU, FaceReport
+
+from .latency import latency_settings
+from .predictions import Outcome, detection_settings, prediction_folder
+from .table import Detector
+from .wider_folder import WiderFolder
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the comparison.
+
+    Attributes:
+        name: short, for files and the plot.
+        title, settings: for the table.
+        predictions: the folder that was evaluated.
+        report: None: nothing could be evaluated.
+        seconds: an image; None: not measured.
+        problems: why something is missing.
+    """
+
+    name: str
+    title: str
+    settings: str
+    predictions: Path | None = None
+    report: FaceReport | None = None
+    seconds: Spread | None = None
+    problems: tuple[str, ...] = ()
+
+
+def evaluate_detector(
+    detector: Detector,
+    wider: WiderFolder,
+    output: Path,
+    latency: Mapping[str, Any] | None,
+    outcome: Outcome | None,
+) -> Row:
+    """The row of a detector: what is there for its settings.
+
+    A folder that lacks images is evaluated only if they have just been tried and failed: the AP of
+    a run that was stopped would say nothing about the detector.
+
+    Args:
+        detector: of the table.
+        wider: images and ground truth.
+        output: of the comparison.
+        latency: content of latency.json, if it is there.
+        outcome: of the predictions, if they have just been made.
+    """
+    folder = prediction_folder(output, detection_settings(detector, wider.source))
+    seconds, wrong = find_seconds(detector, latency)
+    problems = list(outcome.problems) if outcome else []
+    if wrong:
+        problems.append(wrong)
+    row = Row(detector.name, detector.title, detector.settings, seconds=seconds)
+    num_missing = sum(not (folder / f"{image_id}.txt").is_file() for image_id in wider.images)
+    if num_missing and not (outcome and outcome.is_finished):
+        problems.append(
+            f"{num_missing} of {len(wider.images)} images have no predictions yet with these "
+            "settings and weights"
+        )
+    else:
+        row = _with_report(row, folder, wider)
+    return dataclasses.replace(row, problems=(*problems, *row.problems))
+
+
+def evaluate_folder(name: str, folder: Path, wider: WiderFolder) -> Row:
+    """The row of any folder of predictions; images without a file count as without faces."""
+    return _with_report(Row(name, name, f"predictions in {folder}"), folder, wider)
+
+
+def find_seconds(
+    detector: Detector, latency: Mapping[str, Any] | None
+) -> tuple[Spread | None, str]:
+    """Seconds of a detector in latency.json, and what is wrong with them ("": nothing)."""
+    entry = (latency or {"detectors": {}})["detectors"].get(detector.name)
+    if entry is None:
+        return None, ""
+    if entry["settings"] != latency_settings(detector):
+        return None, "its seconds were measured with other settings or weights: measure again"
+    error = f"latency: {entry['error']}" if "error" in entry else ""
+    return (spread(entry["seconds"]) if entry.get("seconds") else None), error
+
+
+def _with_report(row: Row, folder: Path, wider: WiderFolder) -> Row:
+    try:
+        report = measure_folder(
+            str(folder), row.name, wider.ground_truth, [OFFICIAL_IOU], list(wider.images)
+        )
+    except (OSError, ValueError) as error:
+        return dataclasses.replace(row, problems=(str(error),))
+    return dataclasses.replace(row, report=report, predictions=folder)
