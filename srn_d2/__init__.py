@@ -9,6 +9,8 @@ sets with its DatasetCatalog; so does importing ``srn_d2.modeling`` and ``srn_d2
 import importlib
 import warnings
 
+from srn_d2.heavy_imports import import_heavy
+
 __version__ = "0.1.0"
 
 # What detectron2 and fvcore call differently under a newer torch is no news to their users.
@@ -35,4 +37,4 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    return getattr(import_heavy(_LAZY[name]), name)

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srn_d2.heavy_imports import import_heavy
 from srn_d2.inference.defaults import SCORE_THRESHOLD
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     if bool(args.inputs) == (args.webcam is not None):
         args.usage_error("give inputs, or --webcam")
+    import_heavy("srn_d2.cli.processing")
     from .processing import run_job
 
     logging.basicConfig(format="%(message)s")
@@ -181,7 +183,7 @@ def run(args: argparse.Namespace) -> int:
 
 def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDetector":
     """The detector that ``add_detector_arguments``' options ask for; raises what it raises."""
-    from srn_d2.inference.detector import FaceDetector
+    from srn_d2 import FaceDetector
 
     return FaceDetector(
         args.model,

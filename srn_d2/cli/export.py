@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srn_d2.heavy_imports import import_heavy
+
 from .detect import add_model_arguments, score
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file and say how near it is; returns the exit status."""
     _check_usage(args)
+    import_heavy("srn_d2.cli.processing")
     from .processing import SETUP_ERRORS, message_of
 
     try:

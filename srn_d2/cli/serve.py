@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 
+from srn_d2.heavy_imports import import_heavy
+
 from .detect import add_detector_arguments, build_detector, positive
 
 LOWEST_THRESHOLD = 0.05
@@ -68,6 +70,7 @@ def port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C; returns the exit status."""
+    import_heavy("srn_d2.cli.processing")
     from .processing import SETUP_ERRORS, message_of
 
     try:

@@ -4,14 +4,14 @@ What this package gives out is imported when it is first used: the detector on O
 neither torch nor detectron2.
 """
 
-import importlib
+from srn_d2.heavy_imports import import_heavy
 
 _LAZY = {
-    "Face": ".faces",
-    "FaceDetector": ".detector",
-    "FacePredictor": ".predictor",
-    "Faces": ".faces",
-    "SRNWithTTA": ".test_time_augmentation",
+    "Face": "faces",
+    "FaceDetector": "detector",
+    "FacePredictor": "predictor",
+    "Faces": "faces",
+    "SRNWithTTA": "test_time_augmentation",
 }
 
 __all__ = list(_LAZY)
@@ -20,4 +20,4 @@ __all__ = list(_LAZY)
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name], __name__), name)
+    return getattr(import_heavy(f"{__name__}.{_LAZY[name]}"), name)
