@@ -1,7 +1,6 @@
 """SRN's trainer."""
 
 import inspect
-import math
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -180,15 +179,17 @@ class _CheckLosses:
     """
 
     def _write_metrics(self, loss_dict: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> None:
-        losses = {name: loss.item() for name, loss in loss_dict.items()}
-        if not all(math.isfinite(value) for value in losses.values()):
+        # All in one transfer, so that the device is waited for once; super() reads CPU tensors.
+        values = torch.stack(list(loss_dict.values())).detach().cpu()
+        if not values.isfinite().all():
+            losses = dict(zip(loss_dict, values.tolist(), strict=True))
             rates = sorted({group["lr"] for group in self.optimizer.param_groups})
             files = [sample.get("file_name", "?") for sample in self.data_loader.last]
             raise NonFiniteLossError(
                 f"a loss is not finite at iteration {self.iter}\nlosses: {losses}\n"
                 f"learning rate: {', '.join(map(str, rates))}\nimages:\n  " + "\n  ".join(files)
             )
-        super()._write_metrics(loss_dict, *args, **kwargs)
+        super()._write_metrics(dict(zip(loss_dict, values, strict=True)), *args, **kwargs)
 
 
 class _Step(_CheckLosses, SimpleTrainer):
