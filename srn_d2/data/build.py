@@ -80,14 +80,14 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    draws = TrainingDraws(
+    dataset = SeededTrainingDataset(
         dataset_dicts,
         FaceDatasetMapper(cfg, is_train=True),
         seed=seed,
         max_corrupt_images=cfg.INPUT.FACE_MAX_CORRUPT_IMAGES,
     )
     return torchdata.DataLoader(
-        draws,
+        dataset,
         batch_size=batch_size // world_size,
         sampler=DrawSampler(batch_size, comm.get_rank(), world_size, start_iter),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -132,7 +132,7 @@ class DrawSampler(torchdata.Sampler[int]):
         return itertools.count(self.start_iter * self.batch_size + self.rank, self.world_size)
 
 
-class TrainingDraws(torchdata.Dataset):
+class SeededTrainingDataset(torchdata.Dataset):
     """Draw number -> training sample, for any number from 0 on.
 
     A corrupt image is logged and replaced by the next one in the epoch's order. That depends on

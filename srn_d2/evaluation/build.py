@@ -5,7 +5,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from srn_d2.evaluation.coco.evaluator import CocoFaceEvaluator
-from srn_d2.evaluation.voc_ap.evaluator import SimpleApEvaluator
+from srn_d2.evaluation.voc_ap.evaluator import VocApEvaluator
 from srn_d2.evaluation.widerface.evaluator import WiderFaceEvaluator
 
 # More than any WIDER FACE image has faces (709 in the validation set).
@@ -34,8 +34,8 @@ def build_evaluator(
         "coco_face": [_coco_face],
         "widerface": [_coco_face, _wider_face],
         "fddb": [_fddb],
-        "afw": [_simple_ap],
-        "pascal_face": [_simple_ap],
+        "afw": [_voc_ap],
+        "pascal_face": [_voc_ap],
     }
     if evaluator_type not in builders:
         raise ValueError(
@@ -65,6 +65,6 @@ def _fddb(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:
     return FddbEvaluator(dataset_name, folder)
 
 
-def _simple_ap(cfg: CfgNode, dataset_name: str, folder: str) -> SimpleApEvaluator:
+def _voc_ap(cfg: CfgNode, dataset_name: str, folder: str) -> VocApEvaluator:
     task = MetadataCatalog.get(dataset_name).evaluator_type
-    return SimpleApEvaluator(dataset_name, folder, task=task)
+    return VocApEvaluator(dataset_name, folder, task=task)

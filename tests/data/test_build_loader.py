@@ -18,7 +18,12 @@ from torch.utils.data import DataLoader
 
 from srn_d2.config import add_srn_config
 from srn_d2.data import build_face_test_loader, build_face_train_loader
-from srn_d2.data.build import DrawSampler, TooManyCorruptImagesError, TrainingDraws, numpy_seed
+from srn_d2.data.build import (
+    DrawSampler,
+    SeededTrainingDataset,
+    TooManyCorruptImagesError,
+    numpy_seed,
+)
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
 from srn_d2.data.image_io import CorruptImageError
 from srn_d2.engine import leave_process_group
@@ -294,7 +299,7 @@ def test_one_corrupt_image_too_many_stops_with_a_list(faces, num_workers):
 
 def test_no_readable_image_at_all(faces):
     damage(faces, *range(NUM_IMAGES))
-    draws = TrainingDraws(
+    draws = SeededTrainingDataset(
         DatasetCatalog.get("loader_faces"),
         FaceDatasetMapper(make_cfg(), is_train=True),
         seed=0,

@@ -16,8 +16,8 @@ from .ap import ApImage, ApResult, evaluate_ap, evaluate_toolbox_ap
 logger = logging.getLogger(__name__)
 
 
-class SimpleApEvaluator(FaceBenchmarkEvaluator):
-    """AP at IoU 0.5 in percent, plain and as the usual toolbox computes it (see simple_ap).
+class VocApEvaluator(FaceBenchmarkEvaluator):
+    """AP at IoU 0.5 in percent, plain and as the usual toolbox computes it (see :mod:`.ap`).
 
     Results are ``{TASK: {"AP50": ..., "AP50_toolbox": ...}}``. Annotations with "ignore" or
     "iscrowd" are ignored faces. ``output_dir`` gets TASK_curves.json: precision, recall and score

@@ -76,7 +76,7 @@ class SubmissionWriter:
         self.folder = Path(os.path.abspath(folder))
         self.settings_file = self.folder.with_name(f"{self.folder.name}.json")
         self.integer_boxes = integer_boxes
-        self._begin_or_go_on({**settings, "integer_boxes": integer_boxes})
+        self._create_or_resume({**settings, "integer_boxes": integer_boxes})
         remove_drafts(self.folder)
 
     def is_done(self, image_id: str) -> bool:
@@ -126,7 +126,7 @@ class SubmissionWriter:
             raise ValueError(f"Image id {image_id!r} is not event/image, as in WIDER FACE's layout")
         return self.folder / f"{image_id}.txt"
 
-    def _begin_or_go_on(self, settings: dict[str, Any]) -> None:
+    def _create_or_resume(self, settings: dict[str, Any]) -> None:
         """Write the settings file, or compare with the one that is there."""
         lines = [f"  {json.dumps(key)}: {json.dumps(settings[key])}" for key in sorted(settings)]
         text = "{\n" + ",\n".join(lines) + "\n}\n"

@@ -24,7 +24,7 @@ from srn_d2.evaluation.voc_ap.ap import (
     evaluate_toolbox_ap,
     match_faces,
 )
-from srn_d2.evaluation.voc_ap.evaluator import SimpleApEvaluator
+from srn_d2.evaluation.voc_ap.evaluator import VocApEvaluator
 
 
 def image(faces, boxes, scores, ignored=None):
@@ -250,7 +250,7 @@ def test_toolbox_ignores_small_faces_and_drops_small_detections():
 # --- the evaluator -------------------------------------------------------------------------------
 
 
-NAME = "simple_ap_test"
+NAME = "voc_ap_test"
 DETECTIONS = {"a": (FACES[:3], [0.5, 0.9, 0.8]), "b": ([FACES[0]], [float("nan")])}
 
 
@@ -295,7 +295,7 @@ def test_evaluator(dataset, tmp_path, caplog):
     # Ignored, wrong, right: precision 1/2 at recall 1/2.
     assert results == {task: {"AP50": 25.0, "AP50_toolbox": 25.0}}
     assert "Image 'b': 1 detections with a NaN or infinite score" in caplog.text
-    assert "AP at IoU 0.5 on simple_ap_test: 2 images" in caplog.text
+    assert "AP at IoU 0.5 on voc_ap_test: 2 images" in caplog.text
     curves = json.loads((tmp_path / "out" / f"{task}_curves.json").read_text())
     assert curves["AP50"]["precision"] == [0, 0.5]
     assert curves["AP50"]["recall"] == [0, 0.5]
@@ -306,7 +306,7 @@ def _worker(rank, folder):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
-    results = run(SimpleApEvaluator(NAME, task="afw"), image_ids="ab"[rank])
+    results = run(VocApEvaluator(NAME, task="afw"), image_ids="ab"[rank])
     (Path(folder) / f"{rank}.json").write_text(json.dumps(results))
     leave_process_group()
 
