@@ -10,16 +10,11 @@ from typing import Any
 from tabulate import tabulate
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.evaluation.widerface.ap import SETTINGS
-from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS, OperatingPoint
-from srn_d2.evaluation.widerface.face_report import (
-    ALL_FACES_SETTING,
-    OFFICIAL_IOU,
-    FaceGroup,
-    FaceReport,
-)
 
 from . import plots
+from .ap import SETTINGS
+from .face_measures import PAPER_RECALLS, OperatingPoint
+from .face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceGroup, FaceReport
 
 ABSENT = "-"  # in tables, for what does not exist
 
