@@ -162,6 +162,12 @@ def is_int32(boxes: np.ndarray) -> bool:
     return bool(np.all((boxes == np.trunc(boxes)) & (np.abs(boxes) < 2.0**31)))
 
 
+def check_iou_thresholds(iou_thresholds: Sequence[float]) -> None:
+    """Raise a ValueError where there is no threshold or one is not in (0, 1]."""
+    if not iou_thresholds or not all(0 < threshold <= 1 for threshold in iou_thresholds):
+        raise ValueError(f"IoU thresholds must lie in (0, 1], not {list(iou_thresholds)}")
+
+
 # --- input --------------------------------------------------------------------------------------
 
 
@@ -170,8 +176,7 @@ def _check_options(iou_thresholds: Sequence[float], arithmetic: str, sort: bool)
         raise ValueError(f'arithmetic is "official" or "float", not {arithmetic!r}')
     if arithmetic == "official" and not sort:
         raise ValueError("the official protocol sorts the boxes (sort=True)")
-    if not iou_thresholds or not all(0 < threshold <= 1 for threshold in iou_thresholds):
-        raise ValueError(f"IoU thresholds must lie in (0, 1], not {list(iou_thresholds)}")
+    check_iou_thresholds(iou_thresholds)
 
 
 def _evaluated_images(
