@@ -1,4 +1,4 @@
-"""The official WIDER FACE protocol, rule by rule and against a plain re-statement."""
+"""The official WIDER FACE protocol: rules 2, 6 and 7, and against a plain re-statement."""
 
 import numpy as np
 import pytest
@@ -6,72 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.plain_wider_face import plain_python_port, plain_wider_face
-from helpers.wider_face_mat import make_ground_truth
+from helpers.wider_face_cases import FACE, OTHER_FACE, evaluate, first_threshold
 from srn_d2.evaluation.widerface.ap import (
     THRESHOLDS,
     WiderFaceResult,
     average_precision,
-    evaluate_subset,
-    evaluate_wider_face,
     precision_recall,
 )
-from srn_d2.evaluation.widerface.assignment import (
-    FALSE_POSITIVE,
-    IGNORED,
-    TRUE_POSITIVE,
-    assign_detections,
-)
+from srn_d2.evaluation.widerface.assignment import assign_detections
 
-FACE = [10, 10, 9, 9]
-OTHER_FACE = [40, 10, 9, 9]
-
-
-def evaluate(
-    predictions: dict, boxes: dict, counted: dict | None = None, **options
-) -> WiderFaceResult:
-    """The result on one setting; ``counted``: image -> 1-based indices, default all."""
-    truth = make_ground_truth(boxes, {"easy": counted or {}})
-    arrays = {i: np.array(rows, dtype=np.float64) for i, rows in predictions.items()}
-    (threshold,) = options.get("iou_thresholds", (0.5,))
-    return evaluate_wider_face(arrays, truth, **options)["easy"][threshold]
-
-
-def assigned_face(detection: list[float], *faces: list[int], iou_threshold: float = 0.5) -> int:
-    """The index of the face that a detection is assigned to in an image, or -1."""
-    predictions = {"a": np.array([[*detection, 0.5]])}
-    assignments = assign_detections(predictions, {"a": np.array(faces)}, (iou_threshold,))
-    return int(assignments.faces[0, 0])
-
-
-def first_threshold(result: WiderFaceResult, num_proposals: int) -> int:
-    """t of the first threshold 1 - t / 1000 with at least this many proposals; 1001: none."""
-    return int(np.searchsorted(result.counts[:, 0], num_proposals)) + 1
-
-
-# --- rule 1: order ------------------------------------------------------------------------------
-
-
-def test_rule_1_detections_are_sorted_by_score():
-    rows = [[*FACE, 0.2], [*OTHER_FACE, 0.9], [*FACE, 0.6]]
-    assignments = assign_detections({"a": np.array(rows)}, {"a": np.array([FACE, OTHER_FACE])})
-    assert assignments.row.tolist() == [1, 2, 0]
-    assert assignments.scores.tolist() == [0.9, 0.6, 0.2]
-    assert assignments.is_first[0].tolist() == [True, True, False]
-
-
-def test_rule_1_equal_scores_keep_the_order_of_the_file():
-    rows = [[*FACE, 0.5]] * 40 + [[*FACE, 0.7]] + [[*FACE, 0.5]] * 40
-    assignments = assign_detections({"a": np.array(rows)}, {"a": np.array([FACE])})
-    assert assignments.row.tolist() == [40, *range(40), *range(41, 81)]
-
-
-def test_rule_1_there_is_no_nms_and_no_score_threshold():
-    result = evaluate({"a": [[*FACE, 1.0], [*FACE, 1.0], [*FACE, 0.0]]}, {"a": [FACE]})
-    assert result.counts[0].tolist() == [2, 1]
-    assert result.counts[-1].tolist() == [3, 1]
-
-
-# --- rule 2: scores -----------------------------------------------------------------------------
+# --- rule 2: scores ------------------------------------------------------------------------------
 
 
 def test_rule_2_scores_are_normalised_over_the_whole_data_set():
@@ -122,152 +66,7 @@ def test_rule_2_detection_with_undefined_score_is_counted_before_a_later_one():
     assert result.counts[-2:].tolist() == [[0, 0], [3, 1]]
 
 
-# --- rule 3: overlap ----------------------------------------------------------------------------
-# Boxes one pixel high (h = 0), so that the sides are the areas.
-
-
-def test_rule_3_sides_are_plus_one():
-    assert assigned_face([5, 5, 0, 0], [5, 5, 0, 0]) == 0  # 1 / 1
-    assert assigned_face([0, 0, 4, 0], [0, 0, 9, 0]) == 0  # 5 / 10; 4 / 9 without + 1
-
-
-def test_rule_3_quotient_of_one_half_matches():
-    assert assigned_face([0, 0, 4, 0], [0, 0, 9, 0]) == 0  # 5 / 10
-    assert assigned_face([0, 0, 4, 0], [0, 0, 10, 0]) == -1  # 5 / 11
-
-
-def test_rule_3_corners_are_rounded_half_away_from_zero():
-    # 4.5 -> 5: 5 / (round(10 + 5.5) - 5) = 5 / 11; half to even would give 6 / 10.
-    assert assigned_face([4.5, 0, 4.5, 0], [0, 0, 9, 0]) == -1
-    # -0.5 -> -1: 2 / (5 - 2); rounded up to 0 it would be 1 / 4.
-    assert assigned_face([-0.5, 0, 0.5, 0], [-1, 0, 2, 0]) == 0
-
-
-def test_rule_3_area_of_the_detection_stays_in_float():
-    # Corners 4.5 -> 5 and 9: of the rounded corners it would be 5 / (10 + 5 - 5).
-    assert assigned_face([4.5, 0, 4.5, 0], [0, 0, 9, 0]) == -1
-
-
-def test_rule_3_second_corner_is_rounded_after_the_sum():
-    # x2 = 0.5 + 4.5 = 5 and 5 / (10 + 5.5 -> 16 - 5); rounding x and w first gives x2 = 6.
-    assert assigned_face([0.5, 0, 4.5, 0], [0, 0, 9, 0]) == -1
-
-
-def test_rule_3_sum_of_areas_is_rounded():
-    # 5 / (round(10 + 5.4) - 5) = 5 / 10; without rounding 5 / 10.4.
-    assert assigned_face([4.6, 0, 4.4, 0], [0, 0, 9, 0]) == 0
-    # 4 / (round(12.5) - 4) = 4 / 9; half to even would give 4 / 8.
-    assert assigned_face([4.4, 0, 3.5, 0], [0, 0, 7, 0]) == -1
-
-
-def test_rule_3_boxes_apart_in_both_directions_do_not_match():
-    # Both sides are -14: their product, 196, would give 196 / (200 - 196).
-    assert assigned_face([24, 24, 9, 9], [0, 0, 9, 9]) == -1
-
-
-@pytest.mark.parametrize("gap", [[10, 0], [0, 10], [-10, 0], [0, -10]])
-def test_rule_3_boxes_that_only_touch_do_not_match(gap):
-    assert assigned_face([*gap, 9, 9], [0, 0, 9, 9], iou_threshold=1e-6) == -1
-
-
-def test_rule_3_arithmetic_saturates():
-    # The true overlap is 1 / 3. Intersection and sum of areas are both 2 ** 31 - 1: union 0.
-    assert assigned_face([0, 0, 100000, 300000], [0, 0, 100000, 100000]) == 0
-    assert assigned_face([-1e12, -1e12, 2e12, 2e12], FACE) == -1
-    assert assigned_face([5e9, 5e9, 10, 10], FACE) == -1
-
-
-def test_rule_3_faces_and_detections_without_width_take_part():
-    assert assigned_face([5, 5, 0, 9], [5, 5, 0, 9]) == 0
-    assert assigned_face([5, 5, -1, 9], [5, 5, 0, 9]) == -1
-    assert assigned_face([5, 5, 9, 9], [5, 5, -1, 9]) == -1
-
-
-def test_boxes_that_are_not_finite_match_nothing():
-    for value in (np.nan, np.inf, -np.inf):
-        for column in range(4):
-            detection = [0.0, 0.0, 9.0, 9.0]
-            detection[column] = value
-            assert assigned_face(detection, [0, 0, 9, 9]) == -1
-    assert assigned_face([0, 0, np.nan, 0], [0, 0, 1, 0]) == -1  # x2 = 0, union 0 - 1
-
-
-# --- rules 4 and 5: assignment ------------------------------------------------------------------
-
-
-def outcomes(rows: list, faces: list, counted: list[bool]) -> list[int]:
-    assignments = assign_detections({"a": np.array(rows)}, {"a": np.array(faces)})
-    return assignments.outcomes({"a": np.array(counted)}).tolist()
-
-
-LOW, HIGH = [0, 0, 9, 15], [0, 0, 9, 9]  # the detection HIGH matches both (10 / 16 and 10 / 10)
-
-
-def test_rule_4_lowest_index_wins_over_best_overlap():
-    assert assigned_face(HIGH, LOW, HIGH) == 0
-    assert assigned_face(HIGH, HIGH, LOW) == 0
-    assert assigned_face(HIGH, [90, 90, 9, 9], LOW, HIGH) == 1
-
-
-def test_rule_4_other_iou_thresholds_use_the_lowest_index_too():
-    assert assigned_face(HIGH, LOW, HIGH, iou_threshold=0.6) == 0
-    assert assigned_face(HIGH, LOW, HIGH, iou_threshold=0.7) == 1
-
-
-def test_other_iou_thresholds_use_the_quotient_of_the_same_integers():
-    assert assigned_face([0, 0, 5, 0], [0, 0, 9, 0], iou_threshold=0.6) == 0  # 6 / 10
-    # 6 / (round(10 + 6.4) - 6) = 0.6; in float it would be 6.4 / 10.
-    assert assigned_face([0, 0, 5.4, 0], [0, 0, 9, 0], iou_threshold=0.6) == 0
-    assert assigned_face([0, 0, 5.4, 0], [0, 0, 9, 0], iou_threshold=0.61) == -1
-
-
-def test_rule_4_a_quotient_above_one_wins():
-    # Rounded corners make the tiny detection 4 x 4: 16 / (20 + 10.24 -> 30 - 16) -> 1 and
-    # 16 / (16 + 10.24 -> 26 - 16) = 1.6 -> 2.
-    assert assigned_face([10.4, 10.4, 2.2, 2.2], [10, 10, 3, 4], [10, 10, 3, 3]) == 1
-
-
-def test_rule_4_a_face_that_does_not_count_takes_the_detection():
-    assert outcomes([[*HIGH, 0.9]], [LOW, HIGH], [False, True]) == [IGNORED]
-
-
-def test_rule_4_no_other_face_is_tried_where_one_is_taken():
-    rows = [[*LOW, 0.9], [*HIGH, 0.8]]
-    assert outcomes(rows, [LOW, HIGH], [True, True]) == [TRUE_POSITIVE, FALSE_POSITIVE]
-
-
-def test_rule_5_second_detection_on_a_face_that_counts_stays_a_proposal():
-    rows = [[*FACE, 0.9], [*FACE, 0.8], [90, 90, 9, 9, 0.7]]
-    assert outcomes(rows, [FACE], [True]) == [TRUE_POSITIVE, FALSE_POSITIVE, FALSE_POSITIVE]
-
-
-def test_rule_5_all_detections_on_a_face_that_does_not_count_leave():
-    rows = [[*FACE, 0.9], [*FACE, 0.8], [*OTHER_FACE, 0.7]]
-    assert outcomes(rows, [FACE, OTHER_FACE], [False, True]) == [IGNORED, IGNORED, TRUE_POSITIVE]
-    result = evaluate({"a": rows}, {"a": [FACE, OTHER_FACE]}, {"a": [2]})
-    assert result.counts[-1].tolist() == [1, 1]
-    assert result.num_faces == 1
-
-
-def test_rule_5_detections_on_an_image_without_faces_are_no_proposals():
-    predictions = {"a": [[*FACE, 0.5]], "b": [[*FACE, 1.0], [*FACE, 0.0]]}
-    result = evaluate(predictions, {"a": [FACE], "b": []})
-    assert result.counts[-1].tolist() == [1, 1]
-    assert first_threshold(result, 1) == 500  # but the range of scores includes them
-
-
-def test_outcomes_serve_any_choice_of_faces():
-    rows = {"a": np.array([[*FACE, 0.9], [*OTHER_FACE, 0.8]])}
-    assignments = assign_detections(rows, {"a": np.array([FACE, OTHER_FACE])}, (0.5, 0.7))
-    for counted in ([True, False], [False, True]):
-        result = evaluate_subset(assignments, {"a": np.array(counted)}, 0.7)
-        assert result.counts[-1].tolist() == [1, 1]
-        assert result.num_faces == 1
-    with pytest.raises(ValueError, match="a: 1 values for 2 faces"):
-        assignments.outcomes({"a": np.array([True])})
-
-
-# --- rules 6 and 7: counts and AP ---------------------------------------------------------------
+# --- rules 6 and 7: counts and AP ----------------------------------------------------------------
 
 
 def test_rule_6_thresholds_have_the_official_floating_point_form():
@@ -331,7 +130,7 @@ def test_rule_7_without_any_detection_ap_is_0():
     assert evaluate({"a": []}, {"a": [FACE]}).ap == 0
 
 
-# --- subsets, errors ----------------------------------------------------------------------------
+# --- subsets, errors -----------------------------------------------------------------------------
 
 
 def test_only_the_chosen_images_count():
@@ -348,41 +147,7 @@ def test_only_the_chosen_images_count():
     assert (chosen.num_faces, chosen.ap) == (2, alone.ap)
 
 
-def test_scores_that_are_not_finite_are_named():
-    rows = np.array([[*FACE, 0.9], [*FACE, np.nan]])
-    with pytest.raises(ValueError, match="image a: score of detection 1 is nan"):
-        assign_detections({"image a": rows}, {"image a": np.array([FACE])})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"images": ["a", "x"]}, r"1 images without ground truth, for example \['x'\]"),
-        ({"iou_thresholds": [0.5, 1.5]}, "IoU thresholds"),
-        ({"iou_thresholds": []}, "IoU thresholds"),
-        ({"arithmetic": "int"}, "arithmetic"),
-        ({"sort": False}, "sorts"),
-    ],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        assign_detections({}, {"a": np.array([FACE])}, **options)
-
-
-def test_wrong_arrays_are_refused():
-    with pytest.raises(ValueError, match=r"a: detections of shape \(1, 4\)"):
-        assign_detections({"a": np.zeros((1, 4))}, {"a": np.array([FACE])})
-    with pytest.raises(ValueError, match="int32"):
-        assign_detections({}, {"a": np.array([[0.5, 0, 9, 9]])})
-
-
-# --- the popular Python ports -------------------------------------------------------------------
-
-
-def test_float_arithmetic_takes_the_best_overlap():
-    predictions = {"a": np.array([[*HIGH, 0.5]])}
-    boxes = {"a": np.array([LOW, HIGH])}
-    assert assign_detections(predictions, boxes, arithmetic="float").faces.tolist() == [[1]]
+# --- the popular Python ports --------------------------------------------------------------------
 
 
 def test_float_arithmetic_on_unsorted_files_counts_all_before_the_last_that_reaches():
@@ -391,7 +156,8 @@ def test_float_arithmetic_on_unsorted_files_counts_all_before_the_last_that_reac
     assert result.counts[[0, 999]].tolist() == [[2, 1], [3, 1]]
 
 
-# --- against the plain re-statement -------------------------------------------------------------
+# --- against the plain re-statement --------------------------------------------------------------
+
 
 _QUARTERS = st.integers(-8, 80).map(lambda n: n / 4)
 _SIZES = st.integers(-4, 48).map(lambda n: n / 4)
@@ -447,16 +213,3 @@ def test_float_arithmetic_equals_the_plain_restatement(data, sort, iou_threshold
     result = evaluate(predictions, boxes, counted, **options)
     plain = plain_python_port(predictions, boxes, counted, iou_threshold, sort)
     assert_equal_results(result, plain)
-
-
-def test_crowded_images_are_handled_in_chunks(monkeypatch):
-    rng = np.random.default_rng(0)
-    boxes = {i: rng.integers(0, 60, (30, 4)) for i in "abcd"}
-    rows = {
-        i: np.column_stack([b + rng.normal(0, 1, b.shape), rng.random(30)])
-        for i, b in boxes.items()
-    }
-    whole = assign_detections(rows, boxes, (0.5, 0.7))
-    for size in (1, 7, 50, 1000):
-        monkeypatch.setattr("srn_d2.evaluation.widerface.overlap._PAIRS_PER_CHUNK", size)
-        np.testing.assert_array_equal(assign_detections(rows, boxes, (0.5, 0.7)).faces, whole.faces)
