@@ -38,7 +38,7 @@ _ORDER_STREAM, _DRAW_STREAM = 0, 1
 
 
 class TooManyCorruptImagesError(RuntimeError):
-    """More images cannot be decoded than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
+    """Error for more undecodable images than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
 
 
 LOADING_ERRORS = (
@@ -49,7 +49,7 @@ LOADING_ERRORS = (
     CorruptImageError,
     TooManyCorruptImagesError,
 )
-"""What a wrong config, or data that are missing or damaged, raise."""
+"""Errors of a wrong config and of data that are missing or damaged."""
 
 
 def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
@@ -133,7 +133,7 @@ class DrawSampler(torchdata.Sampler[int]):
 
 
 class SeededTrainingDataset(torchdata.Dataset):
-    """Draw number -> training sample, for any number from 0 on.
+    """Data set of training samples by draw number, for any number from 0 on.
 
     A corrupt image is logged and replaced by the next one in the epoch's order. That depends on
     the files alone, so that it happens in the same way in every worker and every run.

@@ -36,7 +36,7 @@ _SYNC_BUFFERS = (
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A loss became infinite or NaN; the message says on which images."""
+    """Error for a loss that is infinite or NaN; the message names the images."""
 
 
 class SRNTrainer(DefaultTrainer):
@@ -77,7 +77,7 @@ class SRNTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As DefaultTrainer's; after a resume the data go on where the checkpoint was written."""
+        """Resume or load as DefaultTrainer; the data resume at the iteration of the checkpoint."""
         super().resume_or_load(resume)
         if self.start_iter > 0:
             self._trainer.reset_data_loader(
@@ -102,7 +102,7 @@ class SRNTrainer(DefaultTrainer):
         return built
 
     def _evaluate(self) -> dict:
-        """As DefaultTrainer's own, but of the averaged weights where there are some."""
+        """Evaluate as DefaultTrainer, but the averaged weights where there are some."""
         model = self.model if self.average is None else self.average.module
         self._last_eval_results = self.test(self.cfg, model)
         return self._last_eval_results

@@ -1,4 +1,4 @@
-"""The base of all evaluators: collecting, gathering, checking and cleaning of detections."""
+"""Base class of all evaluators: collecting, gathering, checking and cleaning of detections."""
 
 import itertools
 import logging
@@ -30,7 +30,7 @@ class ProcessedImage(NamedTuple):
 
 
 class DatasetFaceEvaluator(DatasetEvaluator):
-    """Keeps all detections of a data set; a subclass computes the results from them.
+    """Evaluator that keeps all detections of a data set; subclasses compute results from them.
 
     In a distributed run every worker processes its share; the main one gathers, evaluates and
     returns the results, the others return {}.

@@ -89,7 +89,7 @@ def first_batches(loader: DataLoader, count: int | None = None) -> list[list[dic
 
 
 def fingerprint(sample: dict[str, Any]) -> tuple:
-    """What tells a sample from any other."""
+    """The properties that identify a sample."""
     boxes = sample["instances"].gt_boxes.tensor
     return sample["image_id"], sample["image"].numpy().tobytes(), boxes.numpy().tobytes()
 
@@ -177,7 +177,7 @@ def test_the_ranks_share_each_batch(world_size):
 
 
 def run_two_ranks(folder: Path, job: Callable[[], Any]) -> list[Any]:
-    """What ``job`` returns in each of two processes that are ranks 0 and 1 over gloo."""
+    """The return value of ``job`` in each of two processes that are ranks 0 and 1 over gloo."""
     context = torch.multiprocessing.get_context("fork")
     results = context.Queue()
 

@@ -48,7 +48,7 @@ class WiderFace(NamedTuple):
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether the box has no area."""
+        """True if the box has no area."""
         return self.w <= 0 or self.h <= 0
 
 

@@ -66,7 +66,7 @@ class DetectionAssignments:
     def outcomes(
         self, counted: Mapping[ImageId, np.ndarray], iou_threshold: float = 0.5
     ) -> np.ndarray:
-        """What becomes of each detection where only ``counted`` faces count (rule 5).
+        """Outcome of each detection where only ``counted`` faces count (rule 5).
 
         Args:
             counted: image id -> (M,) bool, for example ``ground_truth.counted["hard"]``.
@@ -158,7 +158,7 @@ def _is_first(faces: np.ndarray) -> np.ndarray:
 
 
 def is_int32(boxes: np.ndarray) -> bool:
-    """Whether all values are whole numbers within int32, as the official arithmetic needs."""
+    """True if all values are whole numbers within int32, as the official arithmetic needs."""
     return bool(np.all((boxes == np.trunc(boxes)) & (np.abs(boxes) < 2.0**31)))
 
 

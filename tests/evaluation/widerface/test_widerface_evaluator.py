@@ -251,7 +251,7 @@ def test_wrong_iou_thresholds_are_refused(registered, iou_thresholds):
 
 
 def evaluate_share(rank: int, folder: str) -> None:
-    """What each worker runs: its share of the images; saves what evaluate() returns."""
+    """Evaluate a worker's share of the images and save the results."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
