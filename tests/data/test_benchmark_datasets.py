@@ -197,7 +197,7 @@ def afw(tmp_path):
 
 
 def write_mat73(path, faces, h5py):
-    """The file that MATLAB's save -v7.3 writes: arrays transposed, cells and their contents by reference."""
+    """Write a file as MATLAB's save -v7.3: arrays transposed, cells and contents by reference."""
     with h5py.File(path, "w", userblock_size=512) as file:
         contents = file.create_group("#refs#")
 

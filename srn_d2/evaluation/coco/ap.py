@@ -117,7 +117,8 @@ def coco_average_precisions(
             if no_detections:  # pycocotools cannot load an empty list
                 precisions.append(np.zeros(len(iou_thresholds)))
                 continue
-            detection_index = detection_index or _coco_detections(detections)
+            if detection_index is None:
+                detection_index = _coco_detections(detections)
             if face_index is None or not _have_same_boxes(faces, indexed_faces):
                 face_index, indexed_faces = _coco_faces(faces), faces
             _set_flags(face_index, faces)

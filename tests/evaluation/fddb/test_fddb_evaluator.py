@@ -48,7 +48,7 @@ def instances(boxes, scores):
 
 
 def detector_box(face):
-    """The box that a detector would find: from the brows to the chin, 80 % of the ellipse's height."""
+    """A detector's box of the face: from the brows to the chin, 80 % of the ellipse's height."""
     major, minor, _, x, y = face
     return [x - minor, y - 0.6 * major, x + minor, y + major]
 
