@@ -26,8 +26,12 @@ from srn_d2.config import build_cfg, check_device
 from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
 from srn_d2.engine import SRNTrainer
 from srn_d2.error_messages import message_of
-from srn_d2.evaluation.anchor_counts import AnchorCounts, anchor_table, count_anchors
-from srn_d2.evaluation.plots import plot_anchor_counts
+from srn_d2.evaluation.anchor_counts import (
+    AnchorCounts,
+    anchor_table,
+    count_anchors,
+    plot_anchor_counts,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Print the tables that the command line asks for, and write the report."""
-    from srn_d2.evaluation.report import to_markdown, write_report
     from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
     from srn_d2.evaluation.widerface.image_lists import read_attributes, read_image_list
+    from srn_d2.evaluation.widerface.report import to_markdown, write_report
 
     ground_truth = load_ground_truth(args.ground_truth)
     if args.annotations:

@@ -38,7 +38,7 @@ _ORDER_STREAM, _DRAW_STREAM = 0, 1
 
 
 class TooManyCorruptImagesError(RuntimeError):
-    """More images cannot be decoded than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
+    """Error for more undecodable images than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
 
 
 LOADING_ERRORS = (
@@ -49,7 +49,7 @@ LOADING_ERRORS = (
     CorruptImageError,
     TooManyCorruptImagesError,
 )
-"""What a wrong config, or data that are missing or damaged, raise."""
+"""Errors of a wrong config and of data that are missing or damaged."""
 
 
 def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
@@ -80,14 +80,14 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    draws = TrainingDraws(
+    dataset = SeededTrainingDataset(
         dataset_dicts,
         FaceDatasetMapper(cfg, is_train=True),
         seed=seed,
         max_corrupt_images=cfg.INPUT.FACE_MAX_CORRUPT_IMAGES,
     )
     return torchdata.DataLoader(
-        draws,
+        dataset,
         batch_size=batch_size // world_size,
         sampler=DrawSampler(batch_size, comm.get_rank(), world_size, start_iter),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -132,8 +132,8 @@ class DrawSampler(torchdata.Sampler[int]):
         return itertools.count(self.start_iter * self.batch_size + self.rank, self.world_size)
 
 
-class TrainingDraws(torchdata.Dataset):
-    """Draw number -> training sample, for any number from 0 on.
+class SeededTrainingDataset(torchdata.Dataset):
+    """Data set of training samples by draw number, for any number from 0 on.
 
     A corrupt image is logged and replaced by the next one in the epoch's order. That depends on
     the files alone, so that it happens in the same way in every worker and every run.

@@ -1,4 +1,4 @@
-"""From a dataset dict to the model's input: decoding, augmentation, which faces count."""
+"""Mapping of a dataset dict to the model's input: decoding, augmentation, choice of faces."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which square of an image a training sample shows.
+"""Choice of the square of an image that a training sample shows.
 
 Boxes are XYXY in absolute pixels. All random numbers come from ``np.random``, as in detectron2.
 """
@@ -129,7 +129,7 @@ class AnchorSampledPatch(T.Augmentation):
 
 
 def _offset_around(start: int, end: int, length: int, side: int) -> int:
-    """Where ``side`` pixels begin that hold start..end: anywhere, within 0..length if they fit.
+    """Random start of ``side`` pixels that contain start..end, within 0..length if they fit.
 
     Args:
         start, end: within 0..length, at most ``side`` apart.

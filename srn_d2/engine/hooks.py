@@ -32,7 +32,7 @@ class UpdateAverage(HookBase):
 
 
 class Evaluate(hooks.EvalHook):
-    """Detectron2's, but not after a training that failed in its very last iteration.
+    """Detectron2's EvalHook, except after a training that failed in its last iteration.
 
     Where one of several workers failed, it would evaluate alone and wait for the others.
     """

@@ -1,7 +1,6 @@
 """SRN's trainer."""
 
 import inspect
-import math
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -37,7 +36,7 @@ _SYNC_BUFFERS = (
 
 
 class NonFiniteLossError(FloatingPointError):
-    """A loss became infinite or NaN; the message says on which images."""
+    """Error for a loss that is infinite or NaN; the message names the images."""
 
 
 class SRNTrainer(DefaultTrainer):
@@ -78,7 +77,7 @@ class SRNTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As DefaultTrainer's; after a resume the data go on where the checkpoint was written."""
+        """Resume or load as DefaultTrainer; the data resume at the iteration of the checkpoint."""
         super().resume_or_load(resume)
         if self.start_iter > 0:
             self._trainer.reset_data_loader(
@@ -103,7 +102,7 @@ class SRNTrainer(DefaultTrainer):
         return built
 
     def _evaluate(self) -> dict:
-        """As DefaultTrainer's own, but of the averaged weights where there are some."""
+        """Evaluate as DefaultTrainer, but the averaged weights where there are some."""
         model = self.model if self.average is None else self.average.module
         self._last_eval_results = self.test(self.cfg, model)
         return self._last_eval_results
@@ -180,15 +179,17 @@ class _CheckLosses:
     """
 
     def _write_metrics(self, loss_dict: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> None:
-        losses = {name: loss.item() for name, loss in loss_dict.items()}
-        if not all(math.isfinite(value) for value in losses.values()):
+        # All in one transfer, so that the device is waited for once; super() reads CPU tensors.
+        values = torch.stack(list(loss_dict.values())).detach().cpu()
+        if not values.isfinite().all():
+            losses = dict(zip(loss_dict, values.tolist(), strict=True))
             rates = sorted({group["lr"] for group in self.optimizer.param_groups})
             files = [sample.get("file_name", "?") for sample in self.data_loader.last]
             raise NonFiniteLossError(
                 f"a loss is not finite at iteration {self.iter}\nlosses: {losses}\n"
                 f"learning rate: {', '.join(map(str, rates))}\nimages:\n  " + "\n  ".join(files)
             )
-        super()._write_metrics(loss_dict, *args, **kwargs)
+        super()._write_metrics(dict(zip(loss_dict, values, strict=True)), *args, **kwargs)
 
 
 class _Step(_CheckLosses, SimpleTrainer):

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from detectron2.utils.events import EventStorage
+from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from srn_d2.modeling.srn import SRN
@@ -65,6 +67,23 @@ def anchor_table(counts: AnchorCounts) -> str:
     ]
     header = ["second step", "positives an image", "negatives an image", "positives : negatives"]
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def plot_anchor_counts(counts: AnchorCounts) -> Figure:
+    """Positives and negatives of the second step, without and with STC, as bars."""
+    figure = Figure(figsize=(5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for offset, label, values in (
+        (-0.2, "positives", (counts.positives_before_stc, counts.positives_after_stc)),
+        (0.2, "negatives", (counts.negatives_before_stc, counts.negatives_after_stc)),
+    ):
+        bars = axes.bar(np.arange(2) + offset, values, 0.4, label=label)
+        axes.bar_label(bars, [f"{value:,.1f}" for value in values], fontsize="small")
+    axes.set_xticks([0, 1], ["without STC", "with STC"])
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylabel("anchors an image")
+    axes.legend(fontsize="small")
+    return figure
 
 
 def _ratio(positives: float, negatives: float) -> str:

@@ -2,11 +2,14 @@
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+from detectron2.evaluation import DatasetEvaluator
 
 from srn_d2.evaluation.coco.evaluator import CocoFaceEvaluator
-from srn_d2.evaluation.voc_ap.evaluator import SimpleApEvaluator
+from srn_d2.evaluation.voc_ap.evaluator import VocApEvaluator
 from srn_d2.evaluation.widerface.evaluator import WiderFaceEvaluator
+
+from .dataset_evaluator import DatasetFaceEvaluator, DatasetFaceEvaluators
+from .evaluation_dataset import EvaluationDataset
 
 # More than any WIDER FACE image has faces (709 in the validation set).
 MIN_DETECTIONS = 1000
@@ -34,37 +37,37 @@ def build_evaluator(
         "coco_face": [_coco_face],
         "widerface": [_coco_face, _wider_face],
         "fddb": [_fddb],
-        "afw": [_simple_ap],
-        "pascal_face": [_simple_ap],
+        "afw": [_voc_ap],
+        "pascal_face": [_voc_ap],
     }
     if evaluator_type not in builders:
         raise ValueError(
             f"Data set {dataset_name!r} has evaluator_type {evaluator_type!r}; known are "
             f"{', '.join(sorted(builders))}"
         )
-    evaluators = [build(cfg, dataset_name, folder) for build in builders[evaluator_type]]
-    return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
+    dataset = EvaluationDataset(dataset_name)
+    evaluators = [build(cfg, dataset, folder) for build in builders[evaluator_type]]
+    return evaluators[0] if len(evaluators) == 1 else DatasetFaceEvaluators(evaluators)
 
 
-def _coco_face(cfg: CfgNode, dataset_name: str, folder: str) -> CocoFaceEvaluator:
+def _coco_face(cfg: CfgNode, dataset: EvaluationDataset, folder: str) -> DatasetFaceEvaluator:
     return CocoFaceEvaluator(
-        dataset_name,
+        dataset,
         folder,
         iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS,
         max_detections=max(MIN_DETECTIONS, cfg.TEST.DETECTIONS_PER_IMAGE),
     )
 
 
-def _wider_face(cfg: CfgNode, dataset_name: str, folder: str) -> WiderFaceEvaluator:
-    return WiderFaceEvaluator(dataset_name, folder, iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS)
+def _wider_face(cfg: CfgNode, dataset: EvaluationDataset, folder: str) -> DatasetFaceEvaluator:
+    return WiderFaceEvaluator(dataset, folder, iou_thresholds=cfg.TEST.FACE_IOU_THRESHOLDS)
 
 
-def _fddb(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:
+def _fddb(cfg: CfgNode, dataset: EvaluationDataset, folder: str) -> DatasetFaceEvaluator:
     from srn_d2.evaluation.fddb.evaluator import FddbEvaluator  # loads scipy.optimize
 
-    return FddbEvaluator(dataset_name, folder)
+    return FddbEvaluator(dataset, folder)
 
 
-def _simple_ap(cfg: CfgNode, dataset_name: str, folder: str) -> SimpleApEvaluator:
-    task = MetadataCatalog.get(dataset_name).evaluator_type
-    return SimpleApEvaluator(dataset_name, folder, task=task)
+def _voc_ap(cfg: CfgNode, dataset: EvaluationDataset, folder: str) -> DatasetFaceEvaluator:
+    return VocApEvaluator(dataset, folder, task=dataset.metadata.evaluator_type)

@@ -18,7 +18,12 @@ from torch.utils.data import DataLoader
 
 from srn_d2.config import add_srn_config
 from srn_d2.data import build_face_test_loader, build_face_train_loader
-from srn_d2.data.build import DrawSampler, TooManyCorruptImagesError, TrainingDraws, numpy_seed
+from srn_d2.data.build import (
+    DrawSampler,
+    SeededTrainingDataset,
+    TooManyCorruptImagesError,
+    numpy_seed,
+)
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
 from srn_d2.data.image_io import CorruptImageError
 from srn_d2.engine import leave_process_group
@@ -84,7 +89,7 @@ def first_batches(loader: DataLoader, count: int | None = None) -> list[list[dic
 
 
 def fingerprint(sample: dict[str, Any]) -> tuple:
-    """What tells a sample from any other."""
+    """The properties that identify a sample."""
     boxes = sample["instances"].gt_boxes.tensor
     return sample["image_id"], sample["image"].numpy().tobytes(), boxes.numpy().tobytes()
 
@@ -172,7 +177,7 @@ def test_the_ranks_share_each_batch(world_size):
 
 
 def run_two_ranks(folder: Path, job: Callable[[], Any]) -> list[Any]:
-    """What ``job`` returns in each of two processes that are ranks 0 and 1 over gloo."""
+    """The return value of ``job`` in each of two processes that are ranks 0 and 1 over gloo."""
     context = torch.multiprocessing.get_context("fork")
     results = context.Queue()
 
@@ -294,7 +299,7 @@ def test_one_corrupt_image_too_many_stops_with_a_list(faces, num_workers):
 
 def test_no_readable_image_at_all(faces):
     damage(faces, *range(NUM_IMAGES))
-    draws = TrainingDraws(
+    draws = SeededTrainingDataset(
         DatasetCatalog.get("loader_faces"),
         FaceDatasetMapper(make_cfg(), is_train=True),
         seed=0,

@@ -1,4 +1,4 @@
-"""Which faces count after augmentation, and what the model is given."""
+"""Faces that count after augmentation, and the input of the model."""
 
 import copy
 from pathlib import Path

@@ -3,10 +3,12 @@ from itertools import pairwise
 import pytest
 import torch
 from detectron2.engine import HookBase
+from detectron2.utils.events import EventStorage
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.datasets.builtin import register_builtin_datasets
 from srn_d2.engine import SRNTrainer
+from srn_d2.engine.trainer import NonFiniteLossError
 
 TINY_RUN = [
     *("MODEL.FPN.OUT_CHANNELS", 8, "MODEL.SRN.C6_CHANNELS", 8, "MODEL.SRN.C7_CHANNELS", 8),
@@ -148,3 +150,55 @@ def test_crops_whose_gradients_would_be_wrong_in_bfloat16_are_refused(small_cfg,
 def test_a_decay_out_of_range_is_refused(small_cfg, registered, decay):
     with pytest.raises(ValueError, match="EMA_DECAY"):
         SRNTrainer(small_cfg(*TINY_RUN, "SOLVER.EMA_DECAY", decay))
+
+
+class LossOnDevice(torch.Tensor):
+    """A loss that stands for one on a GPU: each copy of it to the CPU is counted."""
+
+    num_copies = 0
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if func not in (torch.Tensor.cpu, torch.Tensor.item, torch.Tensor.tolist):
+            return result
+        LossOnDevice.num_copies += 1
+        return result.as_subclass(torch.Tensor) if isinstance(result, torch.Tensor) else result
+
+
+@pytest.fixture
+def write_losses(small_cfg, registered, monkeypatch):
+    """Write the metrics of one training step with the losses given; returns the event storage."""
+    step = SRNTrainer(small_cfg(*TINY_RUN))._trainer
+    step.iter = 0
+    monkeypatch.setattr(LossOnDevice, "num_copies", 0)
+
+    def write(**losses):
+        losses = {
+            name: torch.tensor(value).as_subclass(LossOnDevice).requires_grad_()
+            for name, value in losses.items()
+        }
+        with EventStorage() as storage:
+            step._write_metrics(losses, data_time=0.5)
+        return storage
+
+    return write
+
+
+def test_the_losses_of_a_step_are_copied_from_the_device_once(write_losses):
+    storage = write_losses(loss_cls=0.1, loss_box=0.7, loss_third=1e-9)
+    assert LossOnDevice.num_copies == 1
+    written = {name: value for name, (value, _) in storage.latest().items()}
+    expected = {
+        name: torch.tensor(value).item()
+        for name, value in (("loss_cls", 0.1), ("loss_box", 0.7), ("loss_third", 1e-9))
+    }
+    assert written.pop("total_loss") == sum(expected.values())
+    assert written == {**expected, "data_time": 0.5, "rank_data_time": 0.5}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_the_error_names_all_losses(write_losses, bad):
+    with pytest.raises(NonFiniteLossError, match=rf"\{{'loss_cls': 0.5, 'loss_box': {bad}\}}"):
+        write_losses(loss_cls=0.5, loss_box=bad)
+    assert LossOnDevice.num_copies == 1

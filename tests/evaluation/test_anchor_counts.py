@@ -5,8 +5,12 @@ import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
-from srn_d2.evaluation import plots
-from srn_d2.evaluation.anchor_counts import AnchorCounts, anchor_table, count_anchors
+from srn_d2.evaluation.anchor_counts import (
+    AnchorCounts,
+    anchor_table,
+    count_anchors,
+    plot_anchor_counts,
+)
 
 SIDE = 128
 # Two anchors in each cell of P2 .. P7.
@@ -77,6 +81,6 @@ def test_table_and_plot_show_the_ratio():
     table = anchor_table(counts)
     assert "1 : 15440.9" in table
     assert "1 : 404.3" in table
-    bars = plots.plot_anchor_counts(counts).axes[0].containers
+    bars = plot_anchor_counts(counts).axes[0].containers
     heights = [bar.get_height() for container in bars for bar in container]
     assert heights == [22, 22, 339700, 8895]

@@ -3,10 +3,10 @@
 import pytest
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import DatasetEvaluators
 
 from srn_d2.config import add_srn_config
 from srn_d2.evaluation import CocoFaceEvaluator, build_evaluator
+from srn_d2.evaluation.dataset_evaluator import DatasetFaceEvaluators
 from srn_d2.evaluation.widerface.evaluator import WiderFaceEvaluator
 
 NAME = "build_evaluator_test"
@@ -47,7 +47,7 @@ def test_own_data_set(cfg, register, tmp_path):
 def test_wider_face_has_both_protocols(cfg, register, tmp_path):
     register("widerface")
     evaluator = build_evaluator(cfg, NAME, str(tmp_path / "out"))
-    assert isinstance(evaluator, DatasetEvaluators)
+    assert isinstance(evaluator, DatasetFaceEvaluators)
     assert [type(e) for e in evaluator._evaluators] == [CocoFaceEvaluator, WiderFaceEvaluator]
     evaluator.reset()
     assert {"bbox", "widerface"} <= set(evaluator.evaluate())

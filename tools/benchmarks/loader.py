@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.data import FaceDatasetMapper
-from srn_d2.data.build import TrainingDraws
+from srn_d2.data.build import SeededTrainingDataset
 
 from .stages import StageMeter, clock
 from .timing import spread
@@ -63,7 +63,7 @@ def measure_loader(
 
 def _measure(cfg: CfgNode, dicts: list[dict], repeats: int) -> dict[str, Any]:
     mapper = FaceDatasetMapper(cfg, is_train=True)
-    draws = TrainingDraws(
+    draws = SeededTrainingDataset(
         dicts,
         mapper,
         seed=max(cfg.SEED, 0),

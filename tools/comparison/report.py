@@ -10,9 +10,9 @@ from tabulate import tabulate
 
 from benchmarks.timing import Spread
 from srn_d2.atomic_file import atomic_path
-from srn_d2.evaluation.plots import plot_precision_recall
 from srn_d2.evaluation.widerface.ap import SETTINGS
 from srn_d2.evaluation.widerface.face_report import OFFICIAL_IOU, FaceReport
+from srn_d2.evaluation.widerface.plots import plot_precision_recall
 
 from .rows import Row
 

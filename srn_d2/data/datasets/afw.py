@@ -77,7 +77,7 @@ def _read_hdf5_cells(path: str | os.PathLike) -> list[tuple[np.ndarray, list[np.
 
 
 def _hdf5_rows(file: Any, path: str | os.PathLike) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """As :func:`_read_cells`. HDF5 has MATLAB's arrays transposed, and cells as references."""
+    """Name and boxes of each row; HDF5 has MATLAB's arrays transposed, and cells as references."""
     if "anno" not in file:
         raise AnnotationFormatError(path, "anno", f"there is no such variable, only {list(file)}")
     for name, boxes in file["anno"][:2].T:

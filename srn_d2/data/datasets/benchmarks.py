@@ -1,4 +1,4 @@
-"""Registers the benchmarks fddb, afw and pascal_face; see datasets/README.md for their folders."""
+"""Registration of the benchmarks fddb, afw and pascal_face; folders: see datasets/README.md."""
 
 import os
 from collections.abc import Callable, Mapping

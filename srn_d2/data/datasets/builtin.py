@@ -1,4 +1,4 @@
-"""Registers the data sets that the configs name, under $DETECTRON2_DATASETS."""
+"""Registration of the data sets that the configs name, under $DETECTRON2_DATASETS."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the data sets share: registration, the error of damaged annotations, checks of files."""
+"""Shared parts of the data sets: registration, error of damaged annotations, file checks."""
 
 import logging
 import os
@@ -66,7 +66,7 @@ def read_annotation_text(path: str | os.PathLike) -> str:
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether ``name`` ends as an image file does."""
+    """True if ``name`` has the suffix of an image file."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 

@@ -43,7 +43,7 @@ class FddbEllipse(NamedTuple):
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether the ellipse has no area."""
+        """True if the ellipse has no area."""
         return self.major_radius <= 0 or self.minor_radius <= 0
 
 

@@ -87,7 +87,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Head:
-    """Where a person's head is, and which way it looks."""
+    """Position, size and orientation of a person's head."""
 
     cx: float  # middle of the face, pixels
     cy: float
@@ -118,14 +118,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Look:
-    """What a drawn head has that WIDER FACE's attributes speak of."""
+    """Attributes of a drawn head that WIDER FACE annotates."""
 
     mouth_is_open: bool
     is_covered: bool  # by sunglasses or a mask
 
 
 class HeadPainter:
-    """Draws one person; all choices come from ``rng``."""
+    """Painter of one person; all choices come from ``rng``."""
 
     def __init__(
         self, canvas: Canvas, head: Head, face_index: int, rng: np.random.Generator
@@ -162,7 +162,7 @@ class HeadPainter:
         self._canvas.polygon(self._head.to_image(points), color)
 
     def _feature_u(self, u: float) -> float:
-        """Where a feature at ``u`` of a frontal face appears when the head is turned."""
+        """Horizontal position of a feature at ``u`` of a frontal face when the head is turned."""
         return u * (1 - 0.25 * abs(self._head.yaw)) + 0.4 * self._head.yaw
 
     def _body(self) -> None:

@@ -38,7 +38,7 @@ def load_toy_faces(root: str | os.PathLike, split: str) -> list[dict[str, Any]]:
 
 
 def annotation_file(folder: Path, split: str) -> Path:
-    """Where the annotations of a split are in WIDER FACE's layout."""
+    """Path of a split's annotations in WIDER FACE's layout."""
     return folder / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt"
 
 

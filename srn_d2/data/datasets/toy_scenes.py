@@ -29,7 +29,7 @@ MIN_VISIBLE_SHARE = 0.4
 
 @dataclass(frozen=True)
 class SceneKind:
-    """What a scene of one event looks like."""
+    """Appearance of the scenes of one event."""
 
     event: str
     num_faces: tuple[int, int]  # least and most tried; crowding may leave fewer
@@ -104,7 +104,7 @@ def _draw_tilt(rng: np.random.Generator) -> float:
 
 
 def _are_compatible(a: Head, b: Head) -> bool:
-    """Whether neither head hides more than a quarter of the other's, body included."""
+    """True if neither head hides more than a quarter of the other's, body included."""
     far, near = (a, b) if a.size < b.size else (b, a)
     reach = near.size / (2 * FACE_HALF_HEIGHT)
     half = far.size / 2

@@ -13,7 +13,8 @@ lines end in blanks; some boxes have no width or no height.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from detectron2.structures import BoxMode
@@ -47,7 +48,7 @@ class WiderFace(NamedTuple):
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether the box has no area."""
+        """True if the box has no area."""
         return self.w <= 0 or self.h <= 0
 
 
@@ -144,8 +145,14 @@ def load_wider_face(
         WiderFaceFormatError: the annotation file is damaged.
     """
     text = read_annotation_text(annotation_file)
-    images = parse_wider_annotations(text, source=str(annotation_file))
+    images = _last_parsed(text, str(annotation_file))
     return drop_degenerate_boxes(_to_dicts(image_root, images), annotation_file)
+
+
+@lru_cache(maxsize=1)
+def _last_parsed(text: str, source: str) -> tuple[WiderImage, ...]:
+    """The images of the text read last: a test loader and its evaluators share one parsing."""
+    return tuple(parse_wider_annotations(text, source))
 
 
 def load_wider_face_test(
@@ -156,7 +163,7 @@ def load_wider_face_test(
     return _to_dicts(image_root, parse_wider_filelist(text, source=str(filelist)))
 
 
-def _to_dicts(image_root: str | os.PathLike, images: list[WiderImage]) -> list[dict[str, Any]]:
+def _to_dicts(image_root: str | os.PathLike, images: Sequence[WiderImage]) -> list[dict[str, Any]]:
     paths = require_images(image_root, [image.name for image in images])
     return [
         {

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from srn_d2.evaluation.coco.ap import ImageDetections
 from srn_d2.evaluation.coco.ground_truth import ImageId
-from srn_d2.evaluation.dataset_evaluator import FaceBenchmarkEvaluator
+from srn_d2.evaluation.dataset_evaluator import DatasetFaceEvaluator, Results
 
 from .regions import FIXED_BOX_TO_ELLIPSE, BoxToEllipse, fit_box_to_ellipse, region_overlaps
 from .roc import FddbCurves, FddbImage, fddb_curves, matched_pairs
@@ -22,7 +22,7 @@ MAX_WRITTEN_FALSE_POSITIVES = 10_000
 logger = logging.getLogger(__name__)
 
 
-class FddbEvaluator(FaceBenchmarkEvaluator):
+class FddbEvaluator(DatasetFaceEvaluator):
     """True positive rates in percent at 1,000 false positives, over all folds together.
 
     Results are ``{"fddb": {"Disc1000": ..., "Cont1000": ..., ...}}`` for the boxes as they are;
@@ -37,10 +37,11 @@ class FddbEvaluator(FaceBenchmarkEvaluator):
 
     def _evaluate(
         self,
-        images: dict[ImageId, dict[str, Any]],
         detections: dict[ImageId, ImageDetections],
         sizes: dict[ImageId, tuple[int, int]],
-    ) -> dict[str, dict[str, float]]:
+    ) -> Results:
+        images = self._dataset.images
+        detections = self._of_all_images(detections)
         folds = {image_id: image["fold"] for image_id, image in images.items()}
         boxes = {
             # An image that was not processed has no size, and nothing is drawn in it.
@@ -67,7 +68,7 @@ class FddbEvaluator(FaceBenchmarkEvaluator):
         table = tabulate(rows, headers, tablefmt="pipe", floatfmt=".3f")
         logger.info(
             f"FDDB's true positive rates in % at {MAX_FALSE_POSITIVES} false positives on "
-            f"{self._dataset_name}: {num_faces} faces in {num_images} images\n{table}"
+            f"{self._dataset.name}: {num_faces} faces in {num_images} images\n{table}"
         )
         if rows[0][-1] < MAX_FALSE_POSITIVES:
             logger.info(

@@ -28,7 +28,7 @@ DISCRETE_OVERLAP = 0.5  # a face is found by an overlap of more than this
 class FddbImage(NamedTuple):
     """The faces and the detections of one image."""
 
-    faces: np.ndarray  # (M, 5) ellipses, see fddb_regions
+    faces: np.ndarray  # (M, 5) ellipses, see :mod:`.regions`
     regions: np.ndarray  # (D, 4) rectangles or (D, 5) ellipses
     scores: np.ndarray  # (D,) finite
     size: tuple[int, int]  # height, width of the image
@@ -56,7 +56,7 @@ class FddbCurves(NamedTuple):
 
 
 class MatchCounts(NamedTuple):
-    """What one image gives at each of its own scores, falling."""
+    """Matches and false positives of one image at each of its own scores, descending."""
 
     thresholds: np.ndarray  # (P,)
     discrete: np.ndarray  # (P,) faces found

@@ -84,7 +84,7 @@ def evaluate_toolbox_ap(images: Sequence[ApImage]) -> ApResult:
 def match_faces(
     image: ApImage, iou_threshold: float = 0.5, pixel: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What becomes of each detection of one image.
+    """Match the detections of one image to its faces.
 
     Returns:
         (D,) int8 of TRUE_POSITIVE, FALSE_POSITIVE and IGNORED, and (D,) int64, the face of each;

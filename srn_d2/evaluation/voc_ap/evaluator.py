@@ -3,21 +3,21 @@
 import json
 import logging
 from collections import OrderedDict
-from typing import Any
 
 from tabulate import tabulate
 
 from srn_d2.evaluation.coco.ap import ImageDetections
 from srn_d2.evaluation.coco.ground_truth import ImageId, annotated_faces
-from srn_d2.evaluation.dataset_evaluator import FaceBenchmarkEvaluator
+from srn_d2.evaluation.dataset_evaluator import DatasetFaceEvaluator, Results
+from srn_d2.evaluation.evaluation_dataset import EvaluationDataset
 
 from .ap import ApImage, ApResult, evaluate_ap, evaluate_toolbox_ap
 
 logger = logging.getLogger(__name__)
 
 
-class SimpleApEvaluator(FaceBenchmarkEvaluator):
-    """AP at IoU 0.5 in percent, plain and as the usual toolbox computes it (see simple_ap).
+class VocApEvaluator(DatasetFaceEvaluator):
+    """AP at IoU 0.5 in percent, plain and as the usual toolbox computes it (see :mod:`.ap`).
 
     Results are ``{TASK: {"AP50": ..., "AP50_toolbox": ...}}``. Annotations with "ignore" or
     "iscrowd" are ignored faces. ``output_dir`` gets TASK_curves.json: precision, recall and score
@@ -26,26 +26,28 @@ class SimpleApEvaluator(FaceBenchmarkEvaluator):
 
     def __init__(
         self,
-        dataset_name: str,
+        dataset: str | EvaluationDataset,
         output_dir: str | None = None,
         *,
         task: str,
         distributed: bool = True,
     ) -> None:
-        """As :class:`FaceBenchmarkEvaluator`.
+        """Evaluate on a registered data set.
 
         Args:
+            dataset, output_dir, distributed: see :class:`DatasetFaceEvaluator`.
             task: the name of the results, "afw" or "pascal_face".
         """
-        super().__init__(dataset_name, output_dir, distributed=distributed)
+        super().__init__(dataset, output_dir, distributed=distributed)
         self._task = task
 
     def _evaluate(
         self,
-        images: dict[ImageId, dict[str, Any]],
         detections: dict[ImageId, ImageDetections],
         sizes: dict[ImageId, tuple[int, int]],
-    ) -> dict[str, dict[str, float]]:
+    ) -> Results:
+        images = self._dataset.images
+        detections = self._of_all_images(detections)
         ap_images = [
             ApImage(faces.boxes, ~faces.counted, *detections[image_id])
             for image_id, faces in annotated_faces(list(images.values())).items()
@@ -60,7 +62,7 @@ class SimpleApEvaluator(FaceBenchmarkEvaluator):
         table = tabulate(
             rows, ["", "AP in %", "faces", "detections"], tablefmt="pipe", floatfmt=".3f"
         )
-        logger.info(f"AP at IoU 0.5 on {self._dataset_name}: {len(images)} images\n{table}")
+        logger.info(f"AP at IoU 0.5 on {self._dataset.name}: {len(images)} images\n{table}")
         return {self._task: {name: 100 * curve.ap for name, curve in curves.items()}}
 
 

@@ -3,7 +3,7 @@
 The rules, which the comments below and the tests cite by number:
 
 1. No NMS and no score threshold. Boxes of an image are sorted by score, descending; equal scores
-   keep their order. (What a prediction file means is in :mod:`.wider_face_files`.)
+   keep their order. (The format of prediction files is in :mod:`.prediction_files`.)
 2. Scores are normalised over the whole data set in float32, (f32(s) - f32(min)) / (f32(max) -
    f32(min)), then widened. The maximum starts at the smallest positive normal float32, so scores
    that are all negative never reach 1; equal positive scores everywhere are 0 / 0, which is no
@@ -106,7 +106,7 @@ def evaluate_wider_face(
 ) -> dict[str, dict[float, WiderFaceResult]]:
     """Setting -> IoU threshold -> result, for every setting of ``ground_truth.counted``.
 
-    Arguments and errors as in :func:`.wider_face_assignment.assign_detections`.
+    Arguments and errors as in :func:`.assignment.assign_detections`.
     """
     assignments = assign_detections(
         predictions, ground_truth.boxes, iou_thresholds, images, arithmetic, sort

@@ -66,7 +66,7 @@ class DetectionAssignments:
     def outcomes(
         self, counted: Mapping[ImageId, np.ndarray], iou_threshold: float = 0.5
     ) -> np.ndarray:
-        """What becomes of each detection where only ``counted`` faces count (rule 5).
+        """Outcome of each detection where only ``counted`` faces count (rule 5).
 
         Args:
             counted: image id -> (M,) bool, for example ``ground_truth.counted["hard"]``.
@@ -158,8 +158,14 @@ def _is_first(faces: np.ndarray) -> np.ndarray:
 
 
 def is_int32(boxes: np.ndarray) -> bool:
-    """Whether all values are whole numbers within int32, as the official arithmetic needs."""
+    """True if all values are whole numbers within int32, as the official arithmetic needs."""
     return bool(np.all((boxes == np.trunc(boxes)) & (np.abs(boxes) < 2.0**31)))
+
+
+def check_iou_thresholds(iou_thresholds: Sequence[float]) -> None:
+    """Raise a ValueError where there is no threshold or one is not in (0, 1]."""
+    if not iou_thresholds or not all(0 < threshold <= 1 for threshold in iou_thresholds):
+        raise ValueError(f"IoU thresholds must lie in (0, 1], not {list(iou_thresholds)}")
 
 
 # --- input --------------------------------------------------------------------------------------
@@ -170,8 +176,7 @@ def _check_options(iou_thresholds: Sequence[float], arithmetic: str, sort: bool)
         raise ValueError(f'arithmetic is "official" or "float", not {arithmetic!r}')
     if arithmetic == "official" and not sort:
         raise ValueError("the official protocol sorts the boxes (sort=True)")
-    if not iou_thresholds or not all(0 < threshold <= 1 for threshold in iou_thresholds):
-        raise ValueError(f"IoU thresholds must lie in (0, 1], not {list(iou_thresholds)}")
+    check_iou_thresholds(iou_thresholds)
 
 
 def _evaluated_images(

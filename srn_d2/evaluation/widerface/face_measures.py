@@ -1,7 +1,7 @@
 """Measures of a face detector beside AP, as functions of arrays.
 
-They start from what became of each detection, (N,) of TRUE_POSITIVE, FALSE_POSITIVE and IGNORED as
-:meth:`.wider_face_assignment.DetectionAssignments.outcomes` or any other matching gives, and from
+They start from the outcome of each detection, (N,) of TRUE_POSITIVE, FALSE_POSITIVE and IGNORED as
+:meth:`.assignment.DetectionAssignments.outcomes` or any other matching gives, and from
 scores as the detector gave them: every score that occurs is a threshold, unlike in the official
 WIDER FACE protocol, whose AP knows a thousand.
 """
@@ -19,7 +19,7 @@ PAPER_RECALLS = (0.1, 0.3, 0.5, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class ScoreCurve:
-    """What is found at each threshold: everything with score >= ``scores[i]`` counts.
+    """True and false positives at each threshold: detections with score >= ``scores[i]``.
 
     Attributes:
         scores: (K,) the distinct scores of the detections that count, descending.
@@ -47,9 +47,9 @@ class ScoreCurve:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a user gets who keeps the detections with score >= ``score``.
+    """Precision, recall and false positives of the detections with score >= ``score``.
 
-    NaN stands for what does not exist: the score of an aim that is not reached, precision where
+    NaN where there is no such number: the score of an aim that is not reached, precision where
     nothing is kept, recall where there is no face.
     """
 

@@ -49,7 +49,7 @@ class FaceGroup:
 
 @dataclass(frozen=True)
 class FaceReport:
-    """What :func:`measure_predictions` measured.
+    """Measurements of :func:`measure_predictions`.
 
     Attributes:
         name: of the detector.
@@ -97,7 +97,7 @@ def measure_predictions(
         images: only these count; None: all.
 
     Raises:
-        ValueError: as :func:`.wider_face_assignment.assign_detections`.
+        ValueError: as :func:`.assignment.assign_detections`.
     """
     all_thresholds = tuple(dict.fromkeys([OFFICIAL_IOU, *map(float, iou_thresholds)]))
     assignments = assign_detections(predictions, ground_truth.boxes, all_thresholds, images)

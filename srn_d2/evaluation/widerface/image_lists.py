@@ -71,7 +71,7 @@ def read_attributes(
 
 
 def _is_annotation(text: str) -> bool:
-    """Whether the second line that is not blank is a number, as in the annotation format."""
+    """True if the second non-blank line is a number, as in the annotation format."""
     lines = [line.strip() for line in text.split("\n") if line.strip()][:2]
     return len(lines) == 2 and lines[1].isdigit()
 

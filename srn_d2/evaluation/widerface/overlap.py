@@ -1,4 +1,4 @@
-"""Which face each detection is assigned to: rules 3 and 4 of the official WIDER FACE protocol.
+"""Assignment of detections to faces: rules 3 and 4 of the official WIDER FACE protocol.
 
 The rules are written out in :mod:`srn_d2.evaluation.widerface.ap`. Everything here works on
 detections and faces of all images together, on ragged (detection, face) pairs of the same image.

@@ -1,4 +1,4 @@
-"""Signs in a set of predictions of what usually spoils its numbers."""
+"""Warnings of common mistakes in a set of predictions that lower its AP."""
 
 from collections.abc import Mapping
 

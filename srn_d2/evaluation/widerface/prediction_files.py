@@ -1,4 +1,4 @@
-"""Files of the official WIDER FACE evaluation: ground truth (.mat) and prediction folders.
+"""Prediction files and folders of the official WIDER FACE evaluation: reader and writer.
 
 A prediction folder holds one text file for each image, ``<event>/<image>.txt``::
 
@@ -43,7 +43,7 @@ class PredictionIssue(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictionFolder:
-    """What :func:`read_predictions` found.
+    """Predictions and issues found by :func:`read_predictions`.
 
     Attributes:
         predictions: image id -> (n, 5) float64: x, y, w, h, score, in the order of the file; only

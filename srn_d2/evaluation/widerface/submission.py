@@ -1,6 +1,6 @@
 """A prediction folder written image by image, in runs that may be killed and started again.
 
-The folder, ``<event>/<image>.txt`` (see :mod:`.wider_face_files`), holds nothing else: common
+The folder, ``<event>/<image>.txt`` (see :mod:`.prediction_files`), holds nothing else: common
 evaluation scripts take whatever they find in it for an event and its images. So the settings of
 the run, which keep detections of two detectors from being mixed, are in a file beside it.
 """
@@ -35,21 +35,21 @@ _DETECTION_KEYS = (
     "TEST.DETECTIONS_PER_IMAGE",
     "TEST.SRN_TTA.",
 )
-# ... but for these: a run may go on elsewhere, and the content of the weights counts.
-_PLACE_KEYS = ("MODEL.DEVICE", "MODEL.WEIGHTS")
+# ... except these: a run may be resumed elsewhere, and the content of the weights counts.
+_LOCATION_KEYS = ("MODEL.DEVICE", "MODEL.WEIGHTS")
 _IMAGE_ID = re.compile(r"[^/]+/[^/]+")
 # Names in the annotations that are not UTF-8 are surrogates; see read_annotation_text.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 class NonFiniteDetectionsError(ValueError):
-    """An image's detections hold NaN or infinite numbers, which have no place in the format."""
+    """Error for detections with NaN or infinite numbers, which the format does not have."""
 
 
 class SubmissionWriter:
-    """Writes the files of a submission folder, and knows which ones are complete.
+    """Writer of the files of a submission folder; knows which ones are complete.
 
-    A file appears under its name only when it is whole. A run with the same settings goes on in
+    A file appears under its name only when it is complete. A run with the same settings resumes
     the folder; one with other settings is refused. Only one process at a time may write to it.
     """
 
@@ -60,30 +60,30 @@ class SubmissionWriter:
         *,
         integer_boxes: bool = False,
     ) -> None:
-        """Begin a folder, or go on with one; drafts that a killed run left in it are removed.
+        """Create a folder, or resume one; drafts that a killed run left in it are removed.
 
         Args:
             folder: is made at the first :meth:`write`.
-            settings: whatever the detections depend on, as JSON has it; see
+            settings: JSON values that the detections depend on; see
                 :func:`submission_settings`. Kept with ``integer_boxes`` in ``<folder>.json``.
             integer_boxes: round as the released code does: whole x, y, w + 1 and h + 1, halves to
                 the even number, and the score to three digits. Otherwise all numbers are exact.
 
         Raises:
-            ValueError: the folder was begun with other settings; the message names them.
+            ValueError: the folder was created with other settings; the message names them.
             FileExistsError: the folder holds something but has no settings file.
         """
         self.folder = Path(os.path.abspath(folder))
         self.settings_file = self.folder.with_name(f"{self.folder.name}.json")
         self.integer_boxes = integer_boxes
-        self._begin_or_go_on({**settings, "integer_boxes": integer_boxes})
+        self._create_or_resume({**settings, "integer_boxes": integer_boxes})
         remove_drafts(self.folder)
 
     def is_done(self, image_id: str) -> bool:
-        """Whether the image's file is complete.
+        """True if the image's file is complete.
 
-        One that is cut off, longer than its count says, or another image's is not: it is to be
-        written again.
+        A file that is cut off, longer than its count says, or of another image is not complete
+        and must be written again.
         """
         try:
             text = self._path(image_id).read_text(**_ENCODING)
@@ -126,7 +126,7 @@ class SubmissionWriter:
             raise ValueError(f"Image id {image_id!r} is not event/image, as in WIDER FACE's layout")
         return self.folder / f"{image_id}.txt"
 
-    def _begin_or_go_on(self, settings: dict[str, Any]) -> None:
+    def _create_or_resume(self, settings: dict[str, Any]) -> None:
         """Write the settings file, or compare with the one that is there."""
         lines = [f"  {json.dumps(key)}: {json.dumps(settings[key])}" for key in sorted(settings)]
         text = "{\n" + ",\n".join(lines) + "\n}\n"
@@ -135,7 +135,7 @@ class SubmissionWriter:
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise FileExistsError(
                 f"{self.folder} is not empty and there is no {self.settings_file}: it is not of a "
-                "run that could go on; choose another folder"
+                "run that can be resumed; choose another folder"
             )
         else:
             with atomic_path(self.settings_file) as draft:
@@ -154,15 +154,15 @@ class SubmissionWriter:
             if key not in old or key not in settings or old[key] != settings[key]
         ]
         raise ValueError(
-            f"{self.folder} was begun with other settings ({self.settings_file}); choose another "
+            f"{self.folder} was created with other settings ({self.settings_file}); choose another "
             "folder, or remove both to start anew:\n" + "\n".join(differences)
         )
 
 
 def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
-    """What the detections of a run depend on: data set, weights (SHA-256), keys of the config.
+    """Settings that the detections of a run depend on: data set, weights (SHA-256), config keys.
 
-    Where the weights lie and which device computes does not count.
+    The path of the weights and the device are not among them.
 
     Raises:
         ValueError: multi-scale testing is to choose its size by the free memory, so that one part
@@ -177,9 +177,9 @@ def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
     settings = {
         key: value
         for key, value in _flatten(cfg)
-        if key.startswith(_DETECTION_KEYS) and key not in _PLACE_KEYS
+        if key.startswith(_DETECTION_KEYS) and key not in _LOCATION_KEYS
     }
-    # "auto" may be another precision on the machine where the run goes on.
+    # "auto" may be another precision on the machine where the run is resumed.
     settings[CPU_BFLOAT16] = resolve_cpu_bfloat16(settings[CPU_BFLOAT16])
     with open(PathManager.get_local_path(cfg.MODEL.WEIGHTS), "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()

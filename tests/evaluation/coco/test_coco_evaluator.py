@@ -144,7 +144,7 @@ def test_missing_images_count_without_detections(dataset, caplog):
 def test_wrong_use_is_named(dataset):
     with pytest.raises(ValueError, match="'a' was processed twice"):
         run(CocoFaceEvaluator(dataset), image_ids="aa")
-    with pytest.raises(ValueError, match="'x' first, not in coco_face"):
+    with pytest.raises(ValueError, match="'x' first, are not in coco_face"):
         run(CocoFaceEvaluator(dataset), image_ids="x", outputs={"x": output([], [])})
     with pytest.raises(ValueError, match=r"in \(0, 1\], not \[50\]"):
         CocoFaceEvaluator(dataset, iou_thresholds=[50])

@@ -143,8 +143,7 @@ def test_images_outside_the_ground_truth_make_all_faces_count(registered, ground
     with caplog.at_level(logging.WARNING):
         results = run(WiderFaceEvaluator(NAME))
     assert list(results["widerface"]) == ["All"]
-    assert "1 images are not in" in caplog.text
-    assert "9--X/new" in caplog.text
+    assert "1 images, '9--X/new' first, are not in" in caplog.text
 
 
 def test_faces_that_are_no_integers_are_matched_in_floating_point(registered, caplog):
@@ -193,10 +192,28 @@ def test_odd_detections_are_named(registered, ground_truth_dir, caplog):
     }
     with caplog.at_level(logging.WARNING):
         results = run(WiderFaceEvaluator(NAME), outputs)["widerface"]
-    assert "2 images have NaN or infinite scores, left out: ['0--A/x', '0--A/y']" in caplog.text
-    assert "1 images without result, such as 1--B/no" in caplog.text
-    assert "1 detections have zero or negative width or height" in caplog.text
+    for image_id in ("0--A/x", "0--A/y"):
+        assert f"Image '{image_id}': 1 detections with a NaN or infinite score are" in caplog.text
+    assert "1 of 4 images of wider_face_evaluation_test, '1--B/no' first, were not" in caplog.text
+    assert "1 detections have zero or negative size" in caplog.text
     assert results["Easy"] == 50  # one of two faces is found first
+
+
+def test_a_box_that_is_not_finite_is_a_false_positive(registered, ground_truth_dir, tmp_path):
+    registered(dataset_dicts(), ground_truth_dir=ground_truth_dir)
+    outputs = {"0--A/y": output([[math.nan, 9, 9, 9], SQUARE, SQUARE], [0.9, 0.8, 0.1])}
+    results = run(WiderFaceEvaluator(NAME, str(tmp_path)), outputs)["widerface"]
+    assert results["Easy"] == 25  # one of two faces, after the false positive
+    assert (tmp_path / PREDICTIONS_FOLDER_NAME / "0--A" / "y.txt").read_text().count("nan") == 2
+
+
+def test_an_image_that_is_processed_twice_is_refused(registered, ground_truth_dir):
+    registered(dataset_dicts(), ground_truth_dir=ground_truth_dir)
+    evaluator = WiderFaceEvaluator(NAME)
+    run(evaluator)
+    evaluator.process([{"image_id": "0--A/y"}], [OUTPUTS["0--A/y"]])
+    with pytest.raises(ValueError, match="'0--A/y' was processed twice"):
+        evaluator.evaluate()
 
 
 def test_results_are_logged_as_tables(registered, ground_truth_dir, caplog):
@@ -234,7 +251,7 @@ def test_wrong_iou_thresholds_are_refused(registered, iou_thresholds):
 
 
 def evaluate_share(rank: int, folder: str) -> None:
-    """What each worker runs: its share of the images; saves what evaluate() returns."""
+    """Evaluate a worker's share of the images and save the results."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )

@@ -1,4 +1,4 @@
-"""Submission folders: numbers, what counts as done, which runs may go on in a folder."""
+"""Submission folders: numbers, complete files, and runs that resume a folder."""
 
 import json
 
@@ -146,7 +146,7 @@ def test_the_folder_holds_events_and_images_only(writer):
     assert again.settings_file == writer.folder.parent / "out.json"
 
 
-# --- which run may go on ------------------------------------------------------------------------
+# --- runs that resume a folder ------------------------------------------------------------------
 
 
 def test_a_run_with_the_same_settings_goes_on(writer):
@@ -161,7 +161,7 @@ def test_a_run_with_the_same_settings_goes_on(writer):
 def test_other_settings_are_named_and_refused(writer):
     before = writer.settings_file.read_bytes()
     other = {"dataset": "widerface_val", "TEST.DETECTIONS_PER_IMAGE": 100, "new": True}
-    with pytest.raises(ValueError, match="begun with other settings") as caught:
+    with pytest.raises(ValueError, match="created with other settings") as caught:
         SubmissionWriter(writer.folder, other, integer_boxes=True)
     assert str(caught.value).split("\n")[1:] == [
         "  TEST.DETECTIONS_PER_IMAGE: 750 there, 100 now",

@@ -8,7 +8,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from srn_d2.evaluation.coco import ap as coco_ap
-from srn_d2.evaluation.coco.ap import ImageDetections, ImageFaces, coco_average_precision
+from srn_d2.evaluation.coco.ap import (
+    ImageDetections,
+    ImageFaces,
+    coco_average_precision,
+    coco_average_precisions,
+)
 
 IOUS = [0.5, 0.6, 0.7, 0.8]
 
@@ -170,3 +175,31 @@ def test_properties(seed):
     # The faces themselves as detections are perfect.
     perfect = [ImageDetections(f.boxes, np.ones(len(f.boxes))) for f in faces]
     np.testing.assert_allclose(coco_average_precision(faces, perfect, IOUS), 1)
+
+
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("seed", range(3))
+def test_subsets_give_the_same_together_as_alone(seed, monkeypatch):
+    """Subsets of the same boxes with other flags, the first one again, and other boxes."""
+    faces, detections = random_images(seed)
+    rng = np.random.default_rng(seed)
+    subsets = [faces]
+    for _ in range(2):
+        crowd = [rng.random(len(image.boxes)) < 0.3 for image in faces]
+        counted = [~mask & (rng.random(len(mask)) < 0.6) for mask in crowd]
+        counted[-1][:] = True
+        subsets.append(
+            [ImageFaces(i.boxes, c, n) for i, c, n in zip(faces, crowd, counted, strict=True)]
+        )
+    nothing = [ImageFaces(i.boxes, i.crowd, np.zeros(len(i.boxes), bool)) for i in faces]
+    moved = [ImageFaces(i.boxes + 1, i.crowd, i.counted) for i in faces]
+    subsets += [nothing, faces, moved]
+    alone = [coco_average_precision(subset, detections, IOUS) for subset in subsets]
+
+    indexed = []
+    index = coco_ap.COCO.createIndex
+    monkeypatch.setattr(coco_ap.COCO, "createIndex", lambda coco: indexed.append(index(coco)))
+    together = coco_average_precisions(subsets, detections, IOUS)
+    np.testing.assert_array_equal(together, alone)
+    assert len({tuple(ap) for ap in alone[:3]}) == 3
+    assert len(indexed) == 3  # detections, faces, moved faces

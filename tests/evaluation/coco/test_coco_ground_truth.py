@@ -1,4 +1,4 @@
-"""Which faces count in COCO-style AP."""
+"""Faces that count in COCO-style AP."""
 
 import numpy as np
 from detectron2.structures import BoxMode

@@ -10,16 +10,11 @@ from typing import Any
 from tabulate import tabulate
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.evaluation.widerface.ap import SETTINGS
-from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS, OperatingPoint
-from srn_d2.evaluation.widerface.face_report import (
-    ALL_FACES_SETTING,
-    OFFICIAL_IOU,
-    FaceGroup,
-    FaceReport,
-)
 
 from . import plots
+from .ap import SETTINGS
+from .face_measures import PAPER_RECALLS, OperatingPoint
+from .face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceGroup, FaceReport
 
 ABSENT = "-"  # in tables, for what does not exist
 
@@ -186,11 +181,11 @@ def _group_table(reports: Sequence[FaceReport], chosen: Callable[[FaceGroup], bo
 
 
 def point_table(points: Iterable[tuple[str, OperatingPoint]], label: str) -> str:
-    """What each score gives.
+    """A Markdown table of precision, recall and false positives at each score.
 
     Args:
         points: a name and the point.
-        label: what the names are, the first column's heading; "": the column is left out.
+        label: heading of the first column, which has the names; "": the column is left out.
     """
     rows = [
         [
@@ -214,7 +209,7 @@ def table(header: list[str], rows: list[list]) -> str:
 
 
 def percent(value: float, decimals: int = 2) -> str:
-    """A share of 1 in percent."""
+    """A value in [0, 1] in percent."""
     return ABSENT if math.isnan(value) else f"{100 * value:.{decimals}f}"
 
 

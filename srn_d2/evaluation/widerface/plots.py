@@ -7,11 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srn_d2.evaluation.widerface.ap import SETTINGS
-from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS
-from srn_d2.evaluation.widerface.face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceReport
-
-from .anchor_counts import AnchorCounts
+from .ap import SETTINGS
+from .face_measures import PAPER_RECALLS
+from .face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceReport
 
 _MAX_LEGEND_NAME = 30  # characters
 
@@ -102,23 +100,6 @@ def plot_thresholds(report: FaceReport) -> Figure:
     lower.set_yscale("symlog", linthresh=0.01)
     lower.set(xlabel="score threshold", title="false positives an image")
     lower.set_ylim(bottom=0)
-    return figure
-
-
-def plot_anchor_counts(counts: AnchorCounts) -> Figure:
-    """Positives and negatives of the second step, without and with STC, as bars."""
-    figure = Figure(figsize=(5, 3.8), layout="constrained")
-    axes = figure.subplots()
-    for offset, label, values in (
-        (-0.2, "positives", (counts.positives_before_stc, counts.positives_after_stc)),
-        (0.2, "negatives", (counts.negatives_before_stc, counts.negatives_after_stc)),
-    ):
-        bars = axes.bar(np.arange(2) + offset, values, 0.4, label=label)
-        axes.bar_label(bars, [f"{value:,.1f}" for value in values], fontsize="small")
-    axes.set_xticks([0, 1], ["without STC", "with STC"])
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylabel("anchors an image")
-    axes.legend(fontsize="small")
     return figure
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srn_d2.evaluation import plots
-from srn_d2.evaluation.report import to_json, to_markdown, write_report
+from srn_d2.evaluation.widerface import plots
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth, evaluate_wider_face
 from srn_d2.evaluation.widerface.face_report import measure_predictions
+from srn_d2.evaluation.widerface.report import to_json, to_markdown, write_report
 
 IOUS = (0.5, 0.6, 0.7, 0.8)
 

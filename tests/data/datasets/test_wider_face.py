@@ -165,6 +165,17 @@ def test_load(small_set, caplog, monkeypatch):
     assert "1 of 2 boxes" in messages[0]
 
 
+def test_a_second_load_shares_nothing_and_sees_a_changed_file(small_set):
+    first = load_wider_face(small_set / "images", small_set / "a.txt")
+    first[0]["annotations"][0]["bbox"][0] = -7.0
+    second = load_wider_face(small_set / "images", small_set / "a.txt")
+    assert second[0]["annotations"][0]["bbox"] == [1.0, 2.0, 30.0, 40.0]
+    text = (small_set / "a.txt").read_text()
+    (small_set / "a.txt").write_text(text.replace("1 2 30 40", "1 2 30 41"))
+    third = load_wider_face(small_set / "images", small_set / "a.txt")
+    assert third[0]["annotations"][0]["bbox"] == [1.0, 2.0, 30.0, 41.0]
+
+
 def test_load_file_that_is_not_utf8(small_set):
     """Such as a text with a byte order mark, or a name in Latin-1; a binary file fails."""
     annotations = small_set / "a.txt"

@@ -1,0 +1,158 @@
+"""FDDB's matching and curves, against a plain restatement of the official code."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from helpers.plain_fddb import best_assignment, official_curves, random_boxes
+from srn_d2.data.datasets.fddb import ellipse_bounding_boxes
+from srn_d2.evaluation.fddb.regions import FIXED_BOX_TO_ELLIPSE
+from srn_d2.evaluation.fddb.roc import (
+    FddbImage,
+    MatchCounts,
+    accumulate_curves,
+    assign,
+    fddb_curves,
+    match_at_thresholds,
+    matched_pairs,
+)
+
+CANVAS = (400, 500)
+
+
+def overlap_matrices(max_side):
+    side = st.integers(0, max_side)
+    values = st.sampled_from([0.0, 0.0, 0.2, 0.3, 0.45, 0.5, 0.55, 0.7, 0.9])
+    return st.tuples(side, side).flatmap(lambda shape: arrays(float, shape, elements=values))
+
+
+@settings(deadline=None)
+@given(overlap_matrices(5))
+def test_assignment_is_the_optimum(overlaps):
+    pairs = overlaps[assign(overlaps)]
+    assert pairs.sum() == pytest.approx(sum(best_assignment(overlaps)))
+
+
+@settings(deadline=None)
+@given(overlap_matrices(4), st.data())
+def test_counts_at_each_threshold(overlaps, data):
+    num_detections = overlaps.shape[1]
+    score = st.sampled_from([0.1, 0.2, 0.3, 0.4])
+    scores = np.array(
+        data.draw(st.lists(score, min_size=num_detections, max_size=num_detections)), dtype=float
+    )
+    counts = match_at_thresholds(overlaps, scores)
+    assert counts.thresholds.tolist() == sorted(set(scores.tolist()), reverse=True)
+    for threshold, discrete, continuous, false_positives in zip(*counts, strict=True):
+        valid = scores >= threshold
+        assert continuous == pytest.approx(sum(best_assignment(overlaps[:, valid])))
+        assert discrete + false_positives == valid.sum()
+    assert (np.diff(counts.continuous) >= -1e-12).all()
+
+
+def test_detections_are_matched_anew_at_each_threshold():
+    """With both, the strong detection leaves face 0 to the weak one; above, it has face 0."""
+    overlaps = np.array([[0.6, 0.58], [0.55, 0.0]])
+    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5]))
+    np.testing.assert_allclose(counts.continuous, [0.6, 0.55 + 0.58])
+    assert counts.discrete.tolist() == [1, 2]
+
+
+def test_pairs_that_count_as_found():
+    """The assignment is (0, 1) and (1, 0), of which 0.5 is not enough."""
+    faces, detections = matched_pairs(np.array([[0.6, 0.58], [0.5, 0.0]]))
+    assert (faces.tolist(), detections.tolist()) == ([0], [1])
+
+
+def test_discrete_rate_may_fall_and_lie_below_the_continuous_one():
+    """The greatest sum, 0.5 + 0.45, is of two pairs that are not above 0.5."""
+    overlaps = np.array([[0.6, 0.5], [0.45, 0.0]])
+    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5]))
+    assert counts.discrete.tolist() == [1, 0]
+    assert counts.false_positives.tolist() == [0, 2]
+    curves = accumulate_curves([counts], 2)
+    assert curves.discrete[-1] < curves.continuous[-1]
+    assert curves.rates_at(2) == (0.5, pytest.approx(0.475))
+
+
+def test_curves_by_hand():
+    """Two images with three faces; image 2 has no detection above 0.7, image 1 none at 0.7."""
+    first = MatchCounts(
+        np.array([0.9, 0.5]), np.array([1, 1]), np.array([0.8, 0.8]), np.array([0, 1])
+    )
+    second = MatchCounts(
+        np.array([0.7, 0.5]), np.array([0, 1]), np.array([0.3, 0.9]), np.array([1, 1])
+    )
+    curves = accumulate_curves([first, second], 3)
+    assert curves.thresholds.tolist() == [0.9, 0.7, 0.5]
+    np.testing.assert_allclose(curves.discrete, [1 / 3, 1 / 3, 2 / 3])
+    np.testing.assert_allclose(curves.continuous, [0.8 / 3, 1.1 / 3, 1.7 / 3])
+    assert curves.false_positives.tolist() == [0, 1, 2]
+    assert curves.rates_at(0) == pytest.approx((1 / 3, 0.8 / 3))
+    assert curves.rates_at(1) == pytest.approx((1 / 3, 1.1 / 3))
+    assert curves.rates_at(1000) == pytest.approx((2 / 3, 1.7 / 3))
+
+
+def random_images(rng, number):
+    images = []
+    for _ in range(number):
+        size = tuple(rng.integers(60, 120, 2).tolist())
+        faces = rng.uniform([8, 6, -2, 0, 0], [30, 20, 2, 100, 100], (rng.integers(0, 4), 5))
+        near = ellipse_bounding_boxes(faces[rng.integers(0, len(faces), 3 * bool(len(faces)))])
+        boxes = np.vstack([near + rng.normal(0, 4, near.shape), random_boxes(rng, 2) / 4])
+        scores = rng.integers(1, 12, len(boxes)) / 12
+        images.append(FddbImage(faces, boxes, scores, size))
+    return images
+
+
+@pytest.mark.parametrize("as_ellipses", [False, True])
+def test_curves_are_the_official_ones(as_ellipses):
+    images = random_images(np.random.default_rng(2), 25)
+    if as_ellipses:
+        images = [i._replace(regions=FIXED_BOX_TO_ELLIPSE(i.regions)) for i in images]
+    expected = official_curves(images)
+    curves = fddb_curves(images)
+    assert curves.thresholds.tolist() == sorted(expected, reverse=True)
+    points = np.array([expected[threshold] for threshold in curves.thresholds.tolist()])
+    np.testing.assert_allclose(curves.discrete, points[:, 0], atol=1e-12)
+    np.testing.assert_allclose(curves.continuous, points[:, 1], atol=1e-12)
+    assert curves.false_positives.tolist() == points[:, 2].tolist()
+    assert 0.2 < curves.discrete[-1] < 1
+    assert (np.diff(curves.continuous) >= -1e-12).all()
+
+
+def test_perfect_detections():
+    images = random_images(np.random.default_rng(3), 8)
+    for image in images:
+        image.faces[:, 3:] %= 50  # centres inside the image
+    curves = fddb_curves(
+        [i._replace(regions=i.faces, scores=np.full(len(i.faces), 0.5)) for i in images]
+    )
+    assert curves.rates_at(0) == (1.0, 1.0)
+    assert curves.num_faces > 8
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000))
+def test_discrete_is_above_continuous_where_every_pair_is_found(seed):
+    """Each pair adds 1 to one and its overlap to the other."""
+    rng = np.random.default_rng(seed)
+    faces = rng.uniform([20, 15, 1, 40, 50], [30, 20, 2, 60, 60], (1, 5))
+    boxes = ellipse_bounding_boxes(faces.repeat(3, axis=0)) + rng.normal(0, 2, (3, 4))
+    curves = fddb_curves([FddbImage(faces, boxes, rng.uniform(size=3), (120, 120))])
+    assert (curves.discrete == 1).all()
+    assert (curves.discrete >= curves.continuous).all()
+
+
+@pytest.mark.parametrize("num_faces", [0, 2])
+def test_images_without_faces_or_detections(num_faces):
+    faces = np.tile([20.0, 15, 1.5, 50, 50], (num_faces, 1))
+    empty = FddbImage(faces, np.zeros((0, 4)), np.zeros(0), CANVAS)
+    curves = fddb_curves([empty])
+    assert len(curves.thresholds) == 0
+    assert np.isnan(curves.rates_at(0)).all() if num_faces == 0 else curves.rates_at(0) == (0, 0)
+    one = empty._replace(regions=np.array([[300.0, 300, 340, 350]]), scores=np.array([0.5]))
+    assert fddb_curves([one]).false_positives.tolist() == [1]
+    assert len(fddb_curves([]).thresholds) == 0
