@@ -183,7 +183,7 @@ def _add_solver_and_test_config(cfg: CfgNode) -> None:
 
 def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     # Multi-scale testing [released], in train_net.py --eval-only, in tools/write_submission.py
-    # and in tools/demo.py; training's own evaluations see one scale.
+    # and in srn-d2 detect; training's own evaluations see one scale.
     tta = cfg.TEST.SRN_TTA = type(cfg)()
     tta.ENABLED = False
     # Side in pixels of the square that has as many pixels as the largest view: 2100 for the best

@@ -41,7 +41,7 @@ def load_script(repo_root) -> Callable[[str], ModuleType]:
 
 @pytest.fixture(scope="session")
 def load_tool(load_script) -> Callable[[str], ModuleType]:
-    """A tool as a module: ``load_tool("demo")``."""
+    """A tool as a module: ``load_tool("benchmark")``."""
     return lambda name: load_script(f"tools/{name}.py")
 
 

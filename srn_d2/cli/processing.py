@@ -1,4 +1,4 @@
-"""What ``srn-d2 detect`` and tools/demo.py do: files in; pictures, videos and faces out."""
+"""The work of ``srn-d2 detect``: files in; pictures, videos and faces out."""
 
 import json
 import logging

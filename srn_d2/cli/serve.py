@@ -7,7 +7,8 @@ import sys
 
 from srn_d2.heavy_imports import import_heavy
 
-from .detect import add_detector_arguments, build_detector, positive
+from .arguments import add_overrides, positive
+from .detector_arguments import add_detector_arguments, build_detector
 
 LOWEST_THRESHOLD = 0.05
 """Down to it the page's slider goes, unless --threshold is lower."""
@@ -57,6 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     # In float32 on a CPU a picture of 12 megapixels takes 2.9 GB; memory grows with the pixels.
     add_detector_arguments(parser.add_argument_group("detector"), max_megapixels=25.0)
+    add_overrides(parser)
     parser.set_defaults(run=run)
 
 

@@ -36,7 +36,7 @@ def run_here(overfit, repo_root, tiny_datasets, monkeypatch):
 @pytest.mark.slow
 def test_images_are_learnt(run_here, capsys):
     # AP50 50: one of the two faces. The other lies between the anchors, none overlaps it by half.
-    assert run_here("--max-steps", "200", "--target", "40") == 0
+    assert run_here("--max-steps", "200", "--min-ap50", "40") == 0
     assert "AP50" in capsys.readouterr().out
 
 
