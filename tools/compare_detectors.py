@@ -16,6 +16,8 @@ precision_recall.png; they and the seconds are those of the detectors of the las
 A detector of your own: a script like those in tools/comparison/workers and an entry in a table
 like tools/comparison/detectors.toml, which --table names.
 
+It needs pydantic: pip install srn_d2[compare].
+
 Exit status: 0, 1 if an image or a detector failed (they are named, the others are done), 2 if
 nothing could be started, 130 after Ctrl-C.
 """
