@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time the official WIDER FACE protocol on a made-up data set of the real one's size.
+"""Time the official WIDER FACE protocol on a synthetic data set of the real one's size.
 
 3,226 images with 39,708 faces, some images crowded, and 160,000 detections: half of them near a
 face. Prints the seconds of the three settings together on one core, best of several runs.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Check that a config can learn at all: overfit a few images until they are found.
+"""Check that a config can learn: overfit a few images until their faces are found.
 
 python tools/overfit.py --config-file configs/srn_R50.yaml
 

@@ -98,7 +98,7 @@ def evaluation_command(dataset_name: str, folder: Path) -> str | None:
 def prepare(
     args: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], FacePredictor, SubmissionWriter]:
-    """Everything that may be wrong from the start, before a folder is made."""
+    """Check and load everything before a folder is made; errors are those of ``SETUP_ERRORS``."""
     cfg = build_cfg(args.config_file, args.opts)
     check_device(cfg)
     images = DatasetCatalog.get(args.dataset)

@@ -1,4 +1,4 @@
-"""The command ``srn-d2 detect``: its arguments."""
+"""The command ``srn-d2 detect``: faces in pictures, videos or a camera's pictures."""
 
 import argparse
 import logging
@@ -34,8 +34,8 @@ of the picture as it is seen (after EXIF orientation).
 """
 EPILOG = """Exit status: 0, 1 if some input failed (it is named, the others are done; of a truncated
 video, what could be read is written), 2 if nothing could be started, 130 after Ctrl-C (what was
-finished is written, nothing of a video in work); Ctrl-C is how to end a camera's recording, with
-status 0.
+finished is written, nothing of an unfinished video); Ctrl-C is how to end a camera's recording,
+with status 0.
 """
 
 

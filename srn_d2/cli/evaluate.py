@@ -1,4 +1,4 @@
-"""``srn-d2 evaluate``: predictions against the ground truth of WIDER FACE."""
+"""The command ``srn-d2 evaluate``: predictions against the ground truth of WIDER FACE."""
 
 import argparse
 import dataclasses

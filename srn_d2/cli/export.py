@@ -1,4 +1,4 @@
-"""``srn-d2 export``: a model for other runtimes."""
+"""The command ``srn-d2 export``: a model for other runtimes."""
 
 import argparse
 import sys
@@ -115,7 +115,7 @@ def _export_onnx(model: "ExportableModel", args: argparse.Namespace) -> None:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Leave with a usage error where options contradict each other."""
+    """Exit with a usage error where options contradict each other."""
     suffixes = SUFFIXES[args.format]
     if args.output.suffix not in suffixes:
         args.usage_error(f"--output of format {args.format} ends with {' or '.join(suffixes)}")

@@ -78,7 +78,7 @@ def measure_latency(
 
 
 def latency_settings(detector: Detector) -> dict[str, Any]:
-    """What its seconds depend on but the images: not valid for a table that says otherwise."""
+    """Collect all that seconds depend on but the images; others in a table make them invalid."""
     settings = detection_settings(detector, Path())
     del settings["images"]
     return {**settings, "options": dict(detector.latency_options or detector.options)}
@@ -110,7 +110,7 @@ def read_latency(output: Path) -> dict[str, Any] | None:
 def _take_turns(
     workers: Mapping[str, Worker], images: Sequence[Path], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of each run that counts, and the first error of each detector that had one."""
+    """Seconds of each run after the warm-up, and the first error of each detector that had one."""
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     errors: dict[str, str] = {}
     turns = [(False, images[0]), *((True, image) for _ in range(rounds) for image in images)]

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a detector's predictions went.
+    """Result of running a detector on all images.
 
     Attributes:
         is_finished: every image was tried.
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def detection_settings(detector: Detector, source: Path) -> dict[str, Any]:
-    """What its detections depend on, as JSON has it: options, packages, content of files.
+    """Collect all that detections depend on, for JSON: options, packages, content of files.
 
     Args:
         detector: of the table.
