@@ -147,8 +147,10 @@ def _config_settings(cfg: "CfgNode", device: str | None) -> dict[str, Any]:
     has_cuda = torch.cuda.is_available()
     config_device = cfg.MODEL.DEVICE if has_cuda else "cpu"
     on_cpu = (device or config_device) == "cpu" or not has_cuda
+    in_bfloat16 = cfg.TEST.BFLOAT16 or (on_cpu and resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16))
     return {
         "device": config_device,
-        "bfloat16": cfg.TEST.BFLOAT16 or (on_cpu and resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)),
+        # No other architecture reads these keys.
+        "bfloat16": in_bfloat16 and cfg.MODEL.META_ARCHITECTURE == "SRN",
         "multi_scale": cfg.TEST.SRN_TTA.ENABLED,
     }
