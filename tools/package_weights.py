@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Package a trained checkpoint as a model that comes with the package.
 
-python tools/package_weights.py output/srn_lite/model_final.pth \\
-    --config-file configs/srn_lite.yaml --model lite
+python tools/package_weights.py output/srn_efflite0/model_final.pth \\
+    --config-file configs/srn_efflite0.yaml --model lite
 
 writes lite.pth (the averaged weights if the checkpoint has such, in half precision), lite.yaml (the
 whole config) and lite.json (file names, SHA-256, origin) to srn_d2/weights/; then

@@ -32,7 +32,7 @@ def config_file(repo_root, tmp_path_factory):
     """A tiny model, in a config that builds on another file."""
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     path.write_text(
-        f"_BASE_: {repo_root / 'configs' / 'srn_R18_lite.yaml'}\n"
+        f"_BASE_: {repo_root / 'configs' / 'srn_R18.yaml'}\n"
         "MODEL:\n  FPN: {OUT_CHANNELS: 16}\n  SRN: {C6_CHANNELS: 16, C7_CHANNELS: 16}\n"
         "TEST: {DETECTIONS_PER_IMAGE: 20}\n"
     )
@@ -198,7 +198,7 @@ def test_vectors_keep_their_precision():
 
 
 def test_a_checkpoint_of_another_model_is_refused(tool, repo_root, training, tmp_path, capsys):
-    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+    config = str(repo_root / "configs" / "srn_R18.yaml")
     arguments = [str(training[0]), "--config-file", config, "--model", "tiny"]
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 2
     assert "do not fit" in capsys.readouterr().err

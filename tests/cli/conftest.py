@@ -16,7 +16,7 @@ FLOAT32 = ["SOLVER.CPU_BFLOAT16", False]
 def detect_model(repo_root, tmp_path_factory):
     """Config and random weights, whose scores are low."""
     folder = tmp_path_factory.mktemp("run")
-    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+    config = str(repo_root / "configs" / "srn_R18.yaml")
     cfg = build_cfg(
         config, [*SMALL, *FLOAT32, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 5]
     )

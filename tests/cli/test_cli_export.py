@@ -21,7 +21,7 @@ SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C
 def model(repo_root, tmp_path_factory):
     """Options that name a config and random weights, with usual scores."""
     folder = tmp_path_factory.mktemp("run")
-    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+    config = str(repo_root / "configs" / "srn_R18.yaml")
     cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu"])
     torch.manual_seed(0)
     network = SRNTrainer.build_model(cfg).eval()

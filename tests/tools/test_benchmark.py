@@ -26,7 +26,7 @@ def run(tool, repo_root, tmp_path):
     """``run("loader", "--repeats", "1")`` gives the exit status; results are in tmp_path/out."""
 
     def main(*arguments):
-        config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+        config = str(repo_root / "configs" / "srn_R18.yaml")
         common = ["--config-file", config, "--device", "cpu", "--output", str(tmp_path / "out")]
         return tool.main([*arguments, *common, *SMALL])
 

@@ -27,7 +27,7 @@ def run_folder(repo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
     test_set = ["DATASETS.TEST", ("widerface_val",)]
-    cfg = build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), [*small, *OPTS, *test_set])
+    cfg = build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), [*small, *OPTS, *test_set])
     (folder / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model_final")
