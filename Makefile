@@ -89,9 +89,9 @@ demo: $(STAMP)  ## find faces in photographs, train on drawn ones for some minut
 BENCH := $(BIN)/python tools/benchmark.py
 bench: $(STAMP)  ## measure speed and memory for a quarter of an hour: see output/benchmark/report.md
 	$(BENCH) inference --repeats 3 --output $(BENCH_DIR)
-	$(BENCH) growth --sides 256 512 1024 2048 --faces 1 100 1000 --size 512 768 --repeats 1 \
+	$(BENCH) growth --sides 256 512 1024 2048 --faces 1 100 1000 --image-size 512 768 --repeats 1 \
 		--output $(BENCH_DIR)
-	$(BENCH) training --size 512 512 --batch 1 --memory-faces 10 2000 --repeats 1 \
+	$(BENCH) training --image-size 512 512 --batch-size 1 --memory-faces 10 2000 --repeats 1 \
 		--output $(BENCH_DIR)
 	$(BENCH) loader --output $(BENCH_DIR)
 	$(BIN)/python tools/benchmark_evaluation.py

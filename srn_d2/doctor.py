@@ -75,7 +75,7 @@ def check_import(name: str, purpose: str) -> Finding:
 
 
 def check_requirements(requirements: Iterable[str] | None) -> Finding:
-    """What setup.py names without an extra: is each there, in an accepted version?
+    """Check that each requirement without an extra is installed in an accepted version.
 
     Args:
         requirements: such as "omegaconf<2.4", None if srn_d2 itself is not installed.
@@ -91,7 +91,7 @@ def check_requirements(requirements: Iterable[str] | None) -> Finding:
 
 
 def _requirement_problem(requirement: str) -> str:
-    """What is wrong with the installed version of ``requirement``; "" if nothing is."""
+    """The problem with the installed version of ``requirement``; "" if there is none."""
     name = re.match(r"[\w.-]+", requirement).group()
     try:
         installed = importlib.metadata.version(name)
@@ -107,7 +107,7 @@ def _requirement_problem(requirement: str) -> str:
 
 
 def check_extras(requirements: Iterable[str]) -> Iterator[Finding]:
-    """What setup.py names with an extra, such as ``timm; extra == "timm"``: one line for each."""
+    """Check the requirements of each extra, such as ``timm; extra == "timm"``."""
     by_extra: dict[str, list[str]] = {}
     for text in requirements:
         requirement, _, marker = text.partition(";")
@@ -132,7 +132,7 @@ def installed_requirements() -> list[str] | None:
 
 
 def check_detectron2_operators() -> Finding:
-    """Whether detectron2's compiled operators load. Nothing here needs them."""
+    """Check whether detectron2's compiled operators load. Nothing here needs them."""
     try:
         importlib.import_module("detectron2._C")
     except ImportError:
@@ -236,7 +236,7 @@ def check_shipped_models(folder: Path | None = None) -> Iterator[Finding]:
 
 
 def check_pretrained_weights(cache: Path | None = None) -> Finding:
-    """Whether the ImageNet backbone of configs/srn_R50.yaml has been downloaded.
+    """Check whether the ImageNet backbone of configs/srn_R50.yaml has been downloaded.
 
     Args:
         cache: iopath's cache folder; by default the one that it would use.

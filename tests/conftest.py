@@ -41,7 +41,7 @@ def load_script(repo_root) -> Callable[[str], ModuleType]:
 
 @pytest.fixture(scope="session")
 def load_tool(load_script) -> Callable[[str], ModuleType]:
-    """A tool as a module: ``load_tool("demo")``."""
+    """A tool as a module: ``load_tool("benchmark")``."""
     return lambda name: load_script(f"tools/{name}.py")
 
 
@@ -66,7 +66,7 @@ def small_cfg(repo_root):
             *("MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16),
             *("SOLVER.CPU_BFLOAT16", False),
         ]
-        return build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), [*small, *opts])
+        return build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), [*small, *opts])
 
     return make
 

@@ -79,7 +79,7 @@ def test_auto_is_bfloat16_where_it_is_fast_and_says_why(processor, cpuinfo, is_f
     assert bfloat16.resolve_cpu_bfloat16(None) is False
 
 
-@pytest.mark.parametrize("config", ["srn_toy.yaml", "srn_R18_lite.yaml", "srn_lite.yaml"])
+@pytest.mark.parametrize("config", ["srn_toy.yaml", "srn_R18.yaml", "srn_efflite0.yaml"])
 def test_configs_that_train_on_a_cpu_choose_by_the_processor(repo_root, processor, config):
     path = str(repo_root / "configs" / config)
     cfg = build_cfg(path)

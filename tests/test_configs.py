@@ -1,5 +1,6 @@
 """Every shipped config builds, and the recipe is the paper's."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fvcore.nn import FlopCountAnalysis
 from srn_d2 import add_srn_config
 from srn_d2.config import build_cfg
 from srn_d2.modeling import LEVELS
+from srn_d2.renamed_configs import RENAMED_CONFIGS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ABLATION = sorted((CONFIGS / "ablation").glob("*.yaml"))
@@ -102,11 +104,14 @@ def count(cfg, size: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("row", "further_keys"),
-    [("retinanet", ()), ("srn", ("FIRST_STEP_LOSS_WEIGHT", "C6_CHANNELS", "C7_CHANNELS"))],
+    ("row", "name", "further_keys"),
+    [
+        ("retinanet", "retinanet_efflite0", ()),
+        ("srn", "srn_efflite0_full", ("FIRST_STEP_LOSS_WEIGHT", "C6_CHANNELS", "C7_CHANNELS")),
+    ],
 )
-def test_the_light_models_variants_differ_in_their_parts_only(row, further_keys):
-    cfg, recipe = (build_cfg(str(CONFIGS / f"{x}.yaml")) for x in (f"lite/{row}", "srn_lite"))
+def test_the_light_models_variants_differ_in_their_parts_only(row, name, further_keys):
+    cfg, recipe = (build_cfg(str(CONFIGS / f"{x}.yaml")) for x in (name, "srn_efflite0"))
     assert TABLE_1[row] == tuple(cfg.MODEL.SRN[key] for key in ROW_KEYS)
     for key in (*ROW_KEYS, *further_keys):
         cfg.MODEL.SRN[key] = recipe.MODEL.SRN[key]
@@ -115,7 +120,7 @@ def test_the_light_models_variants_differ_in_their_parts_only(row, further_keys)
 
 
 @pytest.mark.parametrize(
-    "name", ["srn_lite", "lite/resnet18", "lite/srn", "lite/retinanet", "srn_R18_lite"]
+    "name", ["srn_efflite0", "srn_R18_timm", "srn_efflite0_full", "retinanet_efflite0", "srn_R18"]
 )
 def test_light_models_keep_their_budget(name):
     gmac, parameters = count(build_cfg(str(CONFIGS / f"{name}.yaml")), 640)
@@ -127,3 +132,21 @@ def test_srn_r50_computes_only_what_its_steps_need():
     # 161 GMAC when both subnets run at all levels in both steps; 30 of them are not needed.
     gmac, _ = count(build_cfg(str(CONFIGS / "srn_R50.yaml")), 512)
     assert gmac == pytest.approx(161 - 30, abs=1)
+
+
+@pytest.mark.parametrize(("former", "present"), RENAMED_CONFIGS.items())
+def test_a_former_name_of_a_config_leads_to_the_present_one(tmp_path, former, present):
+    assert (CONFIGS / present).is_file()
+    message = f"there is no config file {CONFIGS / former}: it is now {CONFIGS / present}"
+    with pytest.raises(FileNotFoundError, match=re.escape(message)):
+        build_cfg(str(CONFIGS / former))
+    own = tmp_path / "own.yaml"
+    own.write_text(f"_BASE_: {CONFIGS / former}\n")
+    message = f"{own}: there is no config file {CONFIGS / former} (_BASE_): it is now {CONFIGS}"
+    with pytest.raises(FileNotFoundError, match=re.escape(message)):
+        build_cfg(str(own))
+
+
+def test_a_missing_config_without_a_former_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no config file .*srn\.yaml$"):
+        build_cfg(str(tmp_path / "srn.yaml"))

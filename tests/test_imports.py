@@ -24,7 +24,7 @@ ALLOWED = {
     "inference": {*BASE, "checkpoint", "config", "data", "modeling"},
     "export": {*BASE, "data", "inference", "modeling"},
     "server": {*BASE, "data", "inference"},
-    "cli": {*BASE, "data", "doctor", "evaluation", "export", "inference", "server"},
+    "cli": {*BASE, "config", "data", "doctor", "evaluation", "export", "inference", "server"},
 }
 
 

@@ -2,8 +2,8 @@
 """Measure speed and memory: of inference, of its growth, of a training step, of a data worker.
 
 python tools/benchmark.py inference --active-share 0.05 0.15 1.0
-python tools/benchmark.py inference --config-file configs/srn_R18_lite.yaml \\
-    --weights output/srn_R18_lite/model_final.pth --images datasets/widerface/WIDER_val
+python tools/benchmark.py inference --config-file configs/srn_R18.yaml \\
+    --weights output/srn_R18/model_final.pth --images datasets/widerface/WIDER_val
 python tools/benchmark.py growth --sides 256 512 1024 2048 --faces 1 10 100 1000
 python tools/benchmark.py training
 python tools/benchmark.py loader
@@ -47,12 +47,20 @@ from benchmarks.variants import (
     Variant,
     build_variants,
 )
+from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.error_messages import message_of
 
 # What a wrong config, weights that do not fit, or data that are not there raise.
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 SEED = 0
+# Former names of options -> their names.
+OLD_NAMES = {
+    "--batch": "--batch-size",
+    "--dataset": "--use-dataset",
+    "--limit": "--num-images",
+    "--size": "--image-size",
+}
 CALIBRATION_SIZE = (256, 256)  # of the image on which random weights are calibrated, pixels
 
 
@@ -67,21 +75,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     _add_loader(commands.add_parser("loader", help="augmentation on one core"))
     for name, command in commands.choices.items():
         _add_common(command, repeats=3 if name == "growth" else 5)
-    return parser.parse_args(argv)
+    return parse_command_line(parser, argv, OLD_NAMES)
 
 
 def _add_common(parser: argparse.ArgumentParser, repeats: int) -> None:
     parser.add_argument("--config-file", default="configs/srn_R50.yaml")
     parser.add_argument(
-        "--size", type=int, nargs=2, metavar=("H", "W"), help="of made-up images, pixels"
+        "--image-size",
+        dest="size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="of synthetic images, pixels",
     )
     parser.add_argument("--repeats", type=int, default=repeats, help=f"default: {repeats}")
     parser.add_argument("--device", help="default: cuda, or cpu where there is none")
     parser.add_argument("--threads", type=int, help="of torch on the CPU; default: torch's choice")
     parser.add_argument("--output", type=Path, default=Path("output/benchmark"))
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
-    )
+    add_overrides(parser)
 
 
 def _add_inference(parser: argparse.ArgumentParser) -> None:
@@ -94,14 +105,14 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
         "onnxruntime where it is installed and the device is the CPU",
     )
     parser.add_argument("--active-share", type=float, nargs="+", default=[0.05, 0.15, 1.0])
-    parser.add_argument("--batch", type=int, default=1, help="made-up images of a run")
+    parser.add_argument("--batch-size", type=int, default=1, help="synthetic images of a run")
     parser.add_argument("--weights", default="", help="a trained checkpoint; default: random")
     parser.add_argument(
         "--images", type=Path, nargs="+", metavar="PATH", help="files or folders, with --weights"
     )
-    parser.add_argument("--limit", type=int, help="the most images that are taken, evenly spread")
+    parser.add_argument("--num-images", type=int, help="at most, evenly spread over --images")
     parser.add_argument(
-        "--warmup", type=int, default=1, help="runs of each variant on each image before it counts"
+        "--warmup", type=int, default=1, help="untimed runs of each variant on each image"
     )
 
 
@@ -112,13 +123,13 @@ def _add_growth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sides", type=int, nargs="*", default=[256, 512, 768, 1024, 1536, 2048])
     parser.add_argument("--active-share", type=float, default=0.05, help="at all sides")
     parser.add_argument(
-        "--faces", type=int, nargs="*", default=[1, 10, 100, 1000], help="on images of --size"
+        "--faces", type=int, nargs="*", default=[1, 10, 100, 1000], help="on images of --image-size"
     )
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_training, default_size=(1024, 1024))
-    parser.add_argument("--batch", type=int, default=2, help="images of a step")
+    parser.add_argument("--batch-size", type=int, default=2, help="images of a step")
     parser.add_argument("--faces", type=int, default=500, help="of an image")
     parser.add_argument(
         "--memory-faces",
@@ -132,7 +143,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 def _add_loader(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_loader, default_size=(768, 1024))
     parser.add_argument(
-        "--dataset", action="store_true", help="read DATASETS.TRAIN instead of made-up files"
+        "--use-dataset", action="store_true", help="read DATASETS.TRAIN, not synthetic files"
     )
 
 
@@ -154,11 +165,11 @@ def variants_of(cfg: CfgNode, args: argparse.Namespace, weights: str) -> list[Va
 
 
 def run_inference(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
-    paths = find_images(args.images, args.limit) if args.images else None
+    paths = find_images(args.images, args.num_images) if args.images else None
     variants = variants_of(cfg, args, args.weights)
     if paths is not None:
         return measure_images(cfg, variants, paths, repeats=args.repeats, warmup=args.warmup)
-    images = synthetic_images(cfg, args.size, args.batch, SEED)
+    images = synthetic_images(cfg, args.size, args.batch_size, SEED)
     cases = measure_shares(
         cfg, variants, images, args.active_share, repeats=args.repeats, seed=SEED
     )
@@ -179,7 +190,7 @@ def run_training(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
     result, profile = measure_training(
         cfg,
         args.size,
-        num_images=args.batch,
+        num_images=args.batch_size,
         num_faces=args.faces,
         memory_faces=args.memory_faces,
         repeats=args.repeats,
@@ -189,7 +200,7 @@ def run_training(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_loader(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Any]:
-    return measure_loader(cfg, args.size, repeats=args.repeats, use_dataset=args.dataset)
+    return measure_loader(cfg, args.size, repeats=args.repeats, use_dataset=args.use_dataset)
 
 
 def prepare(args: argparse.Namespace) -> CfgNode:
@@ -205,11 +216,11 @@ def prepare(args: argparse.Namespace) -> CfgNode:
 
 
 def settings(args: argparse.Namespace) -> dict[str, str]:
-    """What the command line says of the measurement, for the report."""
+    """The options of the measurement that affect it, for the report."""
     hidden = {"command", "run", "default_size", "output", "threads", "device"}
-    # On given images these have no effect; on made-up ones, the others.
+    # On given images these have no effect; on synthetic ones, the others.
     given = getattr(args, "images", None)
-    hidden |= {"size", "batch", "active_share"} if given else {"limit", "warmup"}
+    hidden |= {"size", "batch_size", "active_share"} if given else {"num_images", "warmup"}
     values = {name: value for name, value in vars(args).items() if name not in hidden}
     return {name.replace("_", " "): _text(value) for name, value in values.items() if value}
 

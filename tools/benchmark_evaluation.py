@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time the official WIDER FACE protocol on a made-up data set of the real one's size.
+"""Time the official WIDER FACE protocol on a synthetic data set of the real one's size.
 
 3,226 images with 39,708 faces, some images crowded, and 160,000 detections: half of them near a
 face. Prints the seconds of the three settings together on one core, best of several runs.
@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+from srn_d2.cli.arguments import count, parse_command_line
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth, evaluate_wider_face
 
 NUM_IMAGES, NUM_FACES = 3226, 39708
@@ -26,16 +27,16 @@ def make_data_set(
         num_detections, faces_of / faces_of.sum() * 0.5 + 0.5 / NUM_IMAGES
     )
     boxes, predictions = {}, {}
-    for number, (num_faces, count) in enumerate(zip(faces_of, detections_of, strict=True)):
+    for number, (num_faces, num_boxes) in enumerate(zip(faces_of, detections_of, strict=True)):
         sides = rng.lognormal(3.2, 0.9, (num_faces, 1)) * [1.0, 1.25]
         faces = np.column_stack([rng.uniform(0, 1000, (num_faces, 2)), sides]).astype(np.int32)
-        near = faces[rng.integers(num_faces, size=count)] + rng.normal(0, 2, (count, 4))
+        near = faces[rng.integers(num_faces, size=num_boxes)] + rng.normal(0, 2, (num_boxes, 4))
         anywhere = np.column_stack(
-            [rng.uniform(0, 1000, (count, 2)), rng.lognormal(3, 1, (count, 2))]
+            [rng.uniform(0, 1000, (num_boxes, 2)), rng.lognormal(3, 1, (num_boxes, 2))]
         )
-        rows = np.where(rng.random((count, 1)) < 0.5, near, anywhere)
+        rows = np.where(rng.random((num_boxes, 1)) < 0.5, near, anywhere)
         boxes[f"event/{number}"] = faces
-        predictions[f"event/{number}"] = np.column_stack([rows, rng.random(count)])
+        predictions[f"event/{number}"] = np.column_stack([rows, rng.random(num_boxes)])
     counted = {
         setting: {image: rng.random(len(faces)) < share for image, faces in boxes.items()}
         for setting, share in zip(SETTINGS, (0.18, 0.34, 0.8), strict=True)
@@ -47,18 +48,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--detections", type=int, default=160_000)
     parser.add_argument("--iou", type=float, nargs="+", default=[0.5])
-    parser.add_argument("--runs", type=int, default=5)
-    args = parser.parse_args()
+    parser.add_argument("--repeats", type=count, default=5)
+    args = parse_command_line(parser, old_names={"--runs": "--repeats"})
     predictions, truth = make_data_set(args.detections, np.random.default_rng(0))
     seconds = []
-    for _ in range(args.runs):
+    for _ in range(args.repeats):
         start = time.perf_counter()
         evaluate_wider_face(predictions, truth, args.iou)
         seconds.append(time.perf_counter() - start)
     largest = max(map(len, truth.boxes.values()))
     print(
         f"WIDER FACE protocol, {len(truth.counted)} settings, IoU {args.iou}: {min(seconds):.2f} s "
-        f"(best of {args.runs}; {args.detections:,} detections, {NUM_FACES:,} faces, "
+        f"(best of {args.repeats}; {args.detections:,} detections, {NUM_FACES:,} faces, "
         f"{largest} in the most crowded image)"
     )
 

@@ -16,6 +16,8 @@ precision_recall.png; they and the seconds are those of the detectors of the las
 A detector of your own: a script like those in tools/comparison/workers and an entry in a table
 like tools/comparison/detectors.toml, which --table names.
 
+It needs pydantic: pip install srn_d2[compare].
+
 Exit status: 0, 1 if an image or a detector failed (they are named, the others are done), 2 if
 nothing could be started, 130 after Ctrl-C.
 """
@@ -34,7 +36,8 @@ from comparison.report import main_table, write_comparison
 from comparison.rows import evaluate_detector, evaluate_folder
 from comparison.table import SHIPPED_TABLE, choose, load_tables
 from comparison.wider_folder import find_wider_folder
-from comparison.worker import Workshop
+from comparison.worker import WorkerFactory
+from srn_d2.cli.arguments import count, parse_command_line
 from srn_d2.data.datasets.common import dataset_root
 from srn_d2.error_messages import message_of
 
@@ -60,7 +63,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--detectors", nargs="+", metavar="NAME", help="default: all that are not optional"
     )
     parser.add_argument(
-        "--table", type=Path, nargs="+", default=[], metavar="FILE", help="further detectors"
+        "--table",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="tables of other detectors",
     )
     parser.add_argument(
         "--predictions",
@@ -68,18 +76,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME=DIR",
-        help="folders of predictions that are there already",
+        help="existing folders of predictions",
     )
     parser.add_argument(
         "--steps", nargs="*", choices=STEPS, default=STEPS, help="default: both; none: tables only"
     )
-    parser.add_argument("--threads", type=positive, default=2, help="of a detector (default: 2)")
-    parser.add_argument(
-        "--latency-images", type=positive, default=20, metavar="N", help="default: 20"
-    )
-    parser.add_argument("--rounds", type=positive, default=3, help="of the latency (default: 3)")
+    parser.add_argument("--threads", type=count, default=2, help="of a detector (default: 2)")
+    parser.add_argument("--latency-images", type=count, default=20, metavar="N", help="default: 20")
+    parser.add_argument("--repeats", type=count, default=3, help="of the latency (default: 3)")
     parser.add_argument("--output", type=Path, default=Path("output/compare"))
-    return parser.parse_args(argv)
+    return parse_command_line(parser, argv, {"--rounds": "--repeats"})
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -88,13 +94,6 @@ def named_folder(text: str) -> tuple[str, Path]:
     if not name or not separator or not Path(folder).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR of a folder that is there")
     return name, Path(folder)
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,13 +106,13 @@ def run(args: argparse.Namespace) -> int:
         taken.add(name)
     root = args.root or dataset_root() / "widerface"
     wider = find_wider_folder(root, args.annotations, args.ground_truth)
-    workshop = Workshop(args.output, args.threads)
+    factory = WorkerFactory(args.output, args.threads)
     done: dict[str, Outcome] = {}
     if "predict" in args.steps:
-        done = predict_all(detectors, wider.images, wider.source, args.output, workshop)
+        done = predict_all(detectors, wider.images, wider.source, args.output, factory)
     if "latency" in args.steps:
         sample = spread_out(list(wider.images.values()), args.latency_images)
-        latency = measure_latency(detectors, sample, workshop, rounds=args.rounds)
+        latency = measure_latency(detectors, sample, factory, rounds=args.repeats)
         write_latency(latency, args.output)
     latency = read_latency(args.output)
     rows = [

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Count what the second step has to classify, with and without STC, on training images.
+"""Count the anchors that the second step classifies, with and without STC, on training images.
 
-python tools/count_anchors.py --config-file configs/srn_R50.yaml --num 100 \\
-    --opts MODEL.WEIGHTS output/srn/model_final.pth
+python tools/count_anchors.py --config-file configs/srn_R50.yaml --num-images 100 \\
+    MODEL.WEIGHTS output/srn/model_final.pth
 
 The images are those of the training loader, augmented, in its order. The paper has
 22 positives and 339,700 negatives without STC, and 22 and 8,895 with it.
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.cli.detect import count
+from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
 from srn_d2.engine import SRNTrainer
@@ -39,19 +39,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config-file", required=True, help="such as configs/srn_R50.yaml")
-    parser.add_argument("--num", type=count, default=100, help="training images (default: 100)")
-    parser.add_argument("--plot", metavar="FILE", help="write the counts as a PNG as well")
     parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
+        "--num-images", type=count, default=100, help="of the training set (default: 100)"
     )
-    return parser.parse_args(argv)
+    parser.add_argument("--plot", metavar="FILE", help="also plot the counts as a PNG")
+    add_overrides(parser)
+    return parse_command_line(parser, argv, {"--num": "--num-images"})
 
 
 def count_on_training_images(cfg: CfgNode, num_images: int) -> AnchorCounts:
     """Load the model of ``cfg`` and count on its first ``num_images`` training images."""
     check_device(cfg)
     if not cfg.MODEL.WEIGHTS:
-        raise ValueError("No weights are given: append `--opts MODEL.WEIGHTS model.pth`")
+        raise ValueError("No weights are given: append `MODEL.WEIGHTS model.pth`")
     model = SRNTrainer.build_model(cfg)
     SRNCheckpointer(model, strict=True).load(cfg.MODEL.WEIGHTS)
     one_by_one = cfg.clone()
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status: 0, or 2 if config, weights or data cannot be used."""
     args = parse_args(argv)
     try:
-        counts = count_on_training_images(build_cfg(args.config_file, args.opts), args.num)
+        counts = count_on_training_images(build_cfg(args.config_file, args.opts), args.num_images)
         if args.plot:
             with atomic_path(args.plot) as draft:
                 plot_anchor_counts(counts).savefig(draft)

@@ -1,4 +1,4 @@
-"""Pictures of detections beside annotated faces, and plots of losses."""
+"""Pictures and plots of tools/demo_report.py: detections and annotated faces, losses."""
 
 import enum
 import json
@@ -21,7 +21,7 @@ FOUND_IOU = 0.5
 
 
 class Outcome(enum.Enum):
-    """What became of a detection or of an annotated face; the value is its colour."""
+    """Outcome of a detection or of an annotated face; the value is its colour."""
 
     FOUND = "lime"
     FALSE = "red"
@@ -142,8 +142,8 @@ def save_comparison(path: str | Path, grid: np.ndarray, title: str) -> None:
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
     """Read the scalars that detectron2's JSONWriter wrote, one dict for each iteration.
 
-    Of an iteration written twice, as after a resumed run, the later values count. A last line that
-    a killed run left incomplete is left out.
+    Of an iteration written twice, as after a resumed run, the later values are taken. A last line
+    that a killed run left incomplete is left out.
 
     Args:
         path: metrics.json.

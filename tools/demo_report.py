@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Show what a training run has reached: pictures with its detections, a plot of its losses.
+"""Report on a training run: pictures with its detections, a plot of its losses.
 
 python tools/demo_report.py output/demo
 
@@ -99,7 +99,7 @@ AP50 on {cfg.DATASETS.TEST[0]}: {ap50:.2f} (at least {args.min_ap50:g} wanted)
   {args.run / "metrics.json"}     every scalar of the run
   {args.run / "model_final.pth"}  the network; to use it on your own pictures:
 
-  python tools/demo.py --config-file {args.run / "config.yaml"} --input PICTURES \\
+  srn-d2 detect PICTURES --size config --config-file {args.run / "config.yaml"} \\
       --weights {args.run / "model_final.pth"}
 """)
     if ap50 < args.min_ap50:

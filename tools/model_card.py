@@ -26,6 +26,7 @@ from model_card_tables import card_sections, fill_card, read_evaluations
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, find_shipped_model
+from srn_d2.cli.arguments import parse_command_line
 from srn_d2.error_messages import message_of
 
 
@@ -34,24 +35,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="an OUTPUT_DIR")
-    parser.add_argument("--model", default="lite", help="what the card is about (default: lite)")
+    parser.add_argument("--model", default="lite", help="of the card (default: lite)")
     parser.add_argument(
-        "--into",
+        "--output",
         nargs="+",
         type=Path,
         default=[WEIGHTS_FOLDER / "README.md"],
         metavar="FILE",
-        help="Markdown files with such sections (default: srn_d2/weights/README.md)",
+        help="Markdown files whose sections are updated (default: srn_d2/weights/README.md)",
     )
-    return parser.parse_args(argv)
+    return parse_command_line(parser, argv, {"--into": "--output"})
 
 
 def new_texts(args: argparse.Namespace) -> dict[Path, str]:
-    """Each file and what it is to hold."""
+    """Map each file to its new text."""
     model = find_shipped_model(args.model)
     sections = card_sections(model, read_evaluations(args.runs, model))
     texts = {}
-    for path in args.into:
+    for path in args.output:
         try:
             texts[path] = fill_card(path.read_text(encoding="utf-8"), sections)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The figures of a model card, from finished evaluations: none is copied by hand.
+"""Figures of a model card from finished evaluations.
 
 A card is a Markdown file. Its figures stand between comments that name their section,
 
@@ -62,8 +62,9 @@ class Evaluation:
 
     Attributes:
         weights: the file's name.
-        test: how the images were shown, such as "single scale, original size, bfloat16".
-        seconds: of an image, as the run's log has it; None if it has none.
+        test: scales, size and precision of inference, such as "single scale, original
+            size, bfloat16".
+        seconds: mean over images from the run's log; None if it has none.
         report: everything that is measured on its predictions.
         misses: all faces, then the values of each attribute.
     """
@@ -80,7 +81,7 @@ def read_evaluations(folders: Sequence[Path], model: ShippedModel) -> list[Evalu
 
     Args:
         folders: each run's OUTPUT_DIR.
-        model: what the card is about.
+        model: of the card.
 
     Raises:
         FileNotFoundError: a run has no config.yaml, or the data set no ground truth.
@@ -147,7 +148,7 @@ def read_seconds(log: str) -> float | None:
 def count_misses(
     assignments: DetectionAssignments, ground_truth: WiderFaceGroundTruth
 ) -> list[Misses]:
-    """Of all faces of Hard and of each value of each known attribute."""
+    """Count misses of all faces of Hard and of each value of each known attribute."""
     evaluated = set(assignments.image_ids)
     faces = {
         image_id: mask
@@ -169,10 +170,10 @@ def count_misses(
 
 
 def card_sections(model: ShippedModel, evaluations: Sequence[Evaluation]) -> dict[str, str]:
-    """The Markdown of each section; those about one run are about the first.
+    """Build the Markdown of each section; those about one run are about the first.
 
     Args:
-        model: what the card is about.
+        model: of the card.
         evaluations: at least one.
     """
     first = evaluations[0]
@@ -254,7 +255,7 @@ def _miss_table(misses: Sequence[Misses]) -> str:
 
 
 def fill_card(text: str, sections: Mapping[str, str]) -> str:
-    """A card's text with its figures replaced.
+    """Replace the figures in a card's text.
 
     Args:
         text: Markdown; it need not have all sections.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Check that a config can learn at all: overfit a few images until they are found.
+"""Check that a config can learn: overfit a few images until their faces are found.
 
 python tools/overfit.py --config-file configs/srn_R50.yaml
 
@@ -18,7 +18,7 @@ them by the 0.7 of the paper's first step. STC learns to drop all anchors of a t
 and the second step learns from what is left only. With 0.5 in the first step it goes on to 95.
 
 Trains on the first images of the training set that have faces large enough to be seen at that
-size, whole and without augmentation, and prints COCO AP50 on them until it exceeds the target.
+size, whole and without augmentation, and prints COCO AP50 on them until it exceeds --min-ap50.
 
 Exit status: 0, 1 if it did not within --max-steps, 2 if nothing could be started.
 """
@@ -41,6 +41,7 @@ from tqdm import tqdm
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.data import FaceDatasetMapper
 from srn_d2.engine import SRNTrainer
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         loss.backward()
         optimizer.step()
         progress.set_postfix(loss=f"{loss.item():.3f}")
-        if step % args.eval_period == 0 and evaluate(model, test, step) > args.target:
+        if step % args.eval_period == 0 and evaluate(model, test, step) > args.min_ap50:
             reached = True
             break
     if args.output:
@@ -96,10 +97,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-steps", type=int, default=2000, help="of one image each")
     parser.add_argument("--eval-period", type=int, default=40, help="steps between evaluations")
     parser.add_argument("--decay-step", type=int, help="from here on a tenth of the learning rate")
-    parser.add_argument("--target", type=float, default=90.0, help="AP50 in percent")
+    parser.add_argument("--min-ap50", type=float, default=90.0, help="in percent (default: 90)")
     parser.add_argument("--output", metavar="FILE", help="write the weights, to go on from there")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs over the config")
-    return parser.parse_args(argv)
+    add_overrides(parser)
+    return parse_command_line(parser, argv, {"--target": "--min-ap50"})
 
 
 def load_images(cfg: CfgNode, number: int, size: int) -> tuple[list[dict], list[dict]]:

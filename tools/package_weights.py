@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Make a trained model that comes with the package, out of a checkpoint.
+"""Package a trained checkpoint as a model that comes with the package.
 
-python tools/package_weights.py output/srn_lite/model_final.pth \\
-    --config-file configs/srn_lite.yaml --name lite
+python tools/package_weights.py output/srn_efflite0/model_final.pth \\
+    --config-file configs/srn_efflite0.yaml --model lite
 
 writes lite.pth (the averaged weights if the checkpoint has such, in half precision), lite.yaml (the
 whole config) and lite.json (file names, SHA-256, origin) to srn_d2/weights/; then
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, ShippedModel, save_shipped_model
+from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 
@@ -36,8 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "checkpoint", type=Path, nargs="+", help="a .pth file of a training, or several"
     )
-    parser.add_argument("--config-file", required=True, help="what it was trained with")
-    parser.add_argument("--name", required=True, help="of the model, such as lite")
+    parser.add_argument("--config-file", required=True, help="of the training")
+    parser.add_argument("--model", required=True, help="name of the model, such as lite")
     parser.add_argument(
         "--iterations-before",
         type=int,
@@ -48,13 +49,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=WEIGHTS_FOLDER, help="a folder; default: srn_d2/weights"
     )
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="KEY VALUE pairs that change the stored config, at the end",
-    )
-    return parser.parse_args(argv)
+    add_overrides(parser)
+    return parse_command_line(parser, argv, {"--name": "--model"})
 
 
 def package(args: argparse.Namespace) -> ShippedModel:
@@ -80,7 +76,7 @@ def package(args: argparse.Namespace) -> ShippedModel:
         "iterations_before": args.iterations_before,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
-    return save_shipped_model(args.name, mean_state(states), cfg, source, args.output)
+    return save_shipped_model(args.model, mean_state(states), cfg, source, args.output)
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

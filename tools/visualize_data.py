@@ -1,13 +1,13 @@
 #!/usr/bin/env python
 """Write the pictures that the network is trained on, after augmentation, with their boxes.
 
-python tools/visualize_data.py --config-file configs/srn_R50.yaml --output output/data --num 20
-python tools/visualize_data.py --config-file configs/srn_toy.yaml --anchors --opts SEED 3
+python tools/visualize_data.py --config-file configs/srn_R50.yaml --output seen --num-images 20
+python tools/visualize_data.py --config-file configs/srn_toy.yaml --anchors SEED 3
 
 The pictures are those of the training loader, in its order, from iteration --start-iter on: with
 the same config and SEED a training run sees exactly these (with other numbers of GPUs than
-SOLVER.REFERENCE_WORLD_SIZE the run has another SOLVER.IMS_PER_BATCH: give it here by --opts). Faces
-are lime, ignore regions orange.
+SOLVER.REFERENCE_WORLD_SIZE the run has another SOLVER.IMS_PER_BATCH: give it here). Faces are
+lime, ignore regions orange.
 
 With --anchors there are two more pictures of each: the anchors that the first and the second step
 take as faces, coloured by level: p2 red, p3 yellow, p4 lime, p5 cyan, p6 blue, p7 magenta. The
@@ -34,7 +34,7 @@ from detectron2.structures import Instances
 from PIL import Image
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.cli.detect import count
+from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import build_cfg
 from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
 from srn_d2.error_messages import message_of
@@ -53,13 +53,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--config-file", required=True, help="such as configs/srn_R50.yaml")
     parser.add_argument("--output", type=Path, default=Path("output/data"), help="a folder")
-    parser.add_argument("--num", type=count, default=20, help="how many training images to show")
+    parser.add_argument(
+        "--num-images", type=count, default=20, help="of the training set (default: 20)"
+    )
     parser.add_argument("--start-iter", type=int, default=0, help="the first iteration to show")
     parser.add_argument("--anchors", action="store_true", help="show matched anchors as well")
-    parser.add_argument(
-        "--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, at the end"
-    )
-    args = parser.parse_args(argv)
+    add_overrides(parser)
+    args = parse_command_line(parser, argv, {"--num": "--num-images"})
     if args.start_iter < 0:
         parser.error("--start-iter must be at least 0")
     return args
@@ -79,7 +79,7 @@ def draw_faces(image: np.ndarray, instances: Instances) -> np.ndarray:
 
 
 class AnchorPictures:
-    """Which regular anchors of a training sample each step takes as faces, as pictures."""
+    """Pictures of the regular anchors of a training sample that each step takes as faces."""
 
     def __init__(self, cfg: CfgNode):
         srn = cfg.MODEL.SRN
@@ -135,7 +135,7 @@ class AnchorPictures:
 def write_pictures(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Write the pictures that the command line asks for, and print a line for each."""
     anchor_pictures = AnchorPictures(cfg) if args.anchors else None
-    samples = itertools.islice(training_samples(cfg, args.start_iter), args.num)
+    samples = itertools.islice(training_samples(cfg, args.start_iter), args.num_images)
     for number, sample in enumerate(samples):
         name = f"{number:04d}_{Path(sample['file_name']).stem}"
         image = sample["image"].permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)

@@ -27,6 +27,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.data.image_io import CorruptImageError, read_image
 from srn_d2.error_messages import message_of
@@ -58,10 +59,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="round as the released code does (default: exact numbers)",
     )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs, such as MODEL.WEIGHTS model.pth"
-    )
-    return parser.parse_args(argv)
+    add_overrides(parser)
+    return parse_command_line(parser, argv)
 
 
 def write_all(
@@ -92,14 +91,14 @@ def evaluation_command(dataset_name: str, folder: Path) -> str | None:
     ground_truth = MetadataCatalog.get(dataset_name).get("ground_truth_dir")
     if ground_truth is None or not dataset_name.endswith("_val"):
         return None
-    tool = ["python", "tools/evaluate_widerface.py"]
-    return shlex.join([*tool, "--ground-truth", ground_truth, "--predictions", str(folder)])
+    command = ["srn-d2", "evaluate"]
+    return shlex.join([*command, "--ground-truth", ground_truth, "--predictions", str(folder)])
 
 
 def prepare(
     args: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], FacePredictor, SubmissionWriter]:
-    """Everything that may be wrong from the start, before a folder is made."""
+    """Check and load everything before a folder is made; errors are those of ``SETUP_ERRORS``."""
     cfg = build_cfg(args.config_file, args.opts)
     check_device(cfg)
     images = DatasetCatalog.get(args.dataset)

@@ -5,8 +5,11 @@ import argparse
 from collections.abc import Sequence
 
 from . import detect, doctor, evaluate, export, serve
+from .arguments import parse_command_line
 
 COMMANDS = (detect, evaluate, export, serve, doctor)
+# Former names of options -> their names.
+OLD_NAMES = {"--images": "--image-list", "--out": "--output", "--score-threshold": "--threshold"}
 
 DESCRIPTION = """Find faces in pictures and videos.
 
@@ -28,9 +31,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; its command is ``run`` of the result."""
+    return parse_command_line(build_parser(), argv, OLD_NAMES)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status, 130 after Ctrl-C unless the command ends by it."""
-    args = build_parser().parse_args(argv)
+    args = parse_args(argv)
     try:
         return args.run(args)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Pictures in which faces cannot be recognised: of each a few cells of colour are left."""
+"""Anonymised pictures: of each face a few cells of colour are left."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ CELLS = 6
 """Cells along the longer side of a face."""
 
 MARGIN = 0.1
-"""How far beyond a box its face is hidden, as a share of the box's sides."""
+"""Margin around a box that is hidden too, as a fraction of the box's sides."""
 
 
 def pixelate(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:

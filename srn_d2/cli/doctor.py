@@ -1,4 +1,4 @@
-"""``srn-d2 doctor``."""
+"""The command ``srn-d2 doctor``."""
 
 import argparse
 

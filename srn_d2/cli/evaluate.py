@@ -1,4 +1,4 @@
-"""``srn-d2 evaluate``: predictions against the ground truth of WIDER FACE."""
+"""The command ``srn-d2 evaluate``: predictions against the ground truth of WIDER FACE."""
 
 import argparse
 import dataclasses
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Evaluate a folder of WIDER FACE predictions, of this project or of any other.
 
-{command} --ground-truth datasets/widerface/ground_truth \\
+srn-d2 evaluate --ground-truth datasets/widerface/ground_truth \\
     --predictions output/srn/inference/widerface_val/widerface_predictions \\
-    --compare others/tinaface --out output/report
+    --compare others/tinaface --output output/report
 
 A prediction folder holds <event>/<image>.txt: a line that is not read, a line with the number of
 boxes, then "x y w h score" a line, in pixels. Figures at IoU 0.5 are those of the official MATLAB
@@ -28,17 +28,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="measure predictions on WIDER FACE",
-        description=DESCRIPTION.format(command="srn-d2 evaluate"),
+        description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser)
+    _add_arguments(parser)
     parser.set_defaults(run=run)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--predictions", required=True, metavar="DIR", help="predictions to judge")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--compare", nargs="+", default=[], metavar="DIR", help="further ones to set beside them"
+        "--predictions", required=True, metavar="DIR", help="predictions to evaluate"
+    )
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="DIR", help="other predictions to compare with"
     )
     parser.add_argument(
         "--ground-truth",
@@ -55,10 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="IoU thresholds of AP (default: 0.5 0.6 0.7 0.8)",
     )
     parser.add_argument(
-        "--images",
-        metavar="LIST",
-        help="only these images count: a file with one event/image a line, or an official "
-        "*_bbx_gt.txt (default: all)",
+        "--image-list",
+        metavar="FILE",
+        help="evaluate these images only: a file with one event/image a line, or an official "
+        "*_bbx_gt.txt (default: all images)",
     )
     parser.add_argument(
         "--annotations",
@@ -66,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="wider_face_val_bbx_gt.txt: take the faces' attributes from it, not from the .mat",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="write report.json, report.md and PNGs (default: print only)"
+        "--output",
+        metavar="DIR",
+        help="write report.json, report.md and PNGs (default: print only)",
     )
 
 
@@ -90,15 +94,17 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.annotations:
         attributes = read_attributes(args.annotations, ground_truth.boxes)
         ground_truth = dataclasses.replace(ground_truth, attributes=attributes)
-    images = read_image_list(args.images, ground_truth) if args.images else ground_truth.image_ids
+    images = ground_truth.image_ids
+    if args.image_list:
+        images = read_image_list(args.image_list, ground_truth)
     folders = [args.predictions, *args.compare]
     reports = [
         measure_folder(folder, name, ground_truth, args.iou, images)
         for folder, name in zip(folders, detector_names(folders), strict=True)
     ]
     print(to_markdown(reports))
-    if args.out:
-        print("Written:", *write_report(reports, args.out), sep="\n  ")
+    if args.output:
+        print("Written:", *write_report(reports, args.output), sep="\n  ")
 
 
 def measure_folder(

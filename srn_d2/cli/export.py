@@ -1,4 +1,4 @@
-"""``srn-d2 export``: a model for other runtimes."""
+"""The command ``srn-d2 export``: a model for other runtimes."""
 
 import argparse
 import sys
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from srn_d2.heavy_imports import import_heavy
 
-from .detect import add_model_arguments, score
+from .arguments import add_overrides, score
+from .detector_arguments import add_model_arguments, user_config
 
 if TYPE_CHECKING:
     from srn_d2.export.exportable import ExportableModel
@@ -19,7 +20,7 @@ SUFFIXES = {"onnx": (".onnx",), "torchscript": (".ts", ".pt")}
 DESCRIPTION = """Write a model as a file for another runtime, and compare the two on a picture.
 
   srn-d2 export --output lite.onnx
-  srn-d2 export --output lite.onnx --score-threshold 0.2
+  srn-d2 export --output lite.onnx --threshold 0.2
   srn-d2 export --output lite_dense.onnx --no-nms        for runtimes without NonMaxSuppression
   srn-d2 export --output lite.ts --format torchscript
   srn-d2 export --config-file config.yaml --weights model_final.pth --output model.onnx
@@ -47,17 +48,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--no-nms", action="store_true", help="ONNX: give all anchors")
     parser.add_argument(
-        "--score-threshold",
+        "--threshold",
         type=score,
         metavar="P",
         help="ONNX: detections score above it; low values are slower (default: 0.05)",
     )
     add_model_arguments(parser)
+    add_overrides(parser)
     parser.set_defaults(run=run, usage_error=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and say how near it is; returns the exit status."""
+    """Write the file, print the differences; returns the exit status."""
     _check_usage(args)
     import_heavy("srn_d2.cli.processing")
     from .processing import SETUP_ERRORS, message_of
@@ -85,7 +87,10 @@ def export(args: argparse.Namespace) -> "Parity":
     from srn_d2.export import parity
     from srn_d2.export.exportable import ExportableModel
 
-    model = ExportableModel.load(args.model, args.config_file, args.weights)
+    cfg = user_config(args)
+    if cfg is not None:
+        cfg.OUTPUT_DIR = args.config_file  # the model in the export metadata has its name
+    model = ExportableModel.load(args.model, cfg, args.weights)
     if args.format == "torchscript":
         from srn_d2.export.torchscript_export import export_torchscript
 
@@ -100,7 +105,7 @@ def _export_onnx(model: "ExportableModel", args: argparse.Namespace) -> None:
     from srn_d2.export.onnx_predictor import import_onnxruntime
 
     import_onnxruntime()  # before anything is written: the comparison needs it
-    threshold = args.score_threshold
+    threshold = args.threshold
     export_onnx(
         model,
         args.output,
@@ -110,12 +115,12 @@ def _export_onnx(model: "ExportableModel", args: argparse.Namespace) -> None:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Leave with a usage error where options contradict each other."""
+    """Exit with a usage error where options contradict each other."""
     suffixes = SUFFIXES[args.format]
     if args.output.suffix not in suffixes:
         args.usage_error(f"--output of format {args.format} ends with {' or '.join(suffixes)}")
     has_nms = args.format == "onnx" and not args.no_nms
-    if args.score_threshold is not None and not has_nms:
-        args.usage_error("--score-threshold is of the NMS in an ONNX file")
+    if args.threshold is not None and not has_nms:
+        args.usage_error("--threshold is of the NMS in an ONNX file")
     if args.no_nms and args.format != "onnx":
         args.usage_error("--no-nms is for ONNX: other formats never have it")

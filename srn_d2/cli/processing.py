@@ -1,4 +1,4 @@
-"""What ``srn-d2 detect`` and tools/demo.py do: files in; pictures, videos and faces out."""
+"""The work of ``srn-d2 detect``: files in; pictures, videos and faces out."""
 
 import json
 import logging
@@ -101,7 +101,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
 
 
 def process_files(job: Job) -> int:
-    """Do all files, write the pictures' faces, whatever happens; returns how many failed."""
+    """Process all files and write the pictures' faces; returns the number of files that failed."""
     records: list[tuple[Source, dict]] = []
     num_failed = 0
     try:
@@ -170,7 +170,7 @@ def process_video(job: Job, source: Path | int, name: Path) -> None:
 def _process_frames(
     job: Job, reader: VideoReader, writer: VideoWriter | None, lines_path: Path
 ) -> None:
-    """All frames up to the limit; a camera's until Ctrl-C."""
+    """Process all frames up to the limit; a camera's until Ctrl-C."""
     total = min(filter(None, (reader.num_frames, job.max_frames)), default=None)
     frames = tqdm(reader, total=total, desc=str(reader.source), unit="frame", disable=None)
     with atomic_path(lines_path) as draft, open(draft, "w", encoding="utf-8") as lines:

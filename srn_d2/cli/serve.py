@@ -1,4 +1,4 @@
-"""``srn-d2 serve``: a web page that finds faces."""
+"""The command ``srn-d2 serve``: a web page that finds faces."""
 
 import argparse
 import os
@@ -7,10 +7,11 @@ import sys
 
 from srn_d2.heavy_imports import import_heavy
 
-from .detect import add_detector_arguments, build_detector, positive
+from .arguments import add_overrides, positive
+from .detector_arguments import add_detector_arguments, build_detector
 
 LOWEST_THRESHOLD = 0.05
-"""Down to it the page's slider goes, unless --threshold is lower."""
+"""Lower end of the page's slider, unless --threshold is lower."""
 
 DESCRIPTION = """A page in the browser: drop pictures, see their faces, move a threshold, save JSON.
 
@@ -23,7 +24,7 @@ DESCRIPTION = """A page in the browser: drop pictures, see their faces, move a t
 Only this machine can reach it, unless --host says otherwise. Pictures stay in memory and are not
 stored. --threshold is where the slider starts, and of requests that name none.
 """
-EPILOG = """Ctrl-C ends it when the picture in work is done, a second Ctrl-C at once.
+EPILOG = """Ctrl-C ends it after the picture that is being processed, a second Ctrl-C at once.
 
 Exit status: 0, 2 if it could not be started, 130 after a second Ctrl-C.
 """
@@ -57,6 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     # In float32 on a CPU a picture of 12 megapixels takes 2.9 GB; memory grows with the pixels.
     add_detector_arguments(parser.add_argument_group("detector"), max_megapixels=25.0)
+    add_overrides(parser)
     parser.set_defaults(run=run)
 
 
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         serve(args)
     except KeyboardInterrupt:
-        # Python ends when the thread with the picture in work does.
+        # Python ends when the thread that processes a picture does.
         signal.signal(signal.SIGINT, end_at_once)
         return 0
     except SETUP_ERRORS as error:
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def end_at_once(*_: object) -> None:
-    """What a second Ctrl-C does."""
+    """End the process: the handler of a second Ctrl-C."""
     os._exit(130)
 
 

@@ -1,4 +1,4 @@
-"""What ``srn-d2 detect`` works on: the files behind its arguments, and what each becomes."""
+"""The input files of ``srn-d2 detect`` and the names of their outputs."""
 
 import glob
 import os
@@ -97,7 +97,7 @@ def _expand(pattern: str, output: Path) -> list[Path]:
 
 
 def _is_typescript(path: Path) -> bool:
-    """Whether a file has the suffix of an MPEG transport stream, but text in it.
+    """Tell a text file with the suffix of an MPEG transport stream (TypeScript) from a stream.
 
     A stream's first two packets of 188 bytes are tables with zeros in them.
     """
@@ -106,7 +106,7 @@ def _is_typescript(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             start = file.read(2 * 188)
-    except OSError:  # whoever reads it as a video will say so
+    except OSError:  # the error is reported when it is read as a video
         return False
     return bool(start) and b"\0" not in start
 

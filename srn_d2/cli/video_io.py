@@ -177,7 +177,7 @@ class VideoWriter:
 
 
 def _has_all_boxes(path: str | Path) -> bool:
-    """Whether a file is MP4 or QuickTime and its outermost boxes end where it does.
+    """Check that a file is MP4 or QuickTime and that its outermost boxes end where it does.
 
     A box starts with its length in 32 bits, 1: see the 64 bits after its name, 0: to the file's
     end (ISO/IEC 14496-12, section 4.2).

@@ -1,4 +1,4 @@
-"""A trained model with what an exported file has to say of it."""
+"""A trained model with its export metadata."""
 
 import hashlib
 import itertools

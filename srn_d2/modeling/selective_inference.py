@@ -40,9 +40,9 @@ Measured by
     python tools/benchmark.py inference --variants dense sparse dense-bf16 sparse-bf16 \\
         --active-share 0.1 0.2 0.3 0.4 --config-file configs/srn_R50.yaml
 
-(configs/srn_lite.yaml has 64 channels), whose report has a table of it. CUDA has the same numbers,
-unmeasured; in float32 they may be too high there, where convolutions may use TF32 and the sparse
-way's matrix products, as torch has it by default, do not.
+(configs/srn_efflite0.yaml has 64 channels), whose report has a table of it. CUDA has the same
+numbers, unmeasured; in float32 they may be too high there, where convolutions may use TF32 and the
+sparse way's matrix products, as torch has it by default, do not.
 """
 
 

@@ -1,4 +1,4 @@
-"""Pictures wait here for the detector, so that the server goes on answering meanwhile."""
+"""A queue of pictures for the detector, so that the server goes on answering meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ RETRY_AFTER = 2
 
 
 class DetectionQueue:
-    """One picture at a time is in work, in a thread of its own; the others wait in turn.
+    """One picture at a time is processed, in a thread of its own; the others wait in turn.
 
     More at a time would take more memory and not be faster: the detector uses all cores.
 
@@ -60,7 +60,7 @@ class DetectionQueue:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if self.num_jobs >= self.limits.max_jobs:
-            message = f"{self.num_jobs} pictures are in work or wait: try again"
+            message = f"{self.num_jobs} pictures are being processed or wait: try again"
             raise RequestRefusedError(503, "busy", message, RETRY_AFTER)
         self.num_jobs += 1
         try:

@@ -9,7 +9,8 @@ import uvicorn
 from fastapi import FastAPI
 
 SHUTDOWN_SECONDS = 5
-"""So long the server, at its end, waits for requests; a picture in work is done all the same."""
+"""Seconds that the server waits for open requests when it ends; a picture that is being processed
+is finished in any case."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -40,7 +41,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def is_reachable_from_elsewhere(listening: socket.socket) -> bool:
-    """Whether other machines can connect."""
+    """Tell whether other machines can connect."""
     return not ipaddress.ip_address(listening.getsockname()[0]).is_loopback
 
 

@@ -1,4 +1,4 @@
-"""Who may talk to a server on one's own machine: its own page and programs, no other web site.
+"""Access to a server on one's own machine: for its page and for programs, no other web site.
 
 Every page that the user opens can send requests to 127.0.0.1. Two checks keep them out:
 
@@ -80,7 +80,7 @@ class SameOriginMiddleware:
         return None
 
     def _is_own(self, host: str) -> bool:
-        """Whether a Host header names this machine."""
+        """Tell whether a Host header names this machine."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             return name in self.host_names or bool(ipaddress.ip_address(name))
@@ -89,7 +89,7 @@ class SameOriginMiddleware:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether an Origin header is of the host and port of a Host header ("null" is not)."""
+    """Compare an Origin header with the host and port of a Host header; "null" never equals it."""
     try:
         return urlsplit(origin).netloc.lower() == host
     except ValueError:

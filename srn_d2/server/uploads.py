@@ -1,4 +1,4 @@
-"""From the body of a request to a picture, within limits."""
+"""Pictures from the bodies of requests, within limits."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from fastapi import Request
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP")
-"""What browsers show. Pillow reads more, some of it (EPS) by way of other programs and files."""
+"""Formats that browsers show. Pillow reads more, some (EPS) by other programs and files."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all that are in work together, may take.
+    """Limits of one request and of all that are being processed.
 
     Attributes:
         max_bytes: of an encoded picture.
-        max_jobs: pictures that are being received, wait, or are in work; so many times
+        max_jobs: pictures that are being received, wait or are being processed; so many times
             ``max_bytes`` is the memory that they take before they are decoded.
         upload_seconds: that a picture may take to arrive.
     """

@@ -1,79 +1,23 @@
-"""``srn-d2 detect`` and the command itself; what it shares with tools/demo.py is tested there."""
+"""``srn-d2 detect`` on pictures and folders, with random weights."""
 
 import csv
 import json
 import os
 import subprocess
 import sys
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from helpers.video_files import cut, write_container
-from srn_d2 import FaceDetector, cli, doctor
-from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.cli.sources import find_sources
-from srn_d2.cli.video_io import VIDEO_SUFFIXES, VideoReader, VideoWriter
-from srn_d2.config import build_cfg
-from srn_d2.doctor import Finding
-from srn_d2.engine import SRNTrainer
+from helpers.detect_files import check_faces, files_below, save_image, save_video
+from srn_d2 import FaceDetector
+from srn_d2.cli.video_io import VideoReader
 from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
-PROCESS_FILES = "srn_d2.cli.processing.process_files"
-SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 
-
-@pytest.fixture(scope="module")
-def model(repo_root, tmp_path_factory):
-    """Config and random weights, whose scores are low."""
-    folder = tmp_path_factory.mktemp("run")
-    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
-    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 5])
-    torch.manual_seed(0)
-    SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model_final")
-    (folder / "config.yaml").write_text(cfg.dump())
-    return {"config_file": folder / "config.yaml", "weights": folder / "model_final.pth"}
-
-
-@pytest.fixture
-def detect(model, tmp_path, caplog):
-    """Run the command: ``detect("a.jpg", "--blur")`` gives its status and its messages."""
-
-    def run(*arguments):
-        options = ["--config-file", model["config_file"], "--weights", model["weights"]]
-        options += ["--device", "cpu", "--threshold", 0, "--output", tmp_path / "out"]
-        caplog.clear()
-        with caplog.at_level("INFO", logger="srn_d2.cli"):
-            status = cli.main(["detect", *map(str, [*options, *arguments])])
-        return status, caplog.text
-
-    return run
-
-
-def save_image(path, size=(64, 96), seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def save_video(path, num_frames=3):
-    writer = VideoWriter(path, 5)
-    for index in range(num_frames):
-        writer.write(np.full((64, 80, 3), 80 * index, dtype=np.uint8))
-    writer.close()
-    return path
-
-
-def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def test_all_formats_agree_with_the_detector(detect, model, tmp_path):
+def test_all_formats_agree_with_the_detector(detect, detect_model, tmp_path):
     for index in range(2):
         save_image(tmp_path / "in" / "0--Parade" / f"{index}.png", seed=index)
     save_image(tmp_path / "in" / "1--Riot" / "0.tif", size=(40, 50))
@@ -84,7 +28,7 @@ def test_all_formats_agree_with_the_detector(detect, model, tmp_path):
     texts = ["wider/0--Parade/0.txt", "wider/0--Parade/1.txt", "wider/1--Riot/0.txt"]
     assert files_below(output) == sorted([*pictures, *texts, "faces.csv", "faces.json"])
 
-    detector = FaceDetector(**model, device="cpu", score_threshold=0)
+    detector = FaceDetector(**detect_model, device="cpu", score_threshold=0)
     records = json.loads((output / "faces.json").read_text())
     rows = list(csv.DictReader((output / "faces.csv").open(newline="")))
     ids = ["0--Parade/0", "0--Parade/1", "1--Riot/0"]
@@ -144,13 +88,13 @@ def test_names_of_any_bytes(detect, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--blur", "--pixelate"])
-def test_faces_are_hidden(detect, model, tmp_path, option):
+def test_faces_are_hidden(detect, detect_model, tmp_path, option):
     path = save_image(tmp_path / "a.png")
     status, messages = detect(path, option)
     assert status == 0, messages
     original = np.asarray(Image.open(path)).astype(int)
     hidden = np.asarray(Image.open(tmp_path / "out" / "a.png")).astype(int)
-    box = FaceDetector(**model, device="cpu", score_threshold=0)(path).boxes[0]
+    box = FaceDetector(**detect_model, device="cpu", score_threshold=0)(path).boxes[0]
     x1, y1, x2, y2 = box.round().astype(int)
     inside = np.s_[max(y1, 0) : y2, max(x1, 0) : x2]
     assert hidden[inside].std() < 0.8 * original[inside].std()
@@ -165,219 +109,78 @@ def test_pictures_and_videos_only_if_wanted(detect, tmp_path):
     assert [json.loads(line)["frame"] for line in lines] == [0, 1, 2]
 
 
-def test_a_pixelated_video_and_max_frames(detect, tmp_path):
-    status, messages = detect(save_video(tmp_path / "a.mp4"), "--pixelate", "--max-frames", 2)
-    assert status == 0, messages
-    assert files_below(tmp_path / "out") == ["a.mp4", "a.mp4.jsonl"]
-    assert len(list(VideoReader(tmp_path / "out" / "a.mp4"))) == 2
+def test_a_folder_with_everything(repo_root, detect_model, tmp_path):
+    """Nested pictures, one turned by EXIF, one of another format, a video, a broken picture."""
+    source, output = tmp_path / "in", tmp_path / "out"
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    save_image(source / "a.jpg", size=(72, 96))
+    save_image(source / "sub" / "turned.jpg", size=(72, 96), exif=turned)
+    save_image(source / "sub" / "deep.tif", size=(40, 50))
+    (source / "broken.png").write_bytes(b"no picture")
+    (source / "notes.txt").write_text("no picture either")
+    save_video(source / "clip.avi")
 
-
-def test_of_a_truncated_video_what_is_there_is_written(detect, tmp_path):
-    half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
-    good, output = save_video(tmp_path / "good.mp4"), tmp_path / "out"
-    num_frames = len(list(VideoReader(half)))
-    assert 2 < num_frames < 15
-    status, messages = detect(half, good)
-    assert status == 1
-    assert messages.count("failed") == 1
-    assert f"cut.mkv ends after {num_frames} of 20 frames" in messages
-    names = ["cut.mkv.mp4", "good.mp4"]
-    assert files_below(output) == sorted([*names, *[f"{n}.jsonl" for n in names], "faces.json"])
-    assert len(list(VideoReader(output / "cut.mkv.mp4"))) == num_frames
-    assert len((output / "cut.mkv.mp4.jsonl").read_text().splitlines()) == num_frames
-    [record] = json.loads((output / "faces.json").read_text())
-    assert record["file_name"] == str(half)
-    assert "truncated" in record["error"]
-
-
-def test_a_truncated_video_matters_only_if_its_end_is_wanted(detect, tmp_path):
-    half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
-    status, messages = detect(half, "--no-pictures", "--max-frames", 2)
-    assert status == 0, messages
-    status, messages = detect(half, "--no-pictures", "--max-frames", 18)
-    assert status == 1
-    assert "of 20 frames" in messages
-
-
-def test_all_kinds_of_videos_in_a_folder(detect, tmp_path):
-    (tmp_path / "in").mkdir()
-    codecs = {"a.WMV": "WMV2", "b.flv": "FLV1", "c.ts": "mp4v", "d.3gp": "mp4v", "e.mts": "mp4v"}
-    for name, codec in codecs.items():
-        write_container(tmp_path / "in" / name, codec, 8)
-    status, messages = detect(tmp_path / "in", "--no-pictures", "--max-frames", 2)
-    assert status == 0, messages
-    assert files_below(tmp_path / "out") == [f"{name}.mp4.jsonl" for name in codecs]
-    for path in (tmp_path / "out").iterdir():
-        assert len(path.read_text().splitlines()) == 2
-
-
-def test_each_suffix_of_a_video_is_found(tmp_path):
-    for suffix in VIDEO_SUFFIXES:
-        (tmp_path / f"clip{suffix}").touch()
-    sources = find_sources([str(tmp_path)], tmp_path / "out")
-    assert len(sources) == len(VIDEO_SUFFIXES)
-    assert all(source.is_video and source.name.suffix == ".mp4" for source in sources)
-
-
-def test_typescript_in_a_folder_is_no_video(tmp_path):
-    (tmp_path / "main.ts").write_text('import { faces } from "./faces";\n' * 20)
-    write_container(tmp_path / "clip.ts", num_frames=2)
-    [source] = find_sources([str(tmp_path)], tmp_path / "out")
-    assert source.path.name == "clip.ts"
-    # Whoever names a file wants to hear that it is none.
-    [source] = find_sources([str(tmp_path / "main.ts")], tmp_path / "out")
-    assert source.is_video
-
-
-@pytest.mark.parametrize(
-    ("option", "attribute", "value"),
-    [
-        (["--size", "100"], "view_policy.size", 100),
-        (["--min-face-size", "20"], "view_policy.min_face_size", 20),
-        (["--bfloat16"], "dtype", torch.bfloat16),
-        (["--no-large-faces"], "view_policy.large_faces", False),
-        (["--max-megapixels", "2"], "max_pixels", 2_000_000),
-        (["--multi-scale"], "view_policy.large_faces", True),
-    ],
-)
-def test_options_reach_the_detector(detect, tmp_path, monkeypatch, option, attribute, value):
-    seen = []
-    monkeypatch.setattr(PROCESS_FILES, lambda job: seen.append(job) or 0)
-    status, messages = detect(save_image(tmp_path / "a.png"), *option)
-    assert status == 0, messages
-    [job] = seen
-    assert attrgetter(attribute)(job.detector) == value
-    predictor = job.detector._predictor
-    is_multi_scale = predictor.model is not predictor.single_scale_model
-    assert is_multi_scale == ("--multi-scale" in option)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["absent.jpg"], "absent.jpg"),
-        (["a.png", "--weights", "absent.pth"], "absent.pth"),
-        (["a.png", "--config-file", "absent.yaml"], "absent.yaml"),
-        (["a.*", "--format", "wider"], "named a,"),
-        (["a.png", "--min-face-size", "-1"], "min_face_size"),
-        (["a.png", "--output", "."], "overwritten"),
-        (["a.png", "--output", "a.bmp"], "a.bmp is no folder"),
-        (["a.png", "--output", "a.bmp/out"], "a.bmp is no folder"),
-        (["a.png", "--weights", "a.bmp"], "a.bmp is no checkpoint"),
-    ],
-)
-def test_what_cannot_start_says_why(detect, tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    save_image(tmp_path / "a.png")
-    save_image(tmp_path / "a.bmp")
-    status, messages = detect(*arguments)
-    assert status == 2
-    assert message in messages
-    assert files_below(tmp_path) == ["a.bmp", "a.png"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "COMMAND"),
-        (["find"], "find"),
-        (["detect"], "--webcam"),
-        (["detect", "a.jpg", "--webcam"], "--webcam"),
-        (["detect", "a.jpg", "--threshold", "2"], "--threshold"),
-        (["detect", "a.jpg", "--format", "xml"], "--format"),
-        (["detect", "a.jpg", "--size", "large"], "--size"),
-        (["detect", "a.jpg", "--size", "9", "--min-face-size", "9"], "--min-face-size"),
-        (["detect", "a.jpg", "--blur", "--pixelate"], "--pixelate"),
-        (["detect", "a.mp4", "--max-frames", "0"], "--max-frames"),
-        (["detect", "a.jpg", "--max-megapixels", "inf"], "--max-megapixels"),
-        (["evaluate"], "--predictions"),
-    ],
-)
-def test_usage_errors(capsys, arguments, message):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ([], ["detect", "evaluate", "export", "serve", "doctor", "srn-d2 detect photo.jpg"]),
-        (["detect"], ["srn-d2 detect ", "--threshold", "--webcam", "--pixelate"]),
-        (["evaluate"], ["srn-d2 evaluate ", "--ground-truth", "--compare", "Exit status: 0, or 2"]),
-        (["export"], ["srn-d2 export ", "--output"]),
-        (["serve"], ["srn-d2 serve ", "--port"]),
-        (["doctor"], ["srn-d2 doctor", "Exit status 1"]),
-    ],
-)
-def test_help(capsys, command, expected):
-    with pytest.raises(SystemExit) as stop:
-        cli.main([*command, "--help"])
-    assert stop.value.code == 0
-    output = capsys.readouterr()
-    assert output.err == ""
-    assert [text for text in expected if text not in output.out] == []
-
-
-@pytest.mark.parametrize("place", ["srn_d2.cli.detect._prepare", "srn_d2.cli.detect.run"])
-def test_ctrl_c_before_anything_is_done(monkeypatch, place):
-    def interrupt(args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(place, interrupt)
-    assert cli.main(["detect", "a.jpg"]) == 130
-
-
-def test_an_absent_camera_is_an_input_that_failed(model, tmp_path, caplog):
-    files = ["--config-file", str(model["config_file"]), "--weights", str(model["weights"])]
-    output = tmp_path / "out"
-    assert cli.main(["detect", "--webcam", "99", *files, "--output", str(output)]) == 1
-    assert "camera 99" in caplog.text
-    assert not output.exists()
-
-
-def test_evaluate_runs(capsys, tmp_path):
-    folders = ["--predictions", str(tmp_path), "--ground-truth", str(tmp_path)]
-    assert cli.main(["evaluate", *folders]) == 2
-    assert "wider_easy_val.mat" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("is_needed", "status"), [(False, 0), (True, 1)])
-def test_doctor_reports_and_tells_by_its_status_whether_anything_is_needed(
-    monkeypatch, capsys, is_needed, status
-):
-    finding = Finding("torch", "2.0", "mend it", is_needed)
-    monkeypatch.setattr(doctor, "examine", lambda: [finding])
-    assert cli.main(["doctor"]) == status
-    assert capsys.readouterr().out == doctor.format_report([finding]) + "\n"
-
-
-def test_the_command_imports_nothing_heavy_before_it_must():
-    code = (
-        "import sys; sys.argv = ['bin/srn-d2', '--help']\n"
-        "from srn_d2.cli import main\n"
-        "try:\n    main()\n"
-        "finally:\n    assert not {'torch', 'detectron2', 'cv2'} & sys.modules.keys()"
-    )
+    command = [sys.executable, "-m", "srn_d2.cli", "detect", source, "--threshold", "0"]
+    command += ["--config-file", detect_model["config_file"], "--output", output]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
-    )
-    assert done.returncode == 0, done.stderr
-    assert "srn-d2 detect" in done.stdout
-
-
-def test_a_user_sees_the_result_and_no_warnings(model, repo_root, tmp_path):
-    picture = save_image(tmp_path / "a.png")
-    files = ["--config-file", str(model["config_file"]), "--weights", str(model["weights"])]
-    command = [sys.executable, "-m", "srn_d2.cli", "detect", str(picture), *files]
-    done = subprocess.run(
-        [*command, "--output", str(tmp_path / "out"), "--device", "cpu"],
+        [*command, "MODEL.WEIGHTS", detect_model["weights"]],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo_root)},
         capture_output=True,
         text=True,
-        cwd=repo_root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.splitlines() == [f"0 faces in 1 files: {tmp_path / 'out' / 'faces.json'}"]
+    assert done.returncode == 1, done.stderr
+    assert f"{source / 'broken.png'} failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    written = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    pictures = ["a.jpg", "sub/deep.tif.jpg", "sub/turned.jpg"]
+    assert written == sorted(["clip.avi.mp4", "clip.avi.mp4.jsonl", "faces.json", *pictures])
+
+    records = {
+        Path(record["file_name"]).name: record
+        for record in json.loads((output / "faces.json").read_text())
+    }
+    assert records.keys() == {"a.jpg", "turned.jpg", "deep.tif", "broken.png"}
+    assert "decoded" in records["broken.png"]["error"]
+    sizes = {"a.jpg": (72, 96), "turned.jpg": (96, 72), "deep.tif": (40, 50)}
+    for name, (height, width) in sizes.items():
+        assert (records[name]["height"], records[name]["width"]) == (height, width)
+        check_faces(records[name]["faces"], height, width)
+    for name in pictures:
+        height, width = sizes[Path(name).name.removesuffix(".jpg" if ".tif" in name else "")]
+        assert Image.open(output / name).size == (width, height)
+
+    frames = [json.loads(line) for line in (output / "clip.avi.mp4.jsonl").open()]
+    assert [frame["frame"] for frame in frames] == [0, 1, 2]
+    assert [frame["time"] for frame in frames] == pytest.approx([0, 0.2, 0.4])
+    for frame in frames:
+        check_faces(frame["faces"], 64, 80)
+    video = list(VideoReader(output / "clip.avi.mp4"))
+    assert [frame.image.shape for frame in video] == [(64, 80, 3)] * 3
+
+
+def test_csv_threshold_and_pictures_of_one_name(detect, tmp_path):
+    inputs = [save_image(tmp_path / name / "x.png", seed=i) for i, name in enumerate(("a", "b"))]
+    output = tmp_path / "out"
+    status, messages = detect(*inputs, "--threshold", 0)
+    assert status == 0, messages
+    faces = [record["faces"] for record in json.loads((output / "faces.json").read_text())]
+    scores = sorted(face["score"] for image_faces in faces for face in image_faces)
+    assert f"{len(scores)} faces in 2 files" in messages
+    # Scores are rounded in the file: keep clear of the one in the middle.
+    threshold = scores[len(scores) // 2] + 1e-3
+    arguments = ("--threshold", threshold, "--format", "csv")
+    status, messages = detect(*inputs, *arguments)
+    assert status == 0, messages
+    with open(output / "faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = [
+        (str(path), *map(str, face["bbox"]), str(face["score"]))
+        for path, image_faces in zip(inputs, faces, strict=True)
+        for face in image_faces
+        if face["score"] >= threshold
+    ]
+    assert [tuple(row.values()) for row in rows] == wanted
+    assert len(wanted) < len(scores)
+    assert (output / "a" / "x.png").is_file()
+    assert (output / "b" / "x.png").is_file()

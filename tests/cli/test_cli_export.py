@@ -21,7 +21,7 @@ SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C
 def model(repo_root, tmp_path_factory):
     """Options that name a config and random weights, with usual scores."""
     folder = tmp_path_factory.mktemp("run")
-    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+    config = str(repo_root / "configs" / "srn_R18.yaml")
     cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu"])
     torch.manual_seed(0)
     network = SRNTrainer.build_model(cfg).eval()
@@ -47,8 +47,9 @@ def test_help_has_examples(capsys):
 @pytest.mark.parametrize(
     ("name", "options", "nms", "threshold"),
     [
-        ("a.onnx", ["--score-threshold", 0.02], True, 0.02),
+        ("a.onnx", ["--threshold", 0.02], True, 0.02),
         ("b.onnx", ["--no-nms"], False, 0.0),
+        ("c.onnx", ["MODEL.SRN.TOPK_CANDIDATES_TEST", 500], True, 0.05),
     ],
 )
 def test_onnx(model, tmp_path, capsys, name, options, nms, threshold):
@@ -77,8 +78,8 @@ def test_torchscript(model, tmp_path, capsys):
         (["--output", "a.pth"], "ends with .onnx"),
         (["--output", "a.onnx", "--format", "torchscript"], "ends with .ts or .pt"),
         (["--output", "a.ts", "--format", "torchscript", "--no-nms"], "--no-nms"),
-        (["--output", "a.onnx", "--no-nms", "--score-threshold", 0.1], "--score-threshold"),
-        (["--output", "a.onnx", "--score-threshold", 2], "not between 0 and 1"),
+        (["--output", "a.onnx", "--no-nms", "--threshold", 0.1], "--threshold is of"),
+        (["--output", "a.onnx", "--threshold", 2], "not between 0 and 1"),
         ([], "--output"),
     ],
 )

@@ -73,7 +73,7 @@ def test_help(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "curl" in text
-    assert "refuse pictures with more (default: 25)" in text
+    assert "refuse larger pictures (default: 25)" in text
 
 
 def test_what_cannot_start_says_why(capsys):

@@ -14,7 +14,7 @@ from srn_d2.engine import SRNTrainer
 from srn_d2.inference.predictor import FacePredictor
 from srn_d2.inference.test_time_augmentation import SRNWithTTA
 
-CONFIG = "configs/srn_R18_lite.yaml"
+CONFIG = "configs/srn_R18.yaml"
 OPTIONS = [
     *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", "8", "MODEL.SRN.C6_CHANNELS", "8"),
     *("MODEL.SRN.C7_CHANNELS", "8", "SOLVER.CPU_BFLOAT16", "False", "DATALOADER.NUM_WORKERS", "0"),

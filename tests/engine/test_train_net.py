@@ -24,7 +24,7 @@ TINY = [
     *("DATALOADER.NUM_WORKERS", "0", "SOLVER.WARMUP_ITERS", "2"),
     *("TEST.EVAL_PERIOD", "0", "TEST.BEST_METRIC", ""),
 ]
-"""Options over srn_R18_lite.yaml: a run of some seconds on ``tiny_datasets``."""
+"""Options over srn_R18.yaml: a run of some seconds on ``tiny_datasets``."""
 
 
 # Runs the tool, which then writes each iteration's values: detectron2's are medians over 20.
@@ -51,7 +51,7 @@ def command_line(output: Path, *arguments: str) -> list[str]:
     """Arguments of train_net.py: ``command_line(output, "--resume", "SOLVER.MAX_ITER", "9")``."""
     options = [a for a in arguments if a.startswith("--")]
     opts = [a for a in arguments if not a.startswith("--")]
-    config = ("--config-file", "configs/srn_R18_lite.yaml")
+    config = ("--config-file", "configs/srn_R18.yaml")
     return [*config, *options, *TINY, "OUTPUT_DIR", str(output), *opts]
 
 

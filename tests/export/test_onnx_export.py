@@ -33,7 +33,7 @@ CONFIGS = {
     "srn_R50.yaml": [*THIN, "MODEL.SRN.STC_THRESHOLD", 0.98],
     "srn_R50_released.yaml": [*THIN, "MODEL.SRN.STC_THRESHOLD", 0.98],
     "ablation/retinanet.yaml": THIN,
-    "srn_R18_lite.yaml": [
+    "srn_R18.yaml": [
         *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 64, "INPUT.FORMAT", "BGR"),
         *("MODEL.SRN.C6_CHANNELS", 64, "MODEL.SRN.C7_CHANNELS", 64),
     ],

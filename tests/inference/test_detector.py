@@ -41,7 +41,7 @@ def save_model(cfg, folder):
 
 @pytest.fixture(scope="module")
 def files(repo_root, tmp_path_factory):
-    config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+    config = str(repo_root / "configs" / "srn_R18.yaml")
     cfg = build_cfg(
         config, [*SMALL, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", MAX_DETECTIONS]
     )

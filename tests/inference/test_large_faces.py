@@ -79,9 +79,9 @@ def test_a_face_in_the_last_look_has_an_anchor():
     ("config", "opts", "size"),
     [
         ("srn_R50", [], 128 * 2 * np.sqrt(2)),  # the largest anchor
-        ("srn_R18_lite", [], 320 / np.sqrt(FACE_ASPECT)),  # what the crops have room for
-        ("srn_lite", ["INPUT.FACE_SAMPLED_SIZES", (8, 200)], 200),
-        ("srn_lite", ["INPUT.FACE_SAMPLED_SIZES", (8, 1000)], 128 * 2 * np.sqrt(2)),
+        ("srn_R18", [], 320 / np.sqrt(FACE_ASPECT)),  # what the crops have room for
+        ("srn_efflite0", ["INPUT.FACE_SAMPLED_SIZES", (8, 200)], 200),
+        ("srn_efflite0", ["INPUT.FACE_SAMPLED_SIZES", (8, 1000)], 128 * 2 * np.sqrt(2)),
     ],
 )
 def test_the_largest_face_of_a_training(repo_root, config, opts, size):

@@ -11,7 +11,7 @@ from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer
 
 SMALL = (
-    *("--opts", "MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SRN.C6_CHANNELS", "16"),
+    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SRN.C6_CHANNELS", "16"),
     *("MODEL.SRN.C7_CHANNELS", "16", "SOLVER.CPU_BFLOAT16", "False"),
 )
 
@@ -26,7 +26,7 @@ def run(tool, repo_root, tmp_path):
     """``run("loader", "--repeats", "1")`` gives the exit status; results are in tmp_path/out."""
 
     def main(*arguments):
-        config = str(repo_root / "configs" / "srn_R18_lite.yaml")
+        config = str(repo_root / "configs" / "srn_R18.yaml")
         common = ["--config-file", config, "--device", "cpu", "--output", str(tmp_path / "out")]
         return tool.main([*arguments, *common, *SMALL])
 
@@ -51,8 +51,8 @@ def read(tmp_path):
 
 def test_inference(run, read, tmp_path, capsys):
     variants = ["authors", "dense", "sparse", "retinanet"]
-    options = ["--variants", *variants, "--active-share", "0.1", "1.0", "--batch", "2"]
-    assert run("inference", *options, "--size", "64", "96", "--repeats", "2") == 0
+    options = ["--variants", *variants, "--active-share", "0.1", "1.0", "--batch-size", "2"]
+    assert run("inference", *options, "--image-size", "64", "96", "--repeats", "2") == 0
     assert str(tmp_path / "out" / "report.md") in capsys.readouterr().out
     result = read("inference", "inference.png", "speedup_by_share.png")
     assert [case["name"] for case in result["cases"]] == ["10 % active", "100 % active"]
@@ -85,7 +85,17 @@ def test_given_images(run, read, tmp_path, small_cfg):
         (tmp_path / "pictures" / "deeper").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "pictures" / "deeper" / f"{index}.png")
     options = ["--weights", str(tmp_path / "model.pth"), "--images", str(tmp_path / "pictures")]
-    options += ["--limit", "2", "--repeats", "1", "--warmup", "0", "--variants", "dense", "auto"]
+    options += [
+        "--num-images",
+        "2",
+        "--repeats",
+        "1",
+        "--warmup",
+        "0",
+        "--variants",
+        "dense",
+        "auto",
+    ]
     assert run("inference", *options) == 0
     result = read("images", "images.png")
     assert "active share" not in result["settings"]  # it had no effect
@@ -106,7 +116,7 @@ def test_given_images(run, read, tmp_path, small_cfg):
 
 def test_growth(run, read):
     options = ["--sides", "64", "128", "--faces", "1", "20", "--active-share", "0.2"]
-    options += ["--variants", "dense", "auto", "--size", "96", "128", "--repeats", "1"]
+    options += ["--variants", "dense", "auto", "--image-size", "96", "128", "--repeats", "1"]
     assert run("growth", *options) == 0
     result = read("growth", "growth_side.png", "growth_faces.png")
     assert [point["side"] for point in result["side"]] == [64, 128]
@@ -118,7 +128,18 @@ def test_growth(run, read):
 
 
 def test_training(run, read, tmp_path):
-    options = ["--size", "64", "64", "--faces", "5", "--memory-faces", "3", "9", "--repeats", "1"]
+    options = [
+        "--image-size",
+        "64",
+        "64",
+        "--faces",
+        "5",
+        "--memory-faces",
+        "3",
+        "9",
+        "--repeats",
+        "1",
+    ]
     assert run("training", *options) == 0
     result = read("training", "training.png", "training_memory.png")
     assert [point["faces"] for point in result["memory"]] == [3, 9]
@@ -131,7 +152,7 @@ def test_training(run, read, tmp_path):
 
 
 def test_loader(run, read):
-    assert run("loader", "--size", "60", "80", "--repeats", "1") == 0
+    assert run("loader", "--image-size", "60", "80", "--repeats", "1") == 0
     result = read("loader", "loader.png")
     assert result["images"] == 16
     assert result["images_per_second"] > 0
@@ -150,7 +171,7 @@ def test_loader_of_a_dataset(run, read, tiny_datasets, monkeypatch):
 
 def test_all_commands_share_a_report(run, tmp_path):
     for command in ("loader", "growth"):
-        options = ["--size", "64", "64", "--repeats", "1"]
+        options = ["--image-size", "64", "64", "--repeats", "1"]
         if command == "growth":
             options += ["--sides", "--faces", "3", "--variants", "dense"]
         assert run(command, *options) == 0
@@ -166,7 +187,16 @@ def test_all_commands_share_a_report(run, tmp_path):
         (["inference", "--images", "nowhere"], "there is no nowhere"),
         (["inference", "--weights", "nowhere.pth"], "nowhere.pth"),
         (
-            ["inference", "--active-share", "1.5", "--variants", "dense", "--size", "64", "64"],
+            [
+                "inference",
+                "--active-share",
+                "1.5",
+                "--variants",
+                "dense",
+                "--image-size",
+                "64",
+                "64",
+            ],
             "1.5",
         ),
         (["loader", "--repeats", "0"], "repeats"),
@@ -188,7 +218,7 @@ def test_missing_config_is_named(tool, capsys):
 def test_threads(run, read):
     before = torch.get_num_threads()
     try:
-        assert run("loader", "--threads", "2", "--size", "60", "80", "--repeats", "1") == 0
+        assert run("loader", "--threads", "2", "--image-size", "60", "80", "--repeats", "1") == 0
         assert read("loader")["environment"]["threads"] == 2
     finally:
         torch.set_num_threads(before)

@@ -42,8 +42,8 @@ def arguments(small_cfg, repo_root, tmp_path):
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(tmp_path)).save("model")
     (tmp_path / "config.yaml").write_text(cfg.dump())
-    weights = ["--opts", "MODEL.WEIGHTS", str(tmp_path / "model.pth")]
-    yield ["--config-file", str(tmp_path / "config.yaml"), "--num", "2"], weights
+    weights = ["MODEL.WEIGHTS", str(tmp_path / "model.pth")]
+    yield ["--config-file", str(tmp_path / "config.yaml"), "--num-images", "2"], weights
     DatasetCatalog.remove("counted_faces")
 
 
@@ -67,7 +67,7 @@ def test_weights_are_needed(tool, arguments, capsys):
     command, _ = arguments
     assert tool.main(command) == 2
     assert capsys.readouterr().err == (
-        "error: No weights are given: append `--opts MODEL.WEIGHTS model.pth`\n"
+        "error: No weights are given: append `MODEL.WEIGHTS model.pth`\n"
     )
 
 
@@ -78,6 +78,6 @@ def test_missing_config_is_named(tool, capsys):
 
 def test_some_images_are_needed(tool, capsys):
     with pytest.raises(SystemExit) as stop:
-        tool.main(["--config-file", "any.yaml", "--num", "0"])
+        tool.main(["--config-file", "any.yaml", "--num-images", "0"])
     assert stop.value.code == 2
-    assert "--num" in capsys.readouterr().err
+    assert "--num-images" in capsys.readouterr().err

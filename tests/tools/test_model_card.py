@@ -104,7 +104,7 @@ def test_the_figures_of_the_runs_come_into_the_card(tool, make_run, card):
         *("second", perfect, "MODEL.WEIGHTS", "model_0000999.pth", "TEST.SRN_TTA.ENABLED", True)
     )
     (second / "log.txt").write_text("")
-    assert tool.main([str(first), str(second), "--into", str(card)]) == 0
+    assert tool.main([str(first), str(second), "--output", str(card)]) == 0
     text = card.read_text()
     assert "99.9" not in text
     assert "\n\nProse, <!-- a remark -->\n\n" in text
@@ -119,20 +119,20 @@ def test_the_figures_of_the_runs_come_into_the_card(tool, make_run, card):
     assert ["all", "-", "1 of 2", "0 of 1", "0 of 1", "1 of 4"] in rows
     assert ["blur: clear", "-", "-", "0 of 1", "0 of 1", "0 of 2"] in rows
     assert ["blur: heavy", "-", "1 of 2", "-", "-", "1 of 2"] in rows
-    assert tool.main([str(first), str(second), "--into", str(card)]) == 0
+    assert tool.main([str(first), str(second), "--output", str(card)]) == 0
     assert card.read_text() == text
 
 
 def test_the_first_run_is_the_subject(tool, make_run, card):
     worse = make_run("worse", FOUND | {"0--Parade/b": []})
-    assert tool.main([str(worse), str(make_run("better", FOUND)), "--into", str(card)]) == 0
+    assert tool.main([str(worse), str(make_run("better", FOUND)), "--output", str(card)]) == 0
     assert "1 of 1       | 2 of 4" in card.read_text()
 
 
 def test_the_state_and_the_scores(tool, make_run, card):
     names = ("state", "iou", "heights", "thresholds")
     card.write_text("".join(f"<!-- {n}: begin -->\n<!-- {n}: end -->\n" for n in names))
-    assert tool.main([str(make_run("run", FOUND)), "--into", str(card)]) == 0
+    assert tool.main([str(make_run("run", FOUND)), "--output", str(card)]) == 0
     text = card.read_text()
     model = find_shipped_model("lite")
     assert f"lite.pth: iteration {model.source['iteration'] + 1:,} of " in text
@@ -155,9 +155,9 @@ def test_a_run_that_cannot_be_used_leaves_the_card_alone(tool, make_run, card, t
         other: "one data set",
         old: "evaluate these weights again",
     }.items():
-        assert tool.main([str(good), str(run), "--into", str(card)]) == 2
+        assert tool.main([str(good), str(run), "--output", str(card)]) == 2
         assert message in capsys.readouterr().err
-    assert tool.main([str(good), "--into", str(card), str(good / "log.txt")]) == 2
+    assert tool.main([str(good), "--output", str(card), str(good / "log.txt")]) == 2
     assert "log.txt: no section" in capsys.readouterr().err
     assert card.read_text() == CARD
 

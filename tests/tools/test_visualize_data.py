@@ -48,9 +48,7 @@ OPTS = [
 
 def run(tool, repo_root: Path, output: Path, *arguments: str) -> int:
     config = str(repo_root / "configs" / "Base-SRN.yaml")
-    return tool.main(
-        ["--config-file", config, "--output", str(output), *arguments, "--opts", *OPTS]
-    )
+    return tool.main(["--config-file", config, "--output", str(output), *arguments, *OPTS])
 
 
 def box_of_color(picture: np.ndarray, channels: str) -> list[int]:
@@ -63,7 +61,7 @@ def box_of_color(picture: np.ndarray, channels: str) -> list[int]:
 
 def test_pictures_are_the_loaders_with_boxes_by_kind(tool, repo_root, pictures, capsys):
     output = pictures / "output"
-    assert run(tool, repo_root, output, "--num", "3", "--start-iter", "1") == 0
+    assert run(tool, repo_root, output, "--num-images", "3", "--start-iter", "1") == 0
     printed = capsys.readouterr().out
     cfg = build_cfg(str(repo_root / "configs" / "Base-SRN.yaml"), OPTS)
     cfg.DATALOADER.NUM_WORKERS = 0
@@ -88,7 +86,7 @@ def test_pictures_are_the_loaders_with_boxes_by_kind(tool, repo_root, pictures, 
 def test_matched_anchors(tool, repo_root, pictures, capsys):
     """The face has the place and size of an anchor of p5, and an IoU of 0.51 with the next size."""
     output = pictures / "output"
-    assert run(tool, repo_root, output, "--num", "3", "--anchors") == 0
+    assert run(tool, repo_root, output, "--num-images", "3", "--anchors") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "step" in line]
     assert len(lines) == 3
     for line in lines:
@@ -120,7 +118,7 @@ def test_matched_anchors(tool, repo_root, pictures, capsys):
 )
 def test_a_wrong_config_is_one_line(tool, repo_root, pictures, capsys, opts, message):
     config = str(repo_root / "configs" / "Base-SRN.yaml")
-    assert tool.main(["--config-file", config, "--opts", *OPTS, *opts]) == 2
+    assert tool.main(["--config-file", config, *OPTS, *opts]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert message in error
@@ -129,7 +127,7 @@ def test_a_wrong_config_is_one_line(tool, repo_root, pictures, capsys, opts, mes
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--num=0", "argument --num: 0 is less than 1"),
+        ("--num-images=0", "argument --num-images: 0 is less than 1"),
         ("--start-iter=-1", "--start-iter must be at least 0"),
     ],
 )

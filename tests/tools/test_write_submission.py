@@ -45,7 +45,7 @@ def model_arguments(repo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
     opts = [*small, *OPTS, "MODEL.DEVICE", "cpu"]
-    cfg = build_cfg(str(repo_root / "configs" / "srn_R18_lite.yaml"), opts)
+    cfg = build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), opts)
     (folder / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model")

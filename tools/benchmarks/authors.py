@@ -61,11 +61,11 @@ class AuthorsSRN:
         ]
 
     def first_step(self, maps: dict[str, Tensor]) -> Predictions:
-        """Of the maps c2 .. c7."""
+        """Predictions of the first step from the maps c2 .. c7."""
         return self._both_subnets([maps[f"c{level[1:]}"] for level in LEVELS])
 
     def second_step(self, maps: dict[str, Tensor]) -> Predictions:
-        """Of the maps p2 .. p7."""
+        """Predictions of the second step from the maps p2 .. p7."""
         return self._both_subnets([maps[level] for level in LEVELS])
 
     def _both_subnets(self, features: Sequence[Tensor]) -> Predictions:

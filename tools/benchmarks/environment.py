@@ -25,7 +25,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """What the system calls the processor."""
+    """Name of the processor as the system has it."""
     for line in (read_cpuinfo() or "").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
@@ -34,7 +34,7 @@ def cpu_name() -> str:
 
 
 def bfloat16_units(device: torch.device) -> list[str]:
-    """What the device has for computing in bfloat16; empty: nothing, or it is not known."""
+    """Units of the device that compute in bfloat16; empty: none, or it is not known."""
     if device.type == "cuda":
         return ["CUDA"] if torch.cuda.is_bf16_supported(including_emulation=False) else []
     return cpu_units(read_cpuinfo())

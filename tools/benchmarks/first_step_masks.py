@@ -1,4 +1,4 @@
-"""Which cells the first step leaves, made up: clusters, as faces make them.
+"""Synthetic masks of the cells that the first step leaves: clusters, as faces make them.
 
 On random weights the first step's scores mean nothing, and what the second step costs depends on
 where the survivors are. So a benchmark imposes them: as logits in the place of the first step's

@@ -1,4 +1,4 @@
-"""How time and memory grow with the image's size and with the number of faces."""
+"""Growth of time and memory with the image's size and with the number of faces."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

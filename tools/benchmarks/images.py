@@ -46,7 +46,7 @@ def find_images(paths: Sequence[Path], limit: int | None) -> list[Path]:
 
 
 class ImageReader:
-    """From an image file to what :meth:`srn_d2.modeling.SRN.detect` takes, as evaluation does it.
+    """Read an image file as evaluation does, for :meth:`srn_d2.modeling.SRN.detect`.
 
     Args:
         cfg: INPUT's test sizes and format, MODEL's normalisation, padding and device are read.

@@ -1,4 +1,4 @@
-"""How fast detectors are: by the share of cells that the first step leaves, or on given images."""
+"""Speed of detectors: by the share of cells that the first step leaves, or on given images."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,7 +27,7 @@ BASELINES = (AUTHORS, "dense", RETINANET)
 
 @dataclass(frozen=True)
 class Case:
-    """What variants run on, by turns.
+    """Input that variants run on by turns.
 
     Attributes:
         name: in the results and before the progress bar.
@@ -43,7 +43,7 @@ class Case:
     repeats: int
 
     def alternate(self, runs: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-        """Seconds of each run; whoever calls has warmed them up."""
+        """Seconds of each run; the caller has warmed them up."""
         device = self.images.tensor.device
         return alternate(runs, self.repeats, warmup=0, device=device, description=self.name)
 
@@ -96,7 +96,7 @@ def measure_case(variants: Sequence[Variant], case: Case) -> dict[str, Any]:
 
 
 def inspect(variant: Variant, case: Case) -> dict[str, Any]:
-    """What does not depend on the clock.
+    """Measure all that does not depend on the clock.
 
     The first of its two runs warms the variant up, so that the second one's memory is its usual.
     Where it has no stages, ONNX Runtime runs it, in which no operation can be counted.
@@ -139,7 +139,7 @@ def _metered(
 
 
 def speedups(times: Mapping[str, Sequence[float]]) -> dict[str, dict[str, dict[str, float]]]:
-    """How many times as fast as each baseline: {baseline: {name: of paired runs}}."""
+    """Speed-up over each baseline: {baseline: {name: distribution over paired runs}}."""
     return {
         baseline: {
             name: distribution(paired_ratios(seconds, times[baseline]))

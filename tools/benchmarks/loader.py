@@ -1,4 +1,4 @@
-"""How many training images a second one data worker makes, and on what it spends the time."""
+"""Throughput of one data worker in training images a second, and its time by stage."""
 
 import tempfile
 from collections.abc import Callable
@@ -32,9 +32,9 @@ def measure_loader(
 
     Args:
         cfg: the augmentation; INPUT.FACE_CROP_SIZE is the side of what comes out.
-        size: height and width of made-up files, pixels.
+        size: height and width of synthetic files, pixels.
         repeats: ``NUM_FILES`` times so many images are made.
-        use_dataset: read DATASETS.TRAIN instead of made-up files.
+        use_dataset: read DATASETS.TRAIN instead of synthetic files.
 
     Returns:
         {"images": how many, "images_per_second": mean, "spread": quartiles of an image's seconds,
@@ -54,7 +54,7 @@ def measure_loader(
             return {"source": ", ".join(cfg.DATASETS.TRAIN), **_measure(cfg, dicts, repeats)}
         with tempfile.TemporaryDirectory() as folder:
             dicts = write_made_up_files(Path(folder), size)
-            source = f"made-up JPEGs of {size[1]} x {size[0]} pixels"
+            source = f"synthetic JPEGs of {size[1]} x {size[0]} pixels"
             return {"source": source, **_measure(cfg, dicts, repeats)}
     finally:
         torch.set_num_threads(threads[0])

@@ -16,7 +16,7 @@ from srn_d2.modeling import SRN
 
 
 def is_available(device: torch.device) -> bool:
-    """Whether the variant can run beside others on ``device``."""
+    """Tell whether the variant can run beside others on ``device``."""
     packages = ("onnx", "onnxruntime")
     return device.type == "cpu" and all(importlib.util.find_spec(name) for name in packages)
 

@@ -56,7 +56,7 @@ def _draw_stages(axes: Axes, row: int, result: Mapping[str, Any]) -> None:
 
 
 def plot_speedups(cases: Sequence[Mapping[str, Any]]) -> Figure:
-    """How many times as fast as each baseline the variants are, against the active share.
+    """Plot the speed-up of the variants over each baseline against the active share.
 
     Whiskers are the quartiles over paired runs.
     """

@@ -1,4 +1,4 @@
-"""What was measured as JSON, Markdown and pictures, all in one folder.
+"""Results as JSON, Markdown and pictures, all in one folder.
 
 Each command leaves <command>.json; report.md is made anew from all of them that are there.
 """
@@ -119,7 +119,7 @@ def _inference(result: Result) -> Iterable[str]:
 
 
 def _break_even(cases: Sequence[Result]) -> Iterable[str]:
-    """What the sparse second step costs, where dense and sparse were both measured."""
+    """Cost of the sparse second step, where dense and sparse were both measured."""
     rows = []
     for case, suffix in product(cases, ("", BFLOAT16)):
         variants = case["variants"]

@@ -1,4 +1,4 @@
-"""What each stage of a detector takes: seconds, or multiply-adds.
+"""Cost of each stage of a detector: seconds, or multiply-adds.
 
 A stage that runs inside another is not counted in the outer one, so the stages add up.
 """

@@ -29,7 +29,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired_ratios(times: Sequence[float], baseline: Sequence[float]) -> list[float]:
-    """How many times as fast as the baseline each run is: by the baseline's run of its round.
+    """Speed-up of each run over the baseline's run of the same round.
 
     Args:
         times, baseline: seconds of the same rounds.
@@ -49,7 +49,7 @@ def alternate(
 
     Args:
         variants: by name; called without arguments, results are thrown away.
-        repeats: rounds that count, at least 1.
+        repeats: timed rounds, at least 1.
         warmup: rounds before them that do not.
         device: the CUDA device whose work a run has to end before it counts as done, if any.
         description: stands before the progress bar; None: there is no bar.

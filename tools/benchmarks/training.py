@@ -1,4 +1,4 @@
-"""What a training step spends its time and memory on."""
+"""Time and memory of a training step by stage."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +21,10 @@ from .variants import calibrate
 MATCHING, LOSSES, LOSSES_BACKWARD = "matching", "losses", "losses, backward"
 NETWORK_BACKWARD, OPTIMIZER, INPUT = "network, backward", "optimizer", "input"
 TARGET_STAGES = (MATCHING, LOSSES, LOSSES_BACKWARD)
-"""All between the network's predictions and their gradient."""
+"""Stages between the network's predictions and their gradient."""
 
 FACE_SIDES = (8.0, 256.0)
-"""Least and largest side in pixels of made-up faces, log-uniform between."""
+"""Least and largest side in pixels of synthetic faces, log-uniform between."""
 
 PROFILE_ROWS = 25
 

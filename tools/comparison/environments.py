@@ -87,7 +87,7 @@ def _python(root: Path) -> Path:
 
 
 def _content(environment: Environment) -> str:
-    """Of the stamp."""
+    """Content of the stamp file."""
     shared = _own_packages() if environment.share_packages else None
     requirements = list(environment.requirements)
     content = {"python": sys.version, "requirements": requirements, "shared": shared}

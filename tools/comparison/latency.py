@@ -16,7 +16,7 @@ from srn_d2.atomic_file import atomic_path
 from .environments import InstallationError
 from .predictions import detection_settings
 from .table import Detector
-from .worker import ImageError, Worker, WorkerError, Workshop
+from .worker import ImageError, Worker, WorkerError, WorkerFactory
 
 LATENCY_FILE = "latency.json"
 
@@ -32,7 +32,7 @@ def spread_out(images: Sequence[Path], number: int) -> list[Path]:
 def measure_latency(
     detectors: Sequence[Detector],
     images: Sequence[Path],
-    workshop: Workshop,
+    factory: WorkerFactory,
     *,
     rounds: int,
 ) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def measure_latency(
     Args:
         detectors: that are timed, with their ``latency_options``.
         images: of the sample.
-        workshop: starts the workers.
+        factory: starts the workers.
         rounds: through the sample.
 
     Returns:
@@ -52,7 +52,7 @@ def measure_latency(
         its seconds, or what is wrong with it.
     """
     result: dict[str, Any] = {
-        "environment": {**describe(torch.device("cpu")), "threads": workshop.threads},
+        "environment": {**describe(torch.device("cpu")), "threads": factory.threads},
         "images": len(images),
         "rounds": rounds,
         "detectors": {},
@@ -63,7 +63,7 @@ def measure_latency(
             entry = {"settings": latency_settings(detector)}
             result["detectors"][detector.name] = entry
             try:
-                worker = workshop.start(detector, detector.latency_options or None)
+                worker = factory.start(detector, detector.latency_options or None)
             except (InstallationError, WorkerError) as error:
                 entry["error"] = str(error)
             else:
@@ -78,7 +78,7 @@ def measure_latency(
 
 
 def latency_settings(detector: Detector) -> dict[str, Any]:
-    """What its seconds depend on but the images: not valid for a table that says otherwise."""
+    """Collect all that seconds depend on but the images; others in a table make them invalid."""
     settings = detection_settings(detector, Path())
     del settings["images"]
     return {**settings, "options": dict(detector.latency_options or detector.options)}
@@ -110,7 +110,7 @@ def read_latency(output: Path) -> dict[str, Any] | None:
 def _take_turns(
     workers: Mapping[str, Worker], images: Sequence[Path], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of each run that counts, and the first error of each detector that had one."""
+    """Seconds of each run after the warm-up, and the first error of each detector that had one."""
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     errors: dict[str, str] = {}
     turns = [(False, images[0]), *((True, image) for _ in range(rounds) for image in images)]

@@ -15,7 +15,7 @@ from srn_d2.evaluation.widerface.submission import NonFiniteDetectionsError, Sub
 
 from .environments import InstallationError
 from .table import Detector
-from .worker import ImageError, Worker, WorkerError, Workshop
+from .worker import ImageError, Worker, WorkerError, WorkerFactory
 
 # A detector whose worker ends at so many images in succession is given up.
 MAX_DEATHS = 3
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a detector's predictions went.
+    """Result of running a detector on all images.
 
     Attributes:
         is_finished: every image was tried.
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def detection_settings(detector: Detector, source: Path) -> dict[str, Any]:
-    """What its detections depend on, as JSON has it: options, packages, content of files.
+    """Collect all that detections depend on, for JSON: options, packages, content of files.
 
     Args:
         detector: of the table.
@@ -64,13 +64,13 @@ def predict_all(
     images: Mapping[str, Path],
     source: Path,
     output: Path,
-    workshop: Workshop,
+    factory: WorkerFactory,
 ) -> dict[str, Outcome]:
     """:func:`predict` for several detectors; what goes wrong is logged, and the rest goes on."""
     outcomes = {}
     for detector in detectors:
         try:
-            failures = predict(detector, images, source, output, workshop)
+            failures = predict(detector, images, source, output, factory)
         except (InstallationError, WorkerError) as error:
             logger.error("%s is not available: %s", detector.name, error)
             outcomes[detector.name] = Outcome(False, (f"not available: {error}",))
@@ -83,7 +83,11 @@ def predict_all(
 
 
 def predict(
-    detector: Detector, images: Mapping[str, Path], source: Path, output: Path, workshop: Workshop
+    detector: Detector,
+    images: Mapping[str, Path],
+    source: Path,
+    output: Path,
+    factory: WorkerFactory,
 ) -> list[str]:
     """Write the files of a detector that are not there yet.
 
@@ -92,7 +96,7 @@ def predict(
         images: image id -> file.
         source: the images' folder.
         output: of the comparison.
-        workshop: starts the worker, unless all files are there.
+        factory: starts the worker, unless all files are there.
 
     Returns:
         what is wrong with the images that failed; they have no file and are tried again next time.
@@ -113,7 +117,7 @@ def predict(
         tqdm(initial=num_done, total=len(images), desc=detector.name, disable=None) as progress,
     ):
         for image_id, path in pending.items():
-            worker = worker or stack.enter_context(workshop.start(detector))
+            worker = worker or stack.enter_context(factory.start(detector))
             try:
                 found = worker.detect(path)
                 writer.write(image_id, found.boxes, found.scores)

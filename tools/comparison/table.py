@@ -4,13 +4,27 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic.dataclasses import dataclass
 
 SHIPPED_TABLE = Path(__file__).with_name("detectors.toml")
-_SECTIONS = ("environments", "detectors")
 _NAME = re.compile(r"[A-Za-z0-9][-\w.]*", re.ASCII)
+_STRICT_KEYS = ConfigDict(extra="forbid")
+
+T = TypeVar("T")
 
 
 class TableError(ValueError):
@@ -20,9 +34,43 @@ class TableError(ValueError):
         super().__init__(f"{source}, {key}: {problem}")
 
 
-@dataclass(frozen=True)
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):  # it becomes a folder's
+        raise ValueError("a name has letters, digits, '-', '_' and '.' only")
+    return name
+
+
+def _existing_path(name: Any, info: ValidationInfo) -> Any:
+    """Resolve a path of a table, relative to the table's folder in the context."""
+    if not isinstance(name, str) or info.context is None:
+        return name
+    path = Path(os.path.abspath(info.context["folder"] / name))
+    if not path.exists():
+        raise ValueError(f"{path} is not there")
+    return path
+
+
+def _existing_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} is no file")
+    return path
+
+
+def _known_environment(name: Any, info: ValidationInfo) -> Any:
+    """Replace the name of an environment by the environment of this name in the context."""
+    if info.context is None:
+        return name
+    if name not in info.context["environments"]:
+        raise ValueError(f"no [environments.{name}]")
+    return info.context["environments"][name]
+
+
+ExistingPath = Annotated[Path, BeforeValidator(_existing_path)]
+
+
+@dataclass(frozen=True, config=_STRICT_KEYS)
 class Environment:
-    """What is installed for a detector.
+    """The packages that are installed for a detector.
 
     Attributes:
         name: of its folder.
@@ -30,12 +78,12 @@ class Environment:
         share_packages: the packages of the running Python can be imported too.
     """
 
-    name: str
-    requirements: tuple[str, ...]
-    share_packages: bool = False
+    name: Annotated[str, AfterValidator(_check_name)]
+    requirements: Annotated[tuple[str, ...], Field(min_length=1)]
+    share_packages: StrictBool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT_KEYS)
 class Detector:
     """A detector with its settings; detectors.toml explains the fields.
 
@@ -43,19 +91,30 @@ class Detector:
         environment: None: the running Python.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(_check_name)]
     title: str
     settings: str
-    worker: Path
-    environment: Environment | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    latency_options: Mapping[str, Any] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
-    optional: bool = False
+    worker: Annotated[ExistingPath, AfterValidator(_existing_file)]
+    environment: Annotated[Environment | None, BeforeValidator(_known_environment)] = None
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    latency_options: Mapping[str, Any] = Field(default_factory=dict)
+    files: tuple[ExistingPath, ...] = ()
+    optional: StrictBool = False
+
+
+class Table(BaseModel):
+    """The entries of a file by section and name, before their own validation."""
+
+    model_config = _STRICT_KEYS
+
+    environments: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    detectors: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def load_tables(*paths: str | os.PathLike) -> dict[str, Detector]:
-    """Name -> detector, of several tables; environments of earlier ones may be used in later ones.
+    """Map the names of detectors in several tables to the detectors.
+
+    Environments of earlier tables may be used in later ones.
 
     Raises:
         FileNotFoundError: a table is not there.
@@ -65,16 +124,17 @@ def load_tables(*paths: str | os.PathLike) -> dict[str, Detector]:
     environments: dict[str, Environment] = {}
     detectors: dict[str, Detector] = {}
     for path in map(Path, paths):
-        content = _read(path)
-        for name, entry in content["environments"].items():
+        context = {"folder": path.parent, "environments": environments}
+        table = _read(path)
+        for name, entry in table.environments.items():
             key = f"environments.{name}"
             _require_new(name, environments, path, key)
-            environments[name] = _to_environment(name, entry, path, key)
-        for name, entry in content["detectors"].items():
+            environments[name] = _validate(Environment, {"name": name} | entry, path, key, context)
+        for name, entry in table.detectors.items():
             key = f"detectors.{name}"
             _require_new(name, detectors, path, key)
-            entry = _with_base(entry, content["detectors"], path, key)
-            detectors[name] = _to_detector(name, entry, environments, path, key)
+            entry = {"name": name} | _with_base(entry, table.detectors, path, key)
+            detectors[name] = _validate(Detector, entry, path, key, context)
     return detectors
 
 
@@ -94,33 +154,58 @@ def choose(detectors: Mapping[str, Detector], names: list[str] | None) -> list[D
     return [detectors[name] for name in names]
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _read(path: Path) -> Table:
     if not path.is_file():
         raise FileNotFoundError(f"No table of detectors: {path}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not UTF-8, or no TOML: the message has the line
         raise TableError(path, "whole file", f"no TOML: {error}") from error
-    for section, entries in content.items():
-        if section not in _SECTIONS:
-            raise TableError(path, section, f"unknown; valid are {', '.join(_SECTIONS)}")
-        if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
-            raise TableError(path, section, f"expected tables [{section}.NAME]")
-    return {section: content.get(section, {}) for section in _SECTIONS}
+    return _validate(Table, content, path)
+
+
+def _validate(
+    kind: type[T],
+    content: Mapping[str, Any],
+    path: Path,
+    key: str = "",
+    context: Mapping[str, Any] | None = None,
+) -> T:
+    """Make an object of a table's content; its problems become a TableError.
+
+    Args:
+        kind: a model.
+        content: what its fields are made of.
+        path: of the table.
+        key: of the content in the table; "": the whole table.
+        context: of the validators.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content, context=context)
+    except ValidationError as error:
+        problems = [
+            (".".join(map(str, (*filter(None, [key]), *problem["loc"]))), _problem(problem))
+            for problem in error.errors()
+        ]
+        (first_key, first), *others = problems
+        text = "; ".join([first, *(f"{other}: {problem}" for other, problem in others)])
+        raise TableError(path, first_key, text) from error
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    """Describe an error of pydantic's for somebody who looks at the table."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return "unknown key"
+    if error["type"] == "missing":
+        return "is missing"
+    return f"{error['msg']}, not {error['input']!r}"
 
 
 def _require_new(name: str, known: Mapping[str, Any], path: Path, key: str) -> None:
     if name in known:
         raise TableError(path, key, "there is one of this name already")
-    if not _NAME.fullmatch(name):  # it becomes a folder's
-        raise TableError(path, key, "a name has letters, digits, '-', '_' and '.' only")
-
-
-def _to_environment(name: str, entry: dict[str, Any], path: Path, key: str) -> Environment:
-    _check_types(entry, {"requirements": list}, {"share_packages": bool}, path, key)
-    if not entry["requirements"]:
-        raise TableError(path, f"{key}.requirements", "is empty")
-    return Environment(name, **{**entry, "requirements": tuple(entry["requirements"])})
 
 
 def _with_base(
@@ -136,62 +221,3 @@ def _with_base(
     values = {**entries[base], **entry}
     del values["like"]
     return values
-
-
-def _to_detector(
-    name: str, entry: dict[str, Any], environments: Mapping[str, Environment], path: Path, key: str
-) -> Detector:
-    optional_keys = {
-        "environment": str,
-        "options": dict,
-        "latency_options": dict,
-        "files": list,
-        "optional": bool,
-    }
-    _check_types(entry, {"title": str, "settings": str, "worker": str}, optional_keys, path, key)
-    values = dict(entry)
-    values["worker"] = _existing_file(entry["worker"], path, f"{key}.worker")
-    values["files"] = tuple(
-        _existing_path(file, path, f"{key}.files") for file in entry.get("files", ())
-    )
-    if "environment" in entry:
-        if entry["environment"] not in environments:
-            problem = f"no [environments.{entry['environment']}]"
-            raise TableError(path, f"{key}.environment", problem)
-        values["environment"] = environments[entry["environment"]]
-    return Detector(name, **values)
-
-
-def _check_types(
-    entry: dict[str, Any],
-    required: Mapping[str, type],
-    optional: Mapping[str, type],
-    path: Path,
-    key: str,
-) -> None:
-    missing = [name for name in required if name not in entry]
-    if missing:
-        raise TableError(path, key, f"lacks {', '.join(missing)}")
-    valid = {**required, **optional}
-    for name, value in entry.items():
-        if name not in valid:
-            raise TableError(path, f"{key}.{name}", f"unknown; valid are {', '.join(valid)}")
-        is_right = isinstance(value, valid[name])
-        if is_right and isinstance(value, list):
-            is_right = all(isinstance(item, str) for item in value)
-        if not is_right:
-            raise TableError(path, f"{key}.{name}", f"{value!r} is of the wrong type")
-
-
-def _existing_file(name: str, table: Path, key: str) -> Path:
-    path = _existing_path(name, table, key)
-    if not path.is_file():
-        raise TableError(table, key, f"{path} is no file")
-    return path
-
-
-def _existing_path(name: str, table: Path, key: str) -> Path:
-    path = Path(os.path.abspath(table.parent / name))
-    if not path.exists():
-        raise TableError(table, key, f"{path} is not there")
-    return path

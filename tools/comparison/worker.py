@@ -25,7 +25,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 
 class Detections(NamedTuple):
-    """What a detector found in an image.
+    """Detections of a detector in an image.
 
     Attributes:
         boxes: (n, 4) XYXY, pixels.
@@ -150,8 +150,8 @@ class Worker:
         return WorkerError(f"ended with status {status}{last} (all in {self._log})")
 
 
-class Workshop:
-    """Starts workers: knows where environments and logs are, and how many threads they get."""
+class WorkerFactory:
+    """Starts workers in their environments, with their logs and a number of threads."""
 
     def __init__(self, output: Path, threads: int) -> None:
         self._environments = output / "envs"

@@ -68,7 +68,7 @@ def test_command_line_reports_the_expected_ap(capsys, tmp_path):
     folders = [str(fixture.FIXTURE / name) for name in ("predictions", "ground_truth")]
     thresholds = [str(threshold) for threshold in fixture.IOU_THRESHOLDS]
     arguments = ["--predictions", folders[0], "--ground-truth", folders[1], "--iou", *thresholds]
-    assert cli.main(["evaluate", *arguments, "--out", str(tmp_path)]) == 0
+    assert cli.main(["evaluate", *arguments, "--output", str(tmp_path)]) == 0
     (report,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     table = capsys.readouterr().out
     for setting in SETTINGS:

@@ -133,7 +133,7 @@ def test_retinanet_has_the_same_levels_and_anchors(small_cfg, images):
         torch.testing.assert_close(level_theirs.tensor, level_ours.tensor, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("config", ["srn_R50_released.yaml", "srn_lite.yaml"])
+@pytest.mark.parametrize("config", ["srn_R50_released.yaml", "srn_efflite0.yaml"])
 def test_retinanet_beside_every_kind_of_config(repo_root, config):
     cfg = build_cfg(str(repo_root / "configs" / config), ["MODEL.DEVICE", "cpu"])
     before = cfg.dump()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from comparison.table import Detector
-from comparison.worker import Workshop
+from comparison.worker import WorkerFactory
 from helpers.wider_face_mat import write_ground_truth
 from srn_d2.data.datasets.wider_face import parse_wider_annotations
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth
@@ -41,8 +41,8 @@ def bright():
 
 
 @pytest.fixture
-def workshop(tmp_path):
-    return Workshop(tmp_path / "out", threads=1)
+def factory(tmp_path):
+    return WorkerFactory(tmp_path / "out", threads=1)
 
 
 @pytest.fixture

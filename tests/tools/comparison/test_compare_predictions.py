@@ -22,12 +22,12 @@ def images(make_image):
 
 
 @pytest.fixture
-def run(images, workshop, tmp_path):
+def run(images, factory, tmp_path):
     """``run(detector)``: what failed, and the folder."""
 
     def run(detector):
         output = tmp_path / "out"
-        failures = predict(detector, images, tmp_path, output, workshop)
+        failures = predict(detector, images, tmp_path, output, factory)
         return failures, prediction_folder(output, detection_settings(detector, tmp_path))
 
     return run
@@ -118,11 +118,11 @@ def replace(source, target):
 os.replace = replace
 from comparison.predictions import predict
 from comparison.table import Detector
-from comparison.worker import Workshop
+from comparison.worker import WorkerFactory
 worker, folder = map(Path, sys.argv[1:])
 images = {f"event/{i}": folder / f"{i}.png" for i in range(5)}
 detector = Detector("bright", "", "", worker, options={"threshold": 128})
-predict(detector, images, folder, folder / "out", Workshop(folder / "out", 1))
+predict(detector, images, folder, folder / "out", WorkerFactory(folder / "out", 1))
 """
 
 
@@ -142,13 +142,13 @@ def test_a_killed_run_goes_on(run, bright, images, repo_root, tmp_path):
     }
 
 
-def test_latency_by_turns(bright, images, workshop):
+def test_latency_by_turns(bright, images, factory):
     slow = dataclasses.replace(
         bright("slow"), latency_options={"threshold": 128, "sleep": 0.02, "die_at": 64}
     )
     absent = bright("absent", fail_to_load=True)
     paths = list(images.values())
-    result = measure_latency([bright(), absent, slow], paths, workshop, rounds=2)
+    result = measure_latency([bright(), absent, slow], paths, factory, rounds=2)
     entries = result["detectors"]
     assert len(entries["bright"]["seconds"]) == 10
     assert "no such library" in entries["absent"]["error"]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from comparison.table import SHIPPED_TABLE, load_tables
-from comparison.worker import Workshop
+from comparison.worker import WorkerFactory
 from helpers.detections import assert_same_detections
 from srn_d2.evaluation.widerface.prediction_files import write_predictions
 
@@ -202,7 +202,9 @@ def test_the_shipped_model_as_a_worker(tmp_path, make_image):
     lite = load_tables(SHIPPED_TABLE)["lite"]
     options = {**lite.options, "score_threshold": 0.1}
     path = make_image("a", width=80)
-    with Workshop(tmp_path, threads=1).start(dataclasses.replace(lite, options=options)) as worker:
+    with WorkerFactory(tmp_path, threads=1).start(
+        dataclasses.replace(lite, options=options)
+    ) as worker:
         found = worker.detect(path)
     wanted = FaceDetector(device="cpu", **options)(read_image(path))
     assert_same_detections(found, wanted, at_least=0)

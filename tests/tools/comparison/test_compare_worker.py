@@ -12,8 +12,8 @@ from comparison.worker import ImageError, WorkerError
 from srn_d2.data.image_io import read_image
 
 
-def test_boxes_scores_and_seconds(workshop, bright, make_image):
-    with workshop.start(bright()) as worker:
+def test_boxes_scores_and_seconds(factory, bright, make_image):
+    with factory.start(bright()) as worker:
         assert worker.load_seconds > 0
         found = worker.detect(make_image("a"))
     np.testing.assert_array_equal(found.boxes, [[12, 12, 29, 29], [0, 0, 5, 5]])
@@ -21,19 +21,19 @@ def test_boxes_scores_and_seconds(workshop, bright, make_image):
     assert found.seconds > 0
 
 
-def test_no_face(workshop, bright, make_image):
-    with workshop.start(bright(threshold=250)) as worker:
+def test_no_face(factory, bright, make_image):
+    with factory.start(bright(threshold=250)) as worker:
         found = worker.detect(make_image("a"))
     assert found.boxes.shape == (0, 4)
     assert found.scores.shape == (0,)
 
 
-def test_other_options_for_one_run(workshop, bright, make_image):
-    with workshop.start(bright(), {"threshold": 250}) as worker:
+def test_other_options_for_one_run(factory, bright, make_image):
+    with factory.start(bright(), {"threshold": 250}) as worker:
         assert len(worker.detect(make_image("a")).scores) == 0
 
 
-def test_a_bad_image_or_a_failure_leaves_the_worker_alive(workshop, bright, make_image, tmp_path):
+def test_a_bad_image_or_a_failure_leaves_the_worker_alive(factory, bright, make_image, tmp_path):
     text = tmp_path / "text.jpg"
     text.write_text("no image")
     truncated = tmp_path / "truncated.jpg"
@@ -41,7 +41,7 @@ def test_a_bad_image_or_a_failure_leaves_the_worker_alive(workshop, bright, make
         truncated
     )
     truncated.write_bytes(truncated.read_bytes()[:1500])
-    with workshop.start(bright(fail_at=61)) as worker:
+    with factory.start(bright(fail_at=61)) as worker:
         for path in (text, truncated, tmp_path / "missing.jpg"):
             with pytest.raises(ImageError, match="cannot be decoded"):
                 worker.detect(path)
@@ -50,8 +50,8 @@ def test_a_bad_image_or_a_failure_leaves_the_worker_alive(workshop, bright, make
         assert len(worker.detect(make_image("a")).scores) == 2
 
 
-def test_a_worker_that_dies(workshop, bright, make_image):
-    with workshop.start(bright(die_at=61)) as worker:
+def test_a_worker_that_dies(factory, bright, make_image):
+    with factory.start(bright(die_at=61)) as worker:
         worker.detect(make_image("a"))
         with pytest.raises(WorkerError, match=f"ended with status {-signal.SIGKILL}"):
             worker.detect(make_image("b", width=61))
@@ -59,19 +59,19 @@ def test_a_worker_that_dies(workshop, bright, make_image):
             worker.detect(make_image("a"))
 
 
-def test_a_worker_that_does_not_start(workshop, bright, tmp_path):
+def test_a_worker_that_does_not_start(factory, bright, tmp_path):
     with pytest.raises(WorkerError, match=r"status 1: ImportError: no such library .*bright\.log"):
-        workshop.start(bright(fail_to_load=True))
+        factory.start(bright(fail_to_load=True))
     assert "Traceback" in (tmp_path / "out" / "logs" / "bright.log").read_text()
 
 
-def test_nonsense_instead_of_the_protocol(workshop, bright):
+def test_nonsense_instead_of_the_protocol(factory, bright):
     with pytest.raises(WorkerError, match=r"answers b'hello\\n' instead of ready"):
-        workshop.start(bright(nonsense=True))
+        factory.start(bright(nonsense=True))
 
 
-def test_no_answer_in_time(workshop, bright, make_image, monkeypatch):
-    with workshop.start(bright(sleep=60)) as worker:
+def test_no_answer_in_time(factory, bright, make_image, monkeypatch):
+    with factory.start(bright(sleep=60)) as worker:
         monkeypatch.setattr(worker_module, "TIMEOUT", 0.1)
         with pytest.raises(WorkerError, match=r"no answer in 0\.1 seconds"):
             worker.detect(make_image("a"))

@@ -1,4 +1,4 @@
-"""What the workers have in common. A worker is a script that ends with ``serve(load)``.
+"""The loop that all workers share. A worker is a script that ends with ``serve(load)``.
 
 It runs in an environment of its own, so it imports nothing of srn_d2 (but for the one that runs
 srn_d2 itself): only its detector, NumPy and Pillow. Its only argument is a JSON object: options of

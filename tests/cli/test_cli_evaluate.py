@@ -1,6 +1,7 @@
-"""tools/evaluate_widerface.py as a user runs it, on .mat files and predictions made by hand."""
+"""``srn-d2 evaluate`` as a user runs it, on .mat files and predictions made by hand."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.wider_face_mat import write_ground_truth
+from srn_d2 import cli
 from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 
 A, B, C, D = (10, 10, 40, 40), (100, 100, 20, 20), (50, 50, 100, 100), (10, 10, 30, 30)
@@ -49,7 +51,7 @@ def folder(tmp_path_factory):
 
     "ours", of falling score: A, C, a false positive, B; nothing for image c. "perfect": all faces.
     """
-    folder = tmp_path_factory.mktemp("evaluate_widerface")
+    folder = tmp_path_factory.mktemp("evaluate")
     write_ground_truth(folder / "ground_truth", GROUND_TRUTH)
     write(folder / "ours", "0--Parade/a", (*A, 0.9), (*B, 0.5), (300, 300, 30, 30, 0.7))
     write(folder / "ours", "0--Parade/b", (*C, 0.8))
@@ -59,17 +61,18 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def tool(load_tool):
-    return load_tool("evaluate_widerface")
+def evaluate(*arguments):
+    """Run the command in this process; gives its status."""
+    return cli.main(["evaluate", *arguments])
 
 
 def test_whole_report(folder, repo_root):
-    tool = repo_root / "tools" / "evaluate_widerface.py"
     arguments = ["--predictions", "ours", "--compare", "perfect", "--ground-truth", "ground_truth"]
+    command = [sys.executable, "-m", "srn_d2.cli", "evaluate"]
     done = subprocess.run(
-        [sys.executable, tool, *arguments, "--iou", "0.5", "0.8", "--out", "report"],
+        [*command, *arguments, "--iou", "0.5", "0.8", "--output", "report"],
         cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(repo_root)},
         capture_output=True,
         text=True,
         check=False,
@@ -95,11 +98,11 @@ def test_whole_report(folder, repo_root):
     assert table.split("![")[0].strip() in done.stdout
 
 
-def test_listed_images_only(tool, folder, monkeypatch, capsys):
+def test_listed_images_only(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "list.txt").write_text("0--Parade/a.jpg\n")
     arguments = ["--predictions", "ours", "--ground-truth", "ground_truth"]
-    assert tool.main([*arguments, "--images", "list.txt", "--out", "subset"]) == 0
+    assert evaluate(*arguments, "--image-list", "list.txt", "--output", "subset") == 0
     assert "have no file" not in capsys.readouterr().out
     (report,) = json.loads((folder / "subset" / "report.json").read_text())
     assert report["num_images"] == 1
@@ -114,44 +117,54 @@ def test_listed_images_only(tool, folder, monkeypatch, capsys):
         ("nowhere", "ground_truth", [], "nowhere"),
         ("empty", "ground_truth", [], "no readable prediction"),
         ("ours", "nowhere", [], "wider_easy_val.mat"),
-        ("ours", "ground_truth", ["--images", "strange.txt"], "'0--Parade/strange' first"),
+        ("ours", "ground_truth", ["--image-list", "strange.txt"], "'0--Parade/strange' first"),
         ("ours", "ground_truth", ["--annotations", "strange.txt"], "strange.txt"),
         ("ours", "ground_truth", ["--iou", "50"], "(0, 1]"),
     ],
 )
 def test_errors_are_one_line(
-    tool, folder, monkeypatch, capsys, predictions, ground_truth, options, expected
+    folder, monkeypatch, capsys, predictions, ground_truth, options, expected
 ):
     monkeypatch.chdir(folder)
     (folder / "strange.txt").write_text("0--Parade/strange.jpg\n")
     (folder / "empty").mkdir(exist_ok=True)
     arguments = ["--predictions", predictions, "--ground-truth", ground_truth, *options]
-    assert tool.main(arguments) == 2
+    assert evaluate(*arguments) == 2
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.startswith("error: ")
     assert expected in output.err
 
 
-def test_same_folder_names_are_told_apart(tool, folder, monkeypatch, capsys):
+def test_same_folder_names_are_told_apart(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     write(folder / "other" / "ours", "0--Parade/a", (*A, 0.9))
     arguments = ["--predictions", "ours", "--compare", "other/ours"]
-    assert tool.main([*arguments, "--ground-truth", "ground_truth"]) == 0
+    assert evaluate(*arguments, "--ground-truth", "ground_truth") == 0
     assert "| other/ours " in capsys.readouterr().out
 
 
-def test_malformed_file_is_named(tool, folder, monkeypatch, capsys):
+def test_malformed_file_is_named(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     write(folder / "broken", "0--Parade/b", (*C, 0.8), (1, 1, 9, 9, 0.04))
     write(folder / "broken", "0--Parade/a", (10, 10, 40, "x", 0.9))
-    assert tool.main(["--predictions", "broken", "--ground-truth", "ground_truth"]) == 0
+    assert evaluate("--predictions", "broken", "--ground-truth", "ground_truth") == 0
     output = capsys.readouterr().out
     assert "a.txt:3: " in output
     assert "'10 10 40 x 0.9'" in output
 
 
-def test_help_shows_an_example(tool, capsys):
+def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit, match="0"):
-        tool.main(["--help"])
+        evaluate("--help")
     assert "--ground-truth datasets/widerface/ground_truth" in capsys.readouterr().out
+
+
+def test_former_names_of_options(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "list.txt").write_text("0--Parade/a.jpg\n")
+    arguments = ["--predictions", "ours", "--ground-truth", "ground_truth", "--images=list.txt"]
+    assert evaluate(*arguments, "--out", "former") == 0
+    assert (folder / "former" / "report.json").is_file()
+    notes = ["note: --images is now --image-list", "note: --out is now --output"]
+    assert capsys.readouterr().err.splitlines() == notes

@@ -2,7 +2,7 @@
 
 import json
 
-import demo_plots as visualization
+import demo_plots
 import numpy as np
 import pytest
 import torch
@@ -15,7 +15,7 @@ FOUND, FALSE, MISSED, IGNORED = Outcome.FOUND, Outcome.FALSE, Outcome.MISSED, Ou
 
 def match(detected, annotated, is_ignored=None):
     is_ignored = is_ignored or [False] * len(annotated)
-    return visualization.match_detections(
+    return demo_plots.match_detections(
         Boxes(torch.tensor(detected, dtype=torch.float32).reshape(-1, 4)),
         Boxes(torch.tensor(annotated, dtype=torch.float32).reshape(-1, 4)),
         torch.tensor(is_ignored, dtype=torch.bool),
@@ -66,7 +66,7 @@ def test_a_comparison_has_the_three_colours():
     image = np.zeros((60, 80, 3), dtype=np.uint8)
     annotated = Boxes(torch.tensor([[5.0, 5, 20, 20], [50, 30, 70, 50]]))
     detections = detections_of([(5, 5, 20, 20), (30, 5, 45, 20)])
-    drawn = visualization.draw_comparison(image, detections, annotated, torch.zeros(2).bool())
+    drawn = demo_plots.draw_comparison(image, detections, annotated, torch.zeros(2).bool())
     red, green, blue = (drawn[..., channel].astype(int) for channel in range(3))
     assert not blue.any()
     assert ((green > 0) & (red == 0))[:25, :25].any(), "found: green"
@@ -79,7 +79,7 @@ def test_a_grid_holds_every_picture_in_its_cell():
         np.full((height, width, 3), value, dtype=np.uint8)
         for height, width, value in [(50, 200, 10), (1, 1, 20), (300, 30, 30), (40, 40, 40)]
     ]
-    grid = visualization.image_grid(pictures, columns=3, cell=64)
+    grid = demo_plots.image_grid(pictures, columns=3, cell=64)
     assert grid.shape == (128, 192, 3)
     for index, picture in enumerate(pictures):
         top, left = index // 3 * 64, index % 3 * 64
@@ -94,7 +94,7 @@ def test_a_grid_holds_every_picture_in_its_cell():
 
 def test_a_comparison_is_saved_as_a_picture_around_the_grid(tmp_path):
     grid = np.full((100, 640, 3), (255, 0, 255), dtype=np.uint8)
-    visualization.save_comparison(tmp_path / "grid.png", grid, "toyface_val")
+    demo_plots.save_comparison(tmp_path / "grid.png", grid, "toyface_val")
     saved = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
     assert saved.shape[0] > 100
     assert saved.shape[1] == 640
@@ -118,7 +118,7 @@ def test_metrics_of_one_iteration_are_joined_and_the_later_count(tmp_path):
         ],
         tail='{"iteration": 59, "tot',
     )
-    assert visualization.read_metrics(path) == [
+    assert demo_plots.read_metrics(path) == [
         {"iteration": 19, "total_loss": 3.0},
         {"iteration": 39, "total_loss": 2.0, "bbox/AP50": 80.0},
     ]
@@ -128,7 +128,7 @@ def test_damage_before_the_last_line_is_an_error(tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text('{"iteration": 0}\n{"itera\n{"iteration": 2}\n')
     with pytest.raises(ValueError, match="line 2"):
-        visualization.read_metrics(path)
+        demo_plots.read_metrics(path)
 
 
 @pytest.mark.parametrize("with_metric", [False, True])
@@ -140,7 +140,7 @@ def test_a_plot_is_a_picture_that_depends_on_its_losses(tmp_path, with_metric):
             {"iteration": i, "total_loss": factor / (i + 1), "loss_cls_s2": 0.5 / (i + 1)}
             for i in range(5)
         ]
-        visualization.plot_training(tmp_path / name, [*records[:-1], records[-1] | metric])
+        demo_plots.plot_training(tmp_path / name, [*records[:-1], records[-1] | metric])
         return np.asarray(Image.open(tmp_path / name).convert("RGB"))
 
     falling, other = plot("a.png", 1.0), plot("b.png", 30.0)

@@ -1,0 +1,156 @@
+"""The options of the commands that describe a detector, and the detector that they describe."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from srn_d2.inference.defaults import SCORE_THRESHOLD
+
+from .arguments import positive, score
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+    from srn_d2.inference.detector import FaceDetector
+
+
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """Add --model, --config-file and --weights, as ``load_cfg`` takes them."""
+    parser.add_argument("--model", default="lite", help="an installed model (default: lite)")
+    parser.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a checkpoint (default: the config's MODEL.WEIGHTS)"
+    )
+
+
+def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float = 100.0) -> None:
+    """Add the options of ``build_detector``, and --threshold."""
+    add_model_arguments(group)
+    group.add_argument(
+        "--device",
+        help="auto, cpu, cuda, cuda:1 (default: auto; with --config-file its MODEL.DEVICE, "
+        "but cpu without CUDA)",
+    )
+    group.add_argument(
+        "--threshold",
+        type=score,
+        default=SCORE_THRESHOLD,
+        metavar="P",
+        help="lowest score (default: %(default)g)",
+    )
+    _add_size_arguments(group)
+    group.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="compute in bfloat16: fast on processors that have it, see srn-d2 doctor (default: "
+        "no; with --config-file as its TEST.BFLOAT16 and SOLVER.CPU_BFLOAT16 say)",
+    )
+    group.add_argument(
+        "--multi-scale",
+        action=argparse.BooleanOptionalAction,
+        help="multi-scale testing: slow, finds more (default: no; with --config-file its "
+        "TEST.SRN_TTA.ENABLED)",
+    )
+    group.add_argument(
+        "--no-large-faces",
+        action="store_true",
+        help="no passes over downscaled images for large faces",
+    )
+    group.add_argument(
+        "--max-megapixels",
+        type=positive,
+        default=max_megapixels,
+        metavar="N",
+        help="refuse larger pictures (default: %(default)g)",
+    )
+
+
+def _add_size_arguments(group: argparse._ArgumentGroup) -> None:
+    size = group.add_mutually_exclusive_group()
+    size.add_argument(
+        "--size",
+        type=image_size,
+        default="original",
+        metavar="N",
+        help="longer side in pixels of the network's input, original (default), or config: as "
+        "INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST say",
+    )
+    size.add_argument(
+        "--min-face-size",
+        type=float,
+        metavar="N",
+        help="resize so that faces of N pixels are the smallest found: large N is fast",
+    )
+
+
+def image_size(text: str) -> int | str:
+    """ "original", "config" or pixels."""
+    return text if text in ("original", "config") else int(text)
+
+
+def user_config(args: argparse.Namespace) -> "CfgNode | None":
+    """Build the config of --config-file with the KEY VALUE pairs; None for an installed model.
+
+    Raises:
+        ValueError: pairs without a config file, or see ``build_cfg``.
+        FileNotFoundError, KeyError: see ``build_cfg``.
+    """
+    from srn_d2.config import build_cfg
+
+    if args.config_file is None:
+        if args.opts:
+            raise ValueError(f"{' '.join(args.opts)}: KEY VALUE pairs need a --config-file")
+        return None
+    return build_cfg(args.config_file, args.opts)
+
+
+def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDetector":
+    """Build the detector that ``add_detector_arguments``' options describe.
+
+    Raises:
+        ValueError, FileNotFoundError, RuntimeError: see ``FaceDetector`` and ``user_config``.
+    """
+    from srn_d2 import FaceDetector
+
+    cfg = user_config(args)
+    settings = {"device": "auto", "bfloat16": False, "multi_scale": False}
+    if cfg is not None:
+        settings = _config_settings(cfg, args.device)
+    for name in settings:
+        if getattr(args, name) is not None:
+            settings[name] = getattr(args, name)
+    return FaceDetector(
+        args.model,
+        config_file=cfg,
+        weights=args.weights,
+        device=settings["device"],
+        score_threshold=score_threshold,
+        size=args.size,
+        min_face_size=args.min_face_size,
+        dtype="bfloat16" if settings["bfloat16"] else "float32",
+        multi_scale=settings["multi_scale"],
+        large_faces=not args.no_large_faces,
+        max_pixels=int(args.max_megapixels * 1e6),
+    )
+
+
+def _config_settings(cfg: "CfgNode", device: str | None) -> dict[str, Any]:
+    """The device, precision and multi-scale testing that a config asks for.
+
+    Args:
+        cfg: of the user.
+        device: that of the command line, which the precision depends on, if there is one.
+    """
+    import torch
+
+    from srn_d2.bfloat16 import resolve_cpu_bfloat16
+
+    has_cuda = torch.cuda.is_available()
+    config_device = cfg.MODEL.DEVICE if has_cuda else "cpu"
+    on_cpu = (device or config_device) == "cpu" or not has_cuda
+    in_bfloat16 = cfg.TEST.BFLOAT16 or (on_cpu and resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16))
+    return {
+        "device": config_device,
+        # No other architecture reads these keys.
+        "bfloat16": in_bfloat16 and cfg.MODEL.META_ARCHITECTURE == "SRN",
+        "multi_scale": cfg.TEST.SRN_TTA.ENABLED,
+    }

@@ -1,0 +1,71 @@
+"""``srn-d2 detect`` on videos, with random weights."""
+
+import json
+
+from helpers.detect_files import check_faces, files_below, save_image, save_video
+from helpers.video_files import cut, write_container
+from srn_d2.cli.video_io import VideoReader, VideoWriter
+
+
+def test_a_pixelated_video_and_max_frames(detect, tmp_path):
+    status, messages = detect(save_video(tmp_path / "a.mp4"), "--pixelate", "--max-frames", 2)
+    assert status == 0, messages
+    assert files_below(tmp_path / "out") == ["a.mp4", "a.mp4.jsonl"]
+    assert len(list(VideoReader(tmp_path / "out" / "a.mp4"))) == 2
+
+
+def test_of_a_truncated_video_what_is_there_is_written(detect, tmp_path):
+    half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
+    good, output = save_video(tmp_path / "good.mp4"), tmp_path / "out"
+    num_frames = len(list(VideoReader(half)))
+    assert 2 < num_frames < 15
+    status, messages = detect(half, good)
+    assert status == 1
+    assert messages.count("failed") == 1
+    assert f"cut.mkv ends after {num_frames} of 20 frames" in messages
+    names = ["cut.mkv.mp4", "good.mp4"]
+    assert files_below(output) == sorted([*names, *[f"{n}.jsonl" for n in names], "faces.json"])
+    assert len(list(VideoReader(output / "cut.mkv.mp4"))) == num_frames
+    assert len((output / "cut.mkv.mp4.jsonl").read_text().splitlines()) == num_frames
+    [record] = json.loads((output / "faces.json").read_text())
+    assert record["file_name"] == str(half)
+    assert "truncated" in record["error"]
+
+
+def test_a_truncated_video_matters_only_if_its_end_is_wanted(detect, tmp_path):
+    half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
+    status, messages = detect(half, "--no-pictures", "--max-frames", 2)
+    assert status == 0, messages
+    status, messages = detect(half, "--no-pictures", "--max-frames", 18)
+    assert status == 1
+    assert "of 20 frames" in messages
+
+
+def test_all_kinds_of_videos_in_a_folder(detect, tmp_path):
+    (tmp_path / "in").mkdir()
+    codecs = {"a.WMV": "WMV2", "b.flv": "FLV1", "c.ts": "mp4v", "d.3gp": "mp4v", "e.mts": "mp4v"}
+    for name, codec in codecs.items():
+        write_container(tmp_path / "in" / name, codec, 8)
+    status, messages = detect(tmp_path / "in", "--no-pictures", "--max-frames", 2)
+    assert status == 0, messages
+    assert files_below(tmp_path / "out") == [f"{name}.mp4.jsonl" for name in codecs]
+    for path in (tmp_path / "out").iterdir():
+        assert len(path.read_text().splitlines()) == 2
+
+
+def test_ctrl_c_keeps_what_is_done_and_no_half_video(detect, tmp_path, monkeypatch):
+    picture, output = save_image(tmp_path / "a.jpg"), tmp_path / "out"
+    video = save_video(tmp_path / "clip.mp4", 4)
+    written = []
+
+    def interrupt_at_second_frame(self, image):
+        written.append(image)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "write", interrupt_at_second_frame)
+    status, _ = detect(picture, video)
+    assert status == 130
+    assert sorted(path.name for path in output.iterdir()) == ["a.jpg", "faces.json"]
+    [record] = json.loads((output / "faces.json").read_text())
+    check_faces(record["faces"], 64, 96)
