@@ -16,6 +16,7 @@ from detectron2.utils.file_io import PathManager
 import srn_d2.data.datasets
 import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
 from srn_d2.bfloat16 import resolve_cpu_bfloat16
+from srn_d2.config_files import find_config_file
 
 
 def add_srn_config(cfg: CfgNode) -> None:
@@ -231,6 +232,11 @@ class SRNCfgNode(CfgNode):
 def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     """Detectron2's defaults, the project's keys, a config file and ``KEY VALUE`` pairs over them.
 
+    Args:
+        config_file: a path, or the name of a config that comes with the project, such as
+            "srn_R50.yaml"; "": none.
+        opts: keys and values in turn.
+
     Raises:
         KeyError, FileNotFoundError: for an unknown key, or no such file.
         ValueError: for a file that is no YAML, a key without a value, or a wrong value of
@@ -239,8 +245,7 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     cfg = SRNCfgNode(get_cfg())
     add_srn_config(cfg)
     valid = list(_flatten_keys(cfg))
-    if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
-        raise FileNotFoundError(f"there is no config file {config_file}")
+    config_file = config_path(config_file)
     try:
         if config_file:
             cfg.merge_from_file(config_file)
@@ -259,6 +264,17 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
         cfg.SOLVER.CPU_BFLOAT16 = False
     resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)  # raises for a wrong value
     return cfg
+
+
+def config_path(config_file: str) -> str:
+    """Path of a config: ``config_file`` where that is one or "", else the model zoo's of this name.
+
+    Raises:
+        FileNotFoundError: it is neither; the message names the configs that there are.
+    """
+    if not config_file or PathManager.isfile(config_file):
+        return config_file
+    return find_config_file(config_file)
 
 
 def check_device(
