@@ -5,8 +5,8 @@ python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8
 python train_net.py --config-file configs/srn_R50.yaml --num-gpus 8 --resume
 python train_net.py --config-file configs/srn_R50.yaml --eval-only MODEL.WEIGHTS model.pth
 
-With TEST.SRN_TTA.ENABLED True the last one tests at several scales. All of it is in srn_d2/train.py,
-which an installed package runs as `python -m srn_d2.train`.
+With TEST.SRN_TTA.ENABLED True the last one tests at several scales. All of it is in
+srn_d2/train.py, which an installed package runs as `python -m srn_d2.train`.
 """
 
 from srn_d2.train import invoke_main, main

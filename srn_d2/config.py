@@ -306,7 +306,7 @@ def check_device(
 
 
 def _flatten_keys(node: CfgNode, prefix: str = "") -> list[str]:
-    keys = []
+    keys: list[str] = []
     for name, value in node.items():
         keys += (
             _flatten_keys(value, f"{prefix}{name}.")

@@ -49,7 +49,7 @@ def get_config_file(name: str) -> str:
 
 
 def find_config_file(path_or_name: str | os.PathLike) -> str:
-    """Path of a config file: ``path_or_name`` itself where it is a file, else the zoo's of this name.
+    """Path of a config: ``path_or_name`` where it is a file, else the model zoo's of this name.
 
     Raises:
         FileNotFoundError: it is neither; the message names the configs that there are.

@@ -97,7 +97,7 @@ class FaceDetector(ImageDetector):
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
             largest_face=largest_learned_face(cfg),
-            size="original" if self.follows_config_size else size,
+            size="original" if size == "config" else size,
             min_face_size=min_face_size,
             large_faces=large_faces,
             max_pixels=max_pixels,
@@ -119,7 +119,7 @@ class FaceDetector(ImageDetector):
         return self.view_policy.views(index, image, resized)
 
     def _run_all(self, views: Sequence[View]) -> list[Detections]:
-        found = {}
+        found: dict[int, Detections] = {}
         for batch in batches(views, self._predictor.size_divisibility):
             found.update(zip(batch, self._run([views[index] for index in batch]), strict=True))
         return [found[index] for index in range(len(views))]
