@@ -1,6 +1,6 @@
 """The configuration keys that this project adds to detectron2's, and configs of them.
 
-Importing it registers the components and the data sets that the keys name.
+Importing it registers the components, the data sets and the kinds of weights that the keys name.
 """
 
 import difflib
@@ -13,6 +13,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.file_io import PathManager
 
+import srn_d2.checkpoint
 import srn_d2.data.datasets
 import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
 from srn_d2.bfloat16 import resolve_cpu_bfloat16

@@ -19,7 +19,7 @@ ALLOWED = {
     "checkpoint": BASE,
     "modeling": BASE,
     # Importing the keys registers the components and data sets that they name.
-    "config": {*BASE, "data", "modeling"},
+    "config": {*BASE, "checkpoint", "data", "modeling"},
     "model_zoo": {*BASE, "checkpoint", "config"},
     "evaluation": {*BASE, "data", "modeling"},
     "doctor": {*BASE, "data", "checkpoint", "requirements"},
