@@ -41,7 +41,8 @@ class FaceDetector(ImageDetector):
 
     Args:
         model: one that comes with the package: "lite". Not used if a config is given.
-        config_file: instead of it, a config file (or a whole config) of this project.
+        config_file: instead of it, a config file of this project, the name of one in
+            ``srn_d2.model_zoo``, or a whole config.
         weights: a checkpoint for that config; None: its MODEL.WEIGHTS.
         device: "auto" (CUDA if there is a GPU), "cpu", "cuda", "cuda:1", ...
         score_threshold: faces have at least this score.
