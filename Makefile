@@ -12,15 +12,15 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 
 VENV := .venv
 BIN := $(VENV)/bin
-# .installed: all of constraints.txt and setup.py is installed. .unfinished: an installation
-# began and did not reach its end.
+# .installed: all of pyproject.toml is installed, in the versions of constraints.txt. .unfinished:
+# an installation began and did not reach its end.
 STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
-INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install \
-	--constraint constraints.txt
-# detectron2 as a wheel: upstream's sources, packed under this name for Python 3.10. Its Python
-# code runs on any version; its compiled operators do not load elsewhere, and none is needed.
-DETECTRON2 := sal-detectron2
+PIP_INSTALL := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+INSTALL := $(PIP_INSTALL) --constraint constraints.txt
+# detectron2 as a wheel for Python 3.10, by its hash. Its Python code runs on any version; its
+# compiled operators do not load elsewhere, and none is needed.
+DETECTRON2 := detectron2-requirements.txt
 
 DEMO_DIR := output/demo
 BENCH_DIR := output/benchmark
@@ -34,7 +34,7 @@ help:  ## list the targets
 
 # A pip that was killed may leave a package half installed that it later takes for complete, so an
 # unfinished environment is built anew; what had been downloaded comes from pip's cache.
-$(STAMP): setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt $(DETECTRON2)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "make: no Python >= $(MIN_PYTHON) found; name one: make PYTHON=/path/to/python3" >&2; exit 1; fi
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' || { \
@@ -48,9 +48,9 @@ $(STAMP): setup.py constraints.txt
 		"its CUDA libraries) ..."
 	@$(INSTALL) setuptools
 	@$(INSTALL) --no-build-isolation --editable '.[test]'
-	@$(INSTALL) --no-deps --upgrade --only-binary=:all: --python-version 3.10 \
+	@$(PIP_INSTALL) --no-deps --upgrade --only-binary=:all: --python-version 3.10 \
 		--target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-		$(DETECTRON2)
+		--require-hashes --requirement $(DETECTRON2)
 	@$(BIN)/python -m srn_d2.doctor
 	@rm $(UNFINISHED) && touch $@
 
@@ -65,9 +65,10 @@ test: $(STAMP)  ## run the tests (ARGS: for pytest; ARGS='-m "not slow"' leaves 
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--no-loadscope-reorder $(ARGS)
 
-lint: $(STAMP)  ## check style and format, change nothing
+lint: $(STAMP)  ## check style, format and types, change nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(STAMP)  ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -103,7 +104,8 @@ compare: $(STAMP)  ## this detector beside others that pip installs (ROOT, ARGS)
 		$(if $(ROOT),--root $(ROOT)) $(ARGS)
 
 clean:  ## remove caches and the output of demo and bench
-	rm -rf $(DEMO_DIR) $(BENCH_DIR) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO_DIR) $(BENCH_DIR) build dist .pytest_cache .ruff_cache .mypy_cache \
+		.hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv and the environments of compare

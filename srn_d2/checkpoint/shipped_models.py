@@ -1,7 +1,8 @@
 """The trained models that this package brings, in srn_d2/weights/.
 
 Of a model NAME there are NAME.json (the index: which files, the weights' SHA-256, where they come
-from), NAME.pth (weights in half precision) and NAME.yaml (the whole config).
+from), NAME.pth (weights in half precision) and NAME.yaml (the whole config). ``srn://NAME`` names
+its weights wherever detectron2 takes a path.
 """
 
 import hashlib
@@ -14,11 +15,13 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathHandler, PathManager
 from torch import Tensor
 
 from srn_d2.atomic_file import atomic_path
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
+PREFIX = "srn://"
 MAX_BYTES = 30_000_000
 """The weights of a model that comes with the package are no larger."""
 
@@ -160,3 +163,19 @@ def to_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # A clone of its own storage, row by row: a view would be saved with all that it is of.
         converted[key] = tensor.clone(memory_format=torch.contiguous_format)
     return converted
+
+
+class ShippedModelHandler(PathHandler):
+    """Resolves ``srn://...`` for detectron2's PathManager."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return [PREFIX]
+
+    def _get_local_path(self, path: str, **kwargs: Any) -> str:
+        return str(find_shipped_model(path.removeprefix(PREFIX)).weights)
+
+    def _open(self, path: str, mode: str = "r", **kwargs: Any) -> Any:
+        return PathManager.open(self._get_local_path(path), mode, **kwargs)
+
+
+PathManager.register_handler(ShippedModelHandler())

@@ -1,4 +1,4 @@
-"""Set-up of a run of train_net.py."""
+"""Set-up of a run of ``srn_d2.train``."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from detectron2.utils.logger import setup_logger
 from torch import distributed
 
 from srn_d2.bfloat16 import AUTO, explain_auto
-from srn_d2.config import build_cfg, check_device
+from srn_d2.config import build_cfg, check_device, config_path
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +19,17 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     """The frozen config of a run, after detectron2's ``default_setup``.
 
     Args:
-        args: as detectron2's ``default_argument_parser`` gives: ``config_file`` and ``opts``.
+        args: as detectron2's ``default_argument_parser`` gives: ``config_file``, a path or the name
+            of a config in the model zoo, and ``opts``.
 
     Raises:
+        FileNotFoundError: there is no such config; the message names those of the model zoo.
         KeyError: for an unknown key; the message names the closest valid ones.
         RuntimeError: where MODEL.DEVICE is a CUDA device and there is none; where several workers
             talk through NCCL, which knows CUDA only, and it is none.
     """
+    # default_setup opens the file by this path.
+    args = argparse.Namespace(**{**vars(args), "config_file": config_path(args.config_file)})
     cfg = build_cfg(args.config_file, args.opts)
     cfg.freeze()
     check_device(cfg)

@@ -41,7 +41,8 @@ class FaceDetector(ImageDetector):
 
     Args:
         model: one that comes with the package: "lite". Not used if a config is given.
-        config_file: instead of it, a config file (or a whole config) of this project.
+        config_file: instead of it, a config file of this project, the name of one in
+            ``srn_d2.model_zoo``, or a whole config.
         weights: a checkpoint for that config; None: its MODEL.WEIGHTS.
         device: "auto" (CUDA if there is a GPU), "cpu", "cuda", "cuda:1", ...
         score_threshold: faces have at least this score.
@@ -97,7 +98,7 @@ class FaceDetector(ImageDetector):
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
             largest_face=largest_learned_face(cfg),
-            size="original" if self.follows_config_size else size,
+            size="original" if size == "config" else size,
             min_face_size=min_face_size,
             large_faces=large_faces,
             max_pixels=max_pixels,
@@ -119,7 +120,7 @@ class FaceDetector(ImageDetector):
         return self.view_policy.views(index, image, resized)
 
     def _run_all(self, views: Sequence[View]) -> list[Detections]:
-        found = {}
+        found: dict[int, Detections] = {}
         for batch in batches(views, self._predictor.size_divisibility):
             found.update(zip(batch, self._run([views[index] for index in batch]), strict=True))
         return [found[index] for index in range(len(views))]

@@ -69,8 +69,8 @@ class ImageDetector(ABC):
         """Images that have more are refused."""
         return self.view_policy.max_pixels
 
-    @overload
-    def __call__(self, images: ImageInput) -> Faces: ...
+    @overload  # a str is a sequence of str, too: the first one that fits counts
+    def __call__(self, images: ImageInput) -> Faces: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(

@@ -1,0 +1,91 @@
+"""Train or evaluate SRN.
+
+python -m srn_d2.train --config-file srn_R50.yaml --num-gpus 8
+python -m srn_d2.train --config-file srn_R50.yaml --num-gpus 8 --resume
+python -m srn_d2.train --config-file srn_R50.yaml --eval-only MODEL.WEIGHTS model.pth
+
+A config is a file, or the name of one that comes with the package (srn_d2.model_zoo). With
+TEST.SRN_TTA.ENABLED True the last command tests at several scales.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser, launch
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+
+from srn_d2.checkpoint import SRNCheckpointer
+from srn_d2.engine import SRNTrainer, leave_process_group, setup_cfg
+from srn_d2.inference import SRNWithTTA
+
+
+def main(args: argparse.Namespace) -> dict | None:
+    """Run one worker of a training or an evaluation.
+
+    Args:
+        args: as detectron2's ``default_argument_parser`` gives.
+
+    Returns:
+        The evaluation's results; None after a training that evaluates nothing.
+    """
+    cfg = setup_cfg(args)
+    results = (evaluate if args.eval_only else train)(cfg, resume=args.resume)
+    leave_process_group()
+    return results
+
+
+def evaluate(cfg: CfgNode, resume: bool) -> dict:
+    """Results on DATASETS.TEST, by task and name.
+
+    Args:
+        cfg: MODEL.WEIGHTS is evaluated.
+        resume: whether the last checkpoint in OUTPUT_DIR, if there is one, takes its place.
+    """
+    model = SRNTrainer.build_model(cfg)
+    checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    if cfg.TEST.SRN_TTA.ENABLED:
+        model = SRNWithTTA(cfg, model)
+    results = SRNTrainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
+
+
+def train(cfg: CfgNode, resume: bool) -> dict | None:
+    """Train, and return the last evaluation's results.
+
+    Args:
+        cfg: of the run.
+        resume: whether it goes on from the last checkpoint in OUTPUT_DIR.
+    """
+    trainer = SRNTrainer(cfg)
+    trainer.resume_or_load(resume=resume)
+    return trainer.train()
+
+
+def invoke_main(argv: Sequence[str] | None = None, epilog: str | None = __doc__) -> None:
+    """Start the workers that a command line asks for, and wait for them.
+
+    Args:
+        argv: its arguments; None: this process's.
+        epilog: the end of the help.
+    """
+    args = default_argument_parser(epilog).parse_args(argv)
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    # By its own name: workers look main up in the module that it belongs to.
+    from srn_d2 import train as this_module
+
+    this_module.invoke_main()
