@@ -50,6 +50,8 @@ COMPARE_REQUIRES = ["pydantic"]
 EXTRAS = {
     "compare": COMPARE_REQUIRES,
     "demo": DEMO_REQUIRES,
+    # make docs, and tests/test_notebook.py.
+    "docs": [*DEMO_REQUIRES, "ipykernel", "mkdocs-material", "mkdocstrings[python]", "nbclient"],
     "eval": EVAL_REQUIRES,
     "export": EXPORT_REQUIRES,
     "serve": SERVE_REQUIRES,
