@@ -40,7 +40,7 @@ PLACEHOLDERS = {
     "$SLURM_NODEID": "0",
     "COMMAND": "detect",
     "N": "1",
-    "configs/CONFIG": "configs/lite/srn.yaml",
+    "configs/CONFIG": "configs/srn_efflite0_full.yaml",
 }
 # Paths of the repository; others are of the reader.
 OF_THE_REPOSITORY = ("configs", "docs", "findings", "srn_d2", "tests", "tools")
