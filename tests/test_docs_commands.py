@@ -100,7 +100,7 @@ def reader(reader_folder, monkeypatch):
 @pytest.fixture(scope="module")
 def parse(load_tool) -> Callable:
     """Parse a command of this project as it does itself: a namespace, or None without arguments."""
-    from srn_d2.cli import build_parser
+    from srn_d2.cli import parse_args
 
     def parse_python(script: str, *arguments: str):
         if script == "-c":
@@ -137,7 +137,7 @@ def parse(load_tool) -> Callable:
             assert (ROOT / arguments[0]).is_file(), f"there is no {arguments[0]}"
             return None
         if program == "srn-d2":
-            return build_parser().parse_args(arguments)
+            return parse_args(arguments)
         if program == "python":
             return parse_python(*arguments)
         if program == "make":
