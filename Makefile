@@ -22,12 +22,16 @@ INSTALL := $(PIP_INSTALL) --constraint constraints.txt
 # compiled operators do not load elsewhere, and none is needed.
 DETECTRON2 := detectron2-requirements.txt
 
+# The documentation and its notebook: packages that only these need.
+DOCS_STAMP := $(VENV)/.docs-installed
+
 DEMO_DIR := output/demo
 BENCH_DIR := output/benchmark
 COMPARE_DIR := output/compare
+SITE_DIR := output/site
 
 .DEFAULT_GOAL := help
-.PHONY: help install doctor test lint format demo bench compare clean distclean
+.PHONY: help install doctor test lint format docs demo bench compare clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +78,16 @@ format: $(STAMP)  ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(DOCS_STAMP): $(STAMP)
+	@echo "Installing what the documentation needs ..."
+	@$(INSTALL) --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+# Fails if a page, a link or an anchor is missing, or a name that the Python API page documents.
+docs: $(DOCS_STAMP)  ## build the documentation with all its links checked: see output/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict --site-dir $(SITE_DIR)
+	@echo "The documentation is $(SITE_DIR)/index.html"
+
 # The toy data set goes to ./datasets, wherever $DETECTRON2_DATASETS points.
 demo: export DETECTRON2_DATASETS := $(CURDIR)/datasets
 demo: $(STAMP)  ## find faces in photographs, train on drawn ones for some minutes: see output/demo
@@ -103,9 +117,9 @@ compare: $(STAMP)  ## this detector beside others that pip installs (ROOT, ARGS)
 	$(BIN)/python tools/compare_detectors.py --output $(COMPARE_DIR) \
 		$(if $(ROOT),--root $(ROOT)) $(ARGS)
 
-clean:  ## remove caches and the output of demo and bench
-	rm -rf $(DEMO_DIR) $(BENCH_DIR) build dist .pytest_cache .ruff_cache .mypy_cache \
-		.hypothesis
+clean:  ## remove caches and the output of demo, bench and docs
+	rm -rf $(DEMO_DIR) $(BENCH_DIR) $(SITE_DIR) build dist .pytest_cache .ruff_cache \
+		.mypy_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv and the environments of compare
