@@ -105,9 +105,11 @@ def parse(load_tool) -> Callable:
     def parse_python(script: str, *arguments: str):
         if script == "-c":
             return None
-        if script == "-m":
+        if script == "-m" and arguments[0] != "srn_d2.train":
             assert find_spec(arguments[0]), f"there is no module {arguments[0]}"
             return None
+        if script == "-m":
+            script, *arguments = ("train_net.py", *arguments[1:])
         script = OF_THE_READER.get(script, script)
         assert (ROOT / script).is_file(), f"there is no {script}"
         if script == "train_net.py":
@@ -159,9 +161,11 @@ def check_command(words: list[str], parse: Callable) -> None:
             pytest.fail(shlex.join(words))
         return  # from --help
     config = getattr(arguments, "config_file", None) or ""
-    if not config.startswith(OF_THE_REPOSITORY):  # a run has written it
+    if config.startswith(OF_THE_REPOSITORY):
+        config = str(ROOT / config)
+    elif "/" in config:  # a run has written it
         config = ""
-    build_cfg(str(ROOT / config) if config else "", getattr(arguments, "opts", None))
+    build_cfg(config, getattr(arguments, "opts", None))
 
 
 @all_pages
