@@ -121,7 +121,7 @@ def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float
     group.add_argument(
         "--no-large-faces",
         action="store_true",
-        help="no further looks at reduced pictures for faces that fill them",
+        help="no further passes over downscaled pictures for faces that fill them",
     )
     group.add_argument(
         "--max-megapixels",

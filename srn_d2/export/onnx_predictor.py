@@ -42,7 +42,7 @@ class OnnxFaceDetector(ImageDetector):
         score_threshold: faces have at least this score.
         size: of the image that the network sees: "original", or the pixels of its longer side.
         min_face_size: instead of it, the size in pixels of the smallest faces wanted.
-        large_faces: further, reduced looks at an image with room for large faces.
+        large_faces: further passes over a downscaled image with room for large faces.
         max_pixels: images that have more, or would have after enlarging, are refused. What has
             more than 4096 x 4096 pixels is done in overlapping tiles, so memory does not grow with
             it.

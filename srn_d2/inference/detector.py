@@ -35,8 +35,8 @@ class FaceDetector(ImageDetector):
     which others are in the list with it.
 
     A network finds faces up to the size of its largest anchor, or of the largest that it was
-    trained on: some 360 pixels ("lite"). An image with room for larger ones is looked at again,
-    reduced until a face that fills it has this size. That is a sixth of the pixels more for an
+    trained on: some 360 pixels ("lite"). An image with room for larger ones is passed again,
+    downscaled until a face that fills it has this size. That is a sixth of the pixels more for an
     image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
 
     Args:
@@ -56,7 +56,7 @@ class FaceDetector(ImageDetector):
             and scores.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; several times slower, finds more.
-        large_faces: the further looks at reduced images.
+        large_faces: the further passes over downscaled images.
         max_pixels: images that have more, or would have after enlarging, are refused. The network
             sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at
             some 5 GB ("lite", float32, on a CPU).
@@ -130,7 +130,7 @@ class FaceDetector(ImageDetector):
             found = self._predictor.detect(
                 [view.pixels for view in batch],
                 [view.image_size for view in batch],
-                single_scale=batch[0].is_reduced,
+                single_scale=batch[0].is_downscaled,
             )
         return [
             Detections(

@@ -14,7 +14,7 @@ from srn_d2.data.image_io import InvalidImageError
 
 from .array_nms import nms
 from .faces import Faces
-from .large_faces import parts_of_large_faces
+from .large_faces import inside_larger_face
 from .views import View, ViewPolicy
 
 CHUNK_IMAGES = 8
@@ -125,7 +125,7 @@ class ImageDetector(ABC):
         found: dict[int, list[Detections]] = {}
         sizes: dict[int, tuple[int, int]] = {}
         for view, detections in zip(views, self._run_all(views), strict=True):
-            found.setdefault(view.index, []).append(self._that_count(detections, view))
+            found.setdefault(view.index, []).append(self._filter(detections, view))
             sizes[view.index] = view.image_size
         return [
             self._merge(found[index], sizes[index]) if error is None else error
@@ -140,7 +140,7 @@ class ImageDetector(ABC):
     def _run_all(self, views: Sequence[View]) -> list[Detections]:
         """What the network finds in each view."""
 
-    def _that_count(self, found: Detections, view: View) -> Detections:
+    def _filter(self, found: Detections, view: View) -> Detections:
         """The detections that are good and large enough."""
         boxes, scores = found
         sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
@@ -152,8 +152,8 @@ class ImageDetector(ABC):
         boxes, scores = found[0]
         if any(len(detections.scores) for detections in found[1:]):
             boxes, scores = (np.concatenate(values) for values in zip(*found, strict=True))
-            is_reduced = np.arange(len(scores)) >= len(found[0].scores)
-            whole = ~parts_of_large_faces(boxes, scores, is_reduced)
+            is_downscaled = np.arange(len(scores)) >= len(found[0].scores)
+            whole = ~inside_larger_face(boxes, scores, is_downscaled)
             boxes, scores = boxes[whole], scores[whole]
             kept = nms(boxes, scores, self.nms_threshold)[: self.max_faces]
             boxes, scores = boxes[kept], scores[kept]

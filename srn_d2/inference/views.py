@@ -14,7 +14,7 @@ import numpy as np
 from srn_d2.data.image_io import TooManyPixelsError
 from srn_d2.data.image_resize import resize_pixels
 
-from .large_faces import reduced_looks
+from .large_faces import downscaled_passes
 
 MAX_BATCH_PIXELS = 4_000_000
 """Images form one batch up to this many pixels together, padding included."""
@@ -30,14 +30,14 @@ class View(NamedTuple):
         pixels: uint8 (h, w, 3), RGB.
         image_size: (H, W) of the image itself, in whose pixels boxes are wanted.
         min_size: size of the smallest faces that count, square root of the area, in its pixels.
-        is_reduced: whether it is a further, reduced look, for large faces.
+        is_downscaled: whether it is a further, downscaled pass, for large faces.
     """
 
     index: int
     pixels: np.ndarray
     image_size: tuple[int, int]
     min_size: float = 0.0
-    is_reduced: bool = False
+    is_downscaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ViewPolicy:
         min_face_size: instead of it, the size in pixels of the smallest faces wanted, to which the
             smallest anchor is fitted.
         largest_face: up to which size the network finds faces, square root of the area in pixels.
-        large_faces: whether an image is seen again, reduced, if it has room for larger faces.
+        large_faces: whether an image with room for larger faces is passed again, downscaled.
         max_pixels: of an enlarged image.
 
     Raises:
@@ -94,10 +94,10 @@ class ViewPolicy:
         views = [View(index, resized, (height, width))]
         if self.large_faces:
             scale = max(resized.shape[:2]) / max(height, width)
-            for look in reduced_looks(*resized.shape[:2], self.largest_face):
-                reduced = resize(image, scale / look.reduction, self.max_pixels)
-                min_size = look.min_size / scale
-                views.append(View(index, reduced, (height, width), min_size, is_reduced=True))
+            for further in downscaled_passes(*resized.shape[:2], self.largest_face):
+                reduced = resize(image, scale / further.reduction, self.max_pixels)
+                min_size = further.min_size / scale
+                views.append(View(index, reduced, (height, width), min_size, is_downscaled=True))
         return views
 
     def _scale(self, height: int, width: int) -> float:
@@ -133,7 +133,7 @@ def batches(views: Sequence[View], divisibility: int) -> list[list[int]]:
     groups: dict[tuple, list[list[int]]] = {}
     for index, view in enumerate(views):
         size = tuple(math.ceil(side / divisibility) for side in view.pixels.shape[:2])
-        group = groups.setdefault((size, view.is_reduced), [[]])
+        group = groups.setdefault((size, view.is_downscaled), [[]])
         padded_pixels = math.prod(size) * divisibility**2
         if group[-1] and (len(group[-1]) + 1) * padded_pixels > MAX_BATCH_PIXELS:
             group.append([])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import SRNFPN
-from .cell_lists import CellSet, conv_at, grow, kernels_of, subnet_at, subnet_tables
+from .cell_lists import CellSet, dilate, kernels_of, sparse_conv, sparse_subnet, subnet_tables
 from .level_selection import LEVELS
 from .rfe import RFE
 from .srn_head import SRNHead
@@ -112,7 +112,7 @@ class SecondStep:
     def _plan_level(self, subnet: nn.Sequential, survivors: Tensor, unfinished: bool) -> LevelPlan:
         cells = [survivors]
         for layer in reversed(subnet):
-            cells.insert(0, grow(cells[0], kernels_of(layer)))
+            cells.insert(0, dilate(cells[0], kernels_of(layer)))
         counts = torch.stack([mask.sum() for mask in cells]).tolist()
         everywhere = [survivors.numel()] * len(counts)
         work = _multiply_adds(subnet, counts, unfinished)
@@ -164,9 +164,9 @@ class SecondStep:
 
 def _finished_cells(output: nn.Module, merged: Tensor, mask: Tensor) -> Tensor:
     """The pyramid's output convolution ``output`` of a map (N, C, H, W), where ``mask`` is True."""
-    inputs = CellSet([grow(mask, kernels_of(output))])
+    inputs = CellSet([dilate(mask, kernels_of(output))])
     neighbours = inputs.neighbours(CellSet([mask]), output.kernel_size)
-    x = conv_at(output, inputs.gather([merged]), neighbours)
+    x = sparse_conv(output, inputs.gather([merged]), neighbours)
     return x if output.norm is None else output.norm(x[..., None, None]).flatten(1)
 
 
@@ -178,8 +178,8 @@ def _predict_at(
     x = torch.cat([inputs[0], *(level_cells[1:] for level_cells in inputs[1:])])
     sets = [CellSet(masks) for masks in zip(*(plan.cells for plan in plans), strict=True)]
     tables = subnet_tables(head.cls_subnet, sets)
-    scores = conv_at(head.cls_score, subnet_at(head.cls_subnet, x, tables))
-    deltas = conv_at(head.bbox_pred, subnet_at(head.bbox_subnet, x, tables))
+    scores = sparse_conv(head.cls_score, sparse_subnet(head.cls_subnet, x, tables))
+    deltas = sparse_conv(head.bbox_pred, sparse_subnet(head.bbox_subnet, x, tables))
     return sets[-1].scatter(scores), sets[-1].scatter(deltas)
 
 

@@ -141,7 +141,7 @@ class SRN(DenseDetector):
             ),
             "first_step_loss_weight": srn.FIRST_STEP_LOSS_WEIGHT,
             "stc_threshold": srn.STC_THRESHOLD,
-            "stc_threshold_test": stc_threshold_of_inference(cfg),
+            "stc_threshold_test": test_stc_threshold(cfg),
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cpu_bfloat16,
@@ -307,7 +307,7 @@ class SRN(DenseDetector):
         )
 
 
-def stc_threshold_of_inference(cfg: CfgNode) -> float:
+def test_stc_threshold(cfg: CfgNode) -> float:
     """Theta of STC in inference: MODEL.SRN.STC_THRESHOLD_TEST, or training's where that is 0."""
     return cfg.MODEL.SRN.STC_THRESHOLD_TEST or cfg.MODEL.SRN.STC_THRESHOLD
 

@@ -248,7 +248,7 @@ BLOBS = picture((1500, 2000), [LARGE, MIDDLE, SMALL_BLOB], [220, 200, 180])
 
 
 EDGE = 12
-"""Pixels of the image that are two in the further look at it."""
+"""Pixels of the image that are two in the further pass over it."""
 
 
 def rows(faces):
@@ -260,10 +260,10 @@ def rows(faces):
     [
         ({}, 500, [LARGE, MIDDLE, SMALL_BLOB]),
         ({"large_faces": False}, 500, [MIDDLE, SMALL_BLOB]),
-        # Blind for more than 100 pixels: only the further look finds these; the smaller one is
+        # Blind for more than 100 pixels: only the further pass finds these; the smaller one is
         # none of those that it is for.
         ({}, 100, [MIDDLE]),
-        # Seen at half the size first: 301 pixels are 151 then, and too few for the further look.
+        # Seen at half the size first: 301 pixels are 151 then, and too few for the further pass.
         ({"size": 1000}, 100, [SMALL_BLOB]),
     ],
 )
@@ -439,7 +439,7 @@ def test_an_image_of_many_pixels_is_seen_in_tiles(make, blob_files):
     detector._predictor.max_tile_pixels = 1024 * 1024
     detector._predictor.max_tile_face = 320.0
     seen = watch(detector)
-    faces = detector(BLOBS)  # the largest face is found in the further look, which is no larger
+    faces = detector(BLOBS)  # the largest face is found in the further pass, which is no larger
     assert len(seen) > 2
     assert max(height * width for [(height, width)] in seen) <= 1024 * 1024
     assert len(faces) == 3
