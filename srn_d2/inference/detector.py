@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
-from srn_d2.bfloat16 import warn_if_emulated
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.config import build_cfg, check_device
 
@@ -53,7 +52,7 @@ class FaceDetector(ImageDetector):
             fits these. Large values are fast, small ones find more.
         dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
             has it, far slower where it does not (a warning says so), with slightly other boxes
-            and scores.
+            and scores. It is TEST.BFLOAT16, which only SRN reads.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; several times slower, finds more.
         large_faces: the further passes over downscaled images.
@@ -86,13 +85,7 @@ class FaceDetector(ImageDetector):
     ):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        cfg.MODEL.DEVICE = device
-        check_device(cfg, "The device", 'take "cpu" or "auto"')
-        cfg.TEST.SRN_TTA.ENABLED = multi_scale
-        # Autocast around the whole does the same, on a GPU too.
-        cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
+        _configure(cfg, device, dtype, multi_scale)
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
@@ -110,8 +103,6 @@ class FaceDetector(ImageDetector):
         )
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.dtype = DTYPES[dtype]
-        if self.dtype == torch.bfloat16:
-            warn_if_emulated(self.device.type)
         self._predictor = FacePredictor(cfg)
 
     def _views(self, index: int, image: np.ndarray) -> list[View]:
@@ -126,12 +117,11 @@ class FaceDetector(ImageDetector):
 
     def _run(self, batch: Sequence[View]) -> list[Detections]:
         """What the network finds in views that form a batch."""
-        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-            found = self._predictor.detect(
-                [view.pixels for view in batch],
-                [view.image_size for view in batch],
-                single_scale=batch[0].is_downscaled,
-            )
+        found = self._predictor.detect(
+            [view.pixels for view in batch],
+            [view.image_size for view in batch],
+            single_scale=batch[0].is_downscaled,
+        )
         return [
             Detections(
                 instances.pred_boxes.tensor.float().numpy(), instances.scores.float().numpy()
@@ -148,6 +138,24 @@ def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -
         raise ValueError(f"size is {size!r}; valid are 'original', 'config' and pixels")
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; valid are {list(DTYPES)}")
+
+
+def _configure(cfg: CfgNode, device: str, dtype: str, multi_scale: bool) -> None:
+    """Set in a config what ``FaceDetector``'s arguments of these names say, and check it.
+
+    Raises:
+        ValueError, RuntimeError: as ``FaceDetector``.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.DEVICE = device
+    check_device(cfg, "The device", 'take "cpu" or "auto"')
+    in_bfloat16 = DTYPES[dtype] == torch.bfloat16
+    if in_bfloat16 and cfg.MODEL.META_ARCHITECTURE != "SRN":
+        name = cfg.MODEL.META_ARCHITECTURE
+        raise ValueError(f"dtype {dtype!r} is for MODEL.META_ARCHITECTURE SRN only, not {name!r}")
+    cfg.SOLVER.CPU_BFLOAT16, cfg.TEST.BFLOAT16 = False, in_bfloat16
+    cfg.TEST.SRN_TTA.ENABLED = multi_scale
 
 
 def load_cfg(

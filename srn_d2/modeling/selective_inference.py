@@ -57,6 +57,7 @@ class LevelPlan(NamedTuple):
 
     Attributes:
         sparse: at chosen cells only, or else everywhere.
+        unfinished: whether the backbone has left the level's output convolution to this step.
         cells: for each layer of a subnet the cells (N, H, W), bool, whose input it reads, and
             last the survivors, whose prediction is wanted. Empty if there is no choice.
         active_share: survivors as a share of the level's cells.
@@ -64,6 +65,7 @@ class LevelPlan(NamedTuple):
     """
 
     sparse: bool = False
+    unfinished: bool = False
     cells: Sequence[Tensor] = ()
     active_share: float = 1.0
     work_share: float = 1.0
@@ -93,15 +95,15 @@ class SecondStep:
         return tuple(x for x in backbone.deferrable_levels if x in stc_levels)
 
     def plan(
-        self, backbone: SRNFPN, head: SRNHead, survivors: Sequence[Tensor | None]
+        self, head: SRNHead, survivors: Sequence[Tensor | None], unfinished: Sequence[str]
     ) -> dict[str, LevelPlan]:
         """Decide what to compute.
 
         Args:
             survivors: per level (N, Hl, Wl), bool, the cells of which the first step leaves an
                 anchor; None on a level without STC.
+            unfinished: as :meth:`unfinished_levels` gives.
         """
-        unfinished = self.unfinished_levels(backbone, head)
         return {
             level: LevelPlan()
             if mask is None or self.mode == "dense"
@@ -120,6 +122,7 @@ class SecondStep:
         return LevelPlan(
             sparse=self.mode == "sparse"
             or work_share < break_even(subnet[0].in_channels, _dtype_of(subnet[0].weight)),
+            unfinished=unfinished,
             cells=cells,
             active_share=counts[-1] / survivors.numel(),
             work_share=work_share,
@@ -134,7 +137,7 @@ class SecondStep:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
-            maps: at least p2 .. p7, those that ``unfinished_levels`` names without their output
+            maps: at least p2 .. p7, those that are ``unfinished`` without their output
                 convolution.
             plan: as :meth:`plan` gives.
 
@@ -142,17 +145,17 @@ class SecondStep:
             scores and deltas as ``SRNPredictions`` has them. On a level that is computed sparsely
             they are 0 at cells without a survivor.
         """
-        unfinished = self.unfinished_levels(backbone, head)
         sparse = [level for level in LEVELS if plan[level].sparse]
         scores, deltas = {}, {}
         for level in LEVELS:
             if level not in sparse:
-                x = backbone.outputs[level](maps[level]) if level in unfinished else maps[level]
+                x = maps[level]
+                x = backbone.outputs[level](x) if plan[level].unfinished else x
                 scores[level], deltas[level] = head.scores(x), head.deltas(x)
         if sparse:
             inputs = [
                 _finished_cells(backbone.outputs[level], maps[level], plan[level].cells[0])
-                if level in unfinished
+                if plan[level].unfinished
                 else CellSet([plan[level].cells[0]]).gather([maps[level]])
                 for level in sparse
             ]
