@@ -19,10 +19,11 @@ from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.config import build_cfg, check_device
 
 from .defaults import SCORE_THRESHOLD
-from .image_detector import Detections, ImageDetector
+from .detections import Detections
+from .image_detector import ImageDetector
 from .large_faces import largest_learned_face
 from .predictor import FacePredictor
-from .views import MAX_PIXELS, View, ViewPolicy, batches
+from .views import MAX_PIXELS, View, ViewPolicy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -95,39 +96,23 @@ class FaceDetector(ImageDetector):
             large_faces=large_faces,
             max_pixels=max_pixels,
         )
+        self._predictor = FacePredictor(cfg)
         super().__init__(
             policy,
             score_threshold=score_threshold,
             nms_threshold=cfg.MODEL.SRN.NMS_THRESH_TEST,
             max_faces=cfg.TEST.DETECTIONS_PER_IMAGE,
+            size_divisibility=self._predictor.size_divisibility,
         )
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.dtype = DTYPES[dtype]
-        self._predictor = FacePredictor(cfg)
 
-    def _views(self, index: int, image: np.ndarray) -> list[View]:
+    def _views(self, image: np.ndarray) -> list[View]:
         resized = self._predictor.resize(image) if self.follows_config_size else None
-        return self.view_policy.views(index, image, resized)
+        return self.view_policy.views(image, resized)
 
-    def _run_all(self, views: Sequence[View]) -> list[Detections]:
-        found = {}
-        for batch in batches(views, self._predictor.size_divisibility):
-            found.update(zip(batch, self._run([views[index] for index in batch]), strict=True))
-        return [found[index] for index in range(len(views))]
-
-    def _run(self, batch: Sequence[View]) -> list[Detections]:
-        """What the network finds in views that form a batch."""
-        found = self._predictor.detect(
-            [view.pixels for view in batch],
-            [view.image_size for view in batch],
-            single_scale=batch[0].is_downscaled,
-        )
-        return [
-            Detections(
-                instances.pred_boxes.tensor.float().numpy(), instances.scores.float().numpy()
-            )
-            for instances in found
-        ]
+    def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
+        return self._predictor.detect(images, single_scale)
 
 
 def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -> None:

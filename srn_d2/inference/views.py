@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from srn_d2.data.image_io import TooManyPixelsError
 from srn_d2.data.image_resize import resize_pixels
 
+from .detections import Detections
 from .large_faces import downscaled_passes
 
 MAX_BATCH_PIXELS = 4_000_000
@@ -22,22 +23,61 @@ MAX_PIXELS = 100_000_000
 """Default limit of an image's pixels."""
 
 
-class View(NamedTuple):
-    """An image as the network is to see it.
+@dataclass(frozen=True, eq=False)
+class View:
+    """An image as the network is to see it, the way back, and which of the detections count.
 
     Attributes:
-        index: of the image in its chunk.
-        pixels: uint8 (h, w, 3), RGB.
+        pixels: (h, w, C).
         image_size: (H, W) of the image itself, in whose pixels boxes are wanted.
-        min_size: size of the smallest faces that count, square root of the area, in its pixels.
-        is_downscaled: whether it is a further, downscaled pass, for large faces.
+        scale: factor of both sides; None: the ratio of the sizes, width and height by themselves.
+        flip: whether it is mirrored.
+        at_centres: whole coordinates are pixels' centres, so that a box is x2 - x1 + 1 wide and a
+            pixel at x has been at (x - (scale - 1) / 2) / scale, as in the authors' released code;
+            otherwise they are pixels' edges, the box is x2 - x1 wide, and x has been at x / scale.
+        min_size: detections count whose size, square root of the area, is at least this. Sizes
+            and sides are in pixels of the image.
+        larger_side_above: detections count whose larger side exceeds this.
+        smaller_side_below: detections count whose smaller side is below this.
+        is_downscaled: whether it is for a further, downscaled pass, for large faces.
     """
 
-    index: int
     pixels: np.ndarray
     image_size: tuple[int, int]
+    scale: float | None = None
+    flip: bool = False
+    at_centres: bool = False
     min_size: float = 0.0
+    larger_side_above: float = 0.0
+    smaller_side_below: float = math.inf
     is_downscaled: bool = False
+
+    def to_image(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) of the view in pixels of the image."""
+        height, width = self.pixels.shape[:2]
+        if self.flip:
+            x1, y1, x2, y2 = boxes.T
+            last = width - 1 if self.at_centres else width
+            boxes = np.stack([last - x2, y1, last - x1, y2], axis=1)
+        if self.scale is None:
+            ratios = [self.image_size[1] / width, self.image_size[0] / height]
+            return boxes * np.array(ratios * 2, dtype=boxes.dtype)
+        shift = (self.scale - 1) / 2 if self.at_centres else 0.0
+        return (boxes - shift) / self.scale
+
+    def counts(self, boxes: np.ndarray) -> np.ndarray:
+        """(n,) bool: which boxes (n, 4), in pixels of the image, this view is for."""
+        sides = boxes[:, 2:] - boxes[:, :2] + self.at_centres
+        return (
+            (np.sqrt(sides.prod(axis=1).clip(min=0)) >= self.min_size)
+            & (sides.max(axis=1) > self.larger_side_above)
+            & (sides.min(axis=1) < self.smaller_side_below)
+        )
+
+    def in_image(self, found: Detections) -> Detections:
+        """The detections in the view that count, in pixels of the image."""
+        boxes = self.to_image(found.boxes)
+        return found._replace(boxes=boxes).take(self.counts(boxes))
 
 
 @dataclass(frozen=True)
@@ -78,11 +118,10 @@ class ViewPolicy:
         if self.max_pixels <= 0:
             raise ValueError(f"max_pixels is {self.max_pixels}, not positive")
 
-    def views(self, index: int, image: np.ndarray, resized: np.ndarray | None = None) -> list[View]:
+    def views(self, image: np.ndarray, resized: np.ndarray | None = None) -> list[View]:
         """What the network sees of an image (H, W, 3): the whole, in one size or in several.
 
         Args:
-            index: of the image in its chunk.
             resized: the image as it is seen first; None: as ``size`` and ``min_face_size`` say.
 
         Raises:
@@ -91,13 +130,14 @@ class ViewPolicy:
         height, width = image.shape[:2]
         if resized is None:
             resized = resize(image, self._scale(height, width), self.max_pixels)
-        views = [View(index, resized, (height, width))]
+        views = [View(resized, (height, width))]
         if self.large_faces:
             scale = max(resized.shape[:2]) / max(height, width)
             for further in downscaled_passes(*resized.shape[:2], self.largest_face):
-                reduced = resize(image, scale / further.reduction, self.max_pixels)
+                downscaled = resize(image, scale / further.reduction, self.max_pixels)
                 min_size = further.min_size / scale
-                views.append(View(index, reduced, (height, width), min_size, is_downscaled=True))
+                view = View(downscaled, (height, width), min_size=min_size, is_downscaled=True)
+                views.append(view)
         return views
 
     def _scale(self, height: int, width: int) -> float:

@@ -20,7 +20,7 @@ from srn_d2.data.image_io import EXIF_ORIENTATION
 from srn_d2.export.array_postprocessing import choose_detections
 from srn_d2.export.metadata import ExportMetadata
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
-from srn_d2.inference.array_nms import nms
+from srn_d2.inference.merging import nms
 from srn_d2.inference.tiles import padded_pixels
 from srn_d2.modeling.postprocessing import PaperPostprocessing, ReleasedPostprocessing
 
