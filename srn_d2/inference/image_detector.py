@@ -146,10 +146,7 @@ class ImageDetector(ABC):
 
     def _filter(self, found: Detections, view: View) -> Detections:
         """The detections in a view that are good and large enough, in pixels of its image."""
-        found = view.in_image(found.take(found.scores >= self.score_threshold))
-        height, width = view.image_size  # beyond which rounding may have taken a box
-        limit = np.array([width, height] * 2, dtype=found.boxes.dtype)
-        return found._replace(boxes=np.minimum(found.boxes, limit))
+        return view.in_image(found.take(found.scores >= self.score_threshold))
 
     def _merge(self, passes: Sequence[tuple[View, Detections]]) -> Faces:
         """The faces of all views of an image, best first, each once."""

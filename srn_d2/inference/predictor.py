@@ -81,9 +81,7 @@ class FacePredictor:
         """
         view = View(self.resize(image), image.shape[:2])
         [found] = self.detect([view.pixels])
-        found = to_instances(view.in_image(found), view.image_size)
-        found.pred_boxes.clip(view.image_size)  # beyond which rounding may have taken a box
-        return found
+        return to_instances(view.in_image(found), view.image_size)
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """An image (H, W, 3) in the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST ask for."""

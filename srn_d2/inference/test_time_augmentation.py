@@ -75,7 +75,6 @@ class ScheduledView(NamedTuple):
             image.shape[:2],
             scale=self.scale,
             flip=self.flip,
-            at_centres=True,
             larger_side_above=self.larger_side_above,
             smaller_side_below=self.smaller_side_below,
         )

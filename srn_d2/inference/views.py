@@ -30,11 +30,11 @@ class View:
     Attributes:
         pixels: (h, w, C).
         image_size: (H, W) of the image itself, in whose pixels boxes are wanted.
-        scale: factor of both sides; None: the ratio of the sizes, width and height by themselves.
-        flip: whether it is mirrored.
-        at_centres: whole coordinates are pixels' centres, so that a box is x2 - x1 + 1 wide and a
-            pixel at x has been at (x - (scale - 1) / 2) / scale, as in the authors' released code;
-            otherwise they are pixels' edges, the box is x2 - x1 wide, and x has been at x / scale.
+        scale: None: whole coordinates are pixels' edges, a box is x2 - x1 wide, and x of the view
+            is x * W / w of the image. Of a view of the authors' released code the factor s of both
+            sides: whole coordinates are pixels' centres, a box is x2 - x1 + 1 wide, and x of the
+            view is (x - (s - 1) / 2) / s of the image.
+        flip: whether a view with a ``scale`` is mirrored.
         min_size: detections count whose size, square root of the area, is at least this. Sizes
             and sides are in pixels of the image.
         larger_side_above: detections count whose larger side exceeds this.
@@ -46,7 +46,6 @@ class View:
     image_size: tuple[int, int]
     scale: float | None = None
     flip: bool = False
-    at_centres: bool = False
     min_size: float = 0.0
     larger_side_above: float = 0.0
     smaller_side_below: float = math.inf
@@ -55,19 +54,18 @@ class View:
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (n, 4) of the view in pixels of the image."""
         height, width = self.pixels.shape[:2]
+        if self.scale is None:
+            limit = np.array(self.image_size[::-1] * 2, dtype=boxes.dtype)
+            ratio = limit / np.array([width, height] * 2, dtype=boxes.dtype)
+            return np.minimum(boxes * ratio, limit)  # rounding takes no box beyond the image
         if self.flip:
             x1, y1, x2, y2 = boxes.T
-            last = width - 1 if self.at_centres else width
-            boxes = np.stack([last - x2, y1, last - x1, y2], axis=1)
-        if self.scale is None:
-            ratios = [self.image_size[1] / width, self.image_size[0] / height]
-            return boxes * np.array(ratios * 2, dtype=boxes.dtype)
-        shift = (self.scale - 1) / 2 if self.at_centres else 0.0
-        return (boxes - shift) / self.scale
+            boxes = np.stack([width - x2 - 1, y1, width - x1 - 1, y2], axis=1)
+        return (boxes - (self.scale - 1) / 2) / self.scale
 
     def counts(self, boxes: np.ndarray) -> np.ndarray:
         """(n,) bool: which boxes (n, 4), in pixels of the image, this view is for."""
-        sides = boxes[:, 2:] - boxes[:, :2] + self.at_centres
+        sides = boxes[:, 2:] - boxes[:, :2] + (0 if self.scale is None else 1)
         return (
             (np.sqrt(sides.prod(axis=1).clip(min=0)) >= self.min_size)
             & (sides.max(axis=1) > self.larger_side_above)

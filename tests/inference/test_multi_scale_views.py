@@ -120,8 +120,6 @@ BOX = np.array([[0.0, 2.0, 3.0, 8.0]], dtype=np.float32)
 
 def test_a_mirrored_box_keeps_its_order_of_corners():
     assert released_view(flip=True).to_image(BOX).tolist() == [[96, 2, 99, 8]]
-    by_edges = View(np.zeros((100, 100, 3), dtype=np.uint8), (100, 100), flip=True)
-    assert by_edges.to_image(BOX).tolist() == [[97, 2, 100, 8]]
 
 
 def test_by_edges_each_side_has_the_ratio_of_the_sizes():
