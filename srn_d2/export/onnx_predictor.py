@@ -89,7 +89,6 @@ class OnnxFaceDetector(ImageDetector):
             score_threshold=score_threshold,
             nms_threshold=self.metadata.nms_threshold,
             max_faces=self.metadata.max_detections,
-            size_divisibility=1,  # the graph pads the batch as a whole
         )
         if score_threshold < self.metadata.graph_threshold:
             raise ValueError(

@@ -96,16 +96,16 @@ class FaceDetector(ImageDetector):
             large_faces=large_faces,
             max_pixels=max_pixels,
         )
-        self._predictor = FacePredictor(cfg)
         super().__init__(
             policy,
             score_threshold=score_threshold,
             nms_threshold=cfg.MODEL.SRN.NMS_THRESH_TEST,
             max_faces=cfg.TEST.DETECTIONS_PER_IMAGE,
-            size_divisibility=self._predictor.size_divisibility,
         )
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.dtype = DTYPES[dtype]
+        self._predictor = FacePredictor(cfg)
+        self.size_divisibility = self._predictor.size_divisibility
 
     def _views(self, image: np.ndarray) -> list[View]:
         resized = self._predictor.resize(image) if self.follows_config_size else None

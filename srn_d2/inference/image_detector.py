@@ -32,11 +32,13 @@ class ImageDetector(ABC):
         score_threshold: faces have at least this score.
         nms_threshold: IoU above which the weaker of two faces, seen in two views, is dropped.
         max_faces: the most of a picture.
-        size_divisibility: to what the network pads height and width of a batch, in pixels.
 
     Raises:
         ValueError: the score threshold is not between 0 and 1.
     """
+
+    size_divisibility = 1
+    """Pixels to whose multiples the network pads each image of a batch."""
 
     def __init__(
         self,
@@ -45,7 +47,6 @@ class ImageDetector(ABC):
         score_threshold: float,
         nms_threshold: float,
         max_faces: int,
-        size_divisibility: int,
     ):
         if not 0 <= score_threshold <= 1:
             raise ValueError(f"score_threshold is {score_threshold}, not between 0 and 1")
@@ -53,7 +54,6 @@ class ImageDetector(ABC):
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.max_faces = max_faces
-        self.size_divisibility = size_divisibility
 
     @property
     def max_pixels(self) -> int:
