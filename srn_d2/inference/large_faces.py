@@ -16,7 +16,7 @@ FACE_ASPECT = 1.25
 TOLERANCE = math.sqrt(2)
 """A face larger than the largest anchor by this factor still has an IoU of 0.5 with it."""
 MAX_REDUCTION = 6.0
-"""Of a pass against the one before it. The smallest faces that count in it are then a ninth of the
+"""Of a pass against the one before it. The smallest faces that count in it then have a ninth of the
 largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
 
 PART_SHARE = 2 / 3
