@@ -112,7 +112,7 @@ def load_images(cfg: CfgNode, number: int, size: int) -> tuple[list[dict], list[
         ValueError: no image has a face that is large enough.
     """
     resize = [T.ResizeShortestEdge([size], size, "choice")]
-    train_mapper = FaceDatasetMapper(resize, is_train=True, min_face_size=MIN_FACE_SIZE)
+    train_mapper = FaceDatasetMapper(resize, is_train=True, min_face_side=MIN_FACE_SIZE)
     test_mapper = FaceDatasetMapper(resize, is_train=False)
     dicts, train = [], []
     for dataset_dict in DatasetCatalog.get(cfg.DATASETS.TRAIN[0]):

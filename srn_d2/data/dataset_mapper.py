@@ -35,7 +35,7 @@ class FaceDatasetMapper:
         *,
         is_train: bool,
         image_format: str = "RGB",
-        min_face_size: float = 0.0,
+        min_face_side: float = 0.0,
         cache_bytes: int = 0,
     ):
         """
@@ -43,7 +43,7 @@ class FaceDatasetMapper:
             augmentations: applied in this order, to RGB images.
             is_train: whether the result has "instances".
             image_format: "RGB" or "BGR".
-            min_face_size: faces whose shorter side is below this (pixels, after augmentation)
+            min_face_side: faces whose shorter side is below this (pixels, after augmentation)
                 are ignore regions.
             cache_bytes: memory for decoded images.
         """
@@ -52,7 +52,7 @@ class FaceDatasetMapper:
         self.augmentations = T.AugmentationList(augmentations)
         self.is_train = is_train
         self.image_format = image_format
-        self.min_face_size = min_face_size
+        self.min_face_side = min_face_side
         self.read_image = ImageCache(cache_bytes)
 
     @classmethod
@@ -61,7 +61,7 @@ class FaceDatasetMapper:
             "augmentations": build_face_augmentation(cfg, is_train),
             "is_train": is_train,
             "image_format": cfg.INPUT.FORMAT,
-            "min_face_size": cfg.INPUT.FACE_MIN_SIZE,
+            "min_face_side": cfg.INPUT.FACE_MIN_SIZE,
             # A test set is read once: there is nothing to gain from a cache.
             "cache_bytes": cfg.INPUT.FACE_CACHE_MB * 2**20 if is_train else 0,
         }
@@ -88,7 +88,7 @@ class FaceDatasetMapper:
         sample["image"] = self._to_tensor(augmented.image)
         if self.is_train:
             sample["instances"] = select_faces(
-                augmented.boxes, is_ignored, augmented.image.shape[:2], self.min_face_size
+                augmented.boxes, is_ignored, augmented.image.shape[:2], self.min_face_side
             )
         return sample
 
@@ -106,20 +106,20 @@ def _boxes_of(annotations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.nda
 
 
 def select_faces(
-    boxes: np.ndarray, is_ignored: np.ndarray, image_size: tuple[int, int], min_face_size: float
+    boxes: np.ndarray, is_ignored: np.ndarray, image_size: tuple[int, int], min_face_side: float
 ) -> Instances:
     """Decide which boxes of an augmented image are faces, which ignore regions, which neither.
 
     A face stays if its centre lies in the image, clipped to the image [paper 3.5]; the part of
     one whose centre lies outside is background, as in the paper. An ignore region stays as far as
     it reaches into the image. A box without an area is dropped. A face whose shorter side is below
-    ``min_face_size`` pixels becomes an ignore region.
+    ``min_face_side`` pixels becomes an ignore region.
 
     Args:
         boxes: (M, 4), XYXY, possibly beyond the image.
         is_ignored: (M,) bool, boxes that are ignore regions to begin with.
         image_size: height and width of the image.
-        min_face_size: pixels.
+        min_face_side: pixels.
 
     Returns:
         Instances with ``gt_boxes``, ``gt_classes`` and ``gt_ignore``.
@@ -130,7 +130,7 @@ def select_faces(
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     is_centre_inside = np.all((centres >= 0) & (centres < (w, h)), axis=1)
     keep = np.all(sides > 0, axis=1) & (is_centre_inside | is_ignored)
-    is_small = sides.min(axis=1, initial=np.inf) < min_face_size
+    is_small = sides.min(axis=1, initial=np.inf) < min_face_side
 
     instances = Instances(image_size)
     instances.gt_boxes = Boxes(torch.from_numpy(clipped[keep]))

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from srn_d2.inference.array_nms import nms
+from srn_d2.inference.merging import include_last_pixel, nms
 
 from .metadata import ExportMetadata
 
@@ -31,8 +31,8 @@ def choose_detections(
     chosen = _candidates(scores, image_size, metadata)
     # Ties: the anchor that comes first wins, as in the graph.
     candidate_boxes = boxes[chosen]
-    if metadata.postprocessing == "released":  # its boxes include their last pixel
-        candidate_boxes = candidate_boxes + np.array([0, 0, 1, 1], dtype=boxes.dtype)
+    if metadata.postprocessing == "released":
+        candidate_boxes = include_last_pixel(candidate_boxes)
     kept = nms(candidate_boxes, scores[chosen], metadata.nms_threshold)
     return chosen[kept[: metadata.max_detections]]
 

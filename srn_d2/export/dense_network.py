@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from srn_d2.modeling import LEVELS, SRN, SRNPredictions
-from srn_d2.modeling.postprocessing import FEW_CELLS, PaperPostprocessing, ReleasedPostprocessing
+from srn_d2.modeling.postprocessing import (
+    FEW_CELLS,
+    PaperPostprocessing,
+    ReleasedPostprocessing,
+    include_last_pixel,
+)
 from srn_d2.modeling.target_assignment import refine_anchors, stc_keep_mask
 
 
@@ -116,8 +121,7 @@ class DetectionNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         boxes, scores = self._candidates(images)
-        # NMS of the released code counts a box's last pixel (see ``inclusive_nms``).
-        wide = boxes + boxes.new_tensor([0, 0, 1, 1]) if self.is_released else boxes
+        wide = include_last_pixel(boxes) if self.is_released else boxes
         chosen = BatchedNms.apply(
             wide,
             scores,

@@ -8,7 +8,6 @@ faces = detector("photo.jpg")
 It needs numpy, Pillow, opencv-python-headless and onnxruntime.
 """
 
-import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from srn_d2.inference.array_nms import nms
 from srn_d2.inference.defaults import SCORE_THRESHOLD
-from srn_d2.inference.image_detector import Detections, ImageDetector
+from srn_d2.inference.detections import Detections
+from srn_d2.inference.image_detector import ImageDetector
 from srn_d2.inference.large_faces import longest_side_found
-from srn_d2.inference.tiles import MAX_TILE_PIXELS, grid, padded_pixels
-from srn_d2.inference.views import MAX_PIXELS, View, ViewPolicy, batches
+from srn_d2.inference.merging import merge_by_nms
+from srn_d2.inference.tiled_inference import detect_within_memory
+from srn_d2.inference.tiles import MAX_TILE_PIXELS, padded_pixels
+from srn_d2.inference.views import MAX_PIXELS, ViewPolicy
 
 from .array_postprocessing import choose_detections
 from .metadata import ExportMetadata
@@ -42,7 +43,7 @@ class OnnxFaceDetector(ImageDetector):
         score_threshold: faces have at least this score.
         size: of the image that the network sees: "original", or the pixels of its longer side.
         min_face_size: instead of it, the size in pixels of the smallest faces wanted.
-        large_faces: further, reduced looks at an image with room for large faces.
+        large_faces: further passes over a downscaled image with room for large faces.
         max_pixels: images that have more, or would have after enlarging, are refused. What has
             more than 4096 x 4096 pixels is done in overlapping tiles, so memory does not grow with
             it.
@@ -113,45 +114,34 @@ class OnnxFaceDetector(ImageDetector):
         boxes, scores, *image_index = self.session.run(None, {name: batch})
         if self.metadata.nms:
             chosen = [np.flatnonzero(image_index[0] == index) for index in range(len(images))]
-            return [Detections(boxes[c], scores[c]) for c in chosen]
+            return [Detections.of_faces(boxes[c], scores[c]) for c in chosen]
         found = []
         for image_boxes, image_scores in zip(boxes, scores, strict=True):
             size = images.shape[1:3]
             # The weaker ones cannot take a better one away, but time.
             image_scores = image_scores * (image_scores >= self.score_threshold)
             chosen = choose_detections(image_boxes, image_scores, size, self.metadata)
-            found.append(Detections(image_boxes[chosen], image_scores[chosen]))
+            found.append(Detections.of_faces(image_boxes[chosen], image_scores[chosen]))
         return found
 
-    def _run_all(self, views: Sequence[View]) -> list[Detections]:
-        found = {}
-        for batch in batches(views, divisibility=1):  # the graph pads the batch as a whole
-            images = np.stack([views[index].pixels for index in batch])
-            if padded_pixels(*images.shape[1:3]) <= self.max_tile_pixels:
-                detections = self.detect(images)
-            else:
-                detections = [self._detect_in_tiles(image) for image in images]
-            found.update(zip(batch, detections, strict=True))
-        return [_in_image(found[index], view) for index, view in enumerate(views)]
+    def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
+        height, width = images[0].shape[:2]
+        if padded_pixels(height, width) <= self.max_tile_pixels:
+            found = self.detect(np.stack(images))
+        else:
+            found = [self._detect_in_tiles(image) for image in images]
+        return [detections.clip((height, width)) for detections in found]
 
     def _detect_in_tiles(self, image: np.ndarray) -> Detections:
-        """The network's detections in an image (H, W, 3), whole if it is small enough."""
-        height, width = image.shape[:2]
-        if padded_pixels(height, width) <= self.max_tile_pixels:
-            [found] = self.detect(image[None])
-            return found
-        boxes, scores = [], []
-        rows, columns = grid(height, width, self.max_tile_face, self.max_tile_pixels)
-        for y, x in itertools.product(rows, columns):
-            found = self._detect_in_tiles(image[y.start : y.stop, x.start : x.stop])
-            tile_boxes = found.boxes + np.array([x.start, y.start] * 2, dtype=np.float32)
-            centre_x, centre_y = ((tile_boxes[:, :2] + tile_boxes[:, 2:]) / 2).T
-            owned = x.owns(centre_x) & y.owns(centre_y)
-            boxes.append(tile_boxes[owned])
-            scores.append(found.scores[owned])
-        boxes, scores = np.concatenate(boxes), np.concatenate(scores)
-        kept = nms(boxes, scores, self.nms_threshold)[: self.max_faces]
-        return Detections(boxes[kept], scores[kept])
+        """The network's detections in an image (H, W, 3)."""
+        return detect_within_memory(
+            lambda tile: self.detect(tile[None])[0],
+            image,
+            merge=lambda found: merge_by_nms(found, self.nms_threshold, self.max_faces),
+            max_face=self.max_tile_face,
+            name="an image",
+            max_pixels=self.max_tile_pixels,
+        )
 
 
 def open_session(
@@ -200,14 +190,3 @@ def import_onnxruntime() -> ModuleType:
             "OnnxFaceDetector needs onnxruntime: pip install 'srn_d2[export]'"
         ) from error
     return onnxruntime
-
-
-def _in_image(found: Detections, view: View) -> Detections:
-    """Detections in a view, in pixels of its image, clipped to it; boxes without area leave."""
-    height, width = view.image_size
-    seen_height, seen_width = view.pixels.shape[:2]
-    scale = np.array([width / seen_width, height / seen_height] * 2, dtype=np.float32)
-    limit = np.array([width, height] * 2, dtype=np.float32)
-    boxes = (found.boxes * scale).clip(0, limit)
-    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return Detections(boxes[has_area], found.scores[has_area])

@@ -72,6 +72,7 @@ def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndar
         expected.append(
             (instances.pred_boxes.tensor[counts].numpy(), instances.scores[counts].numpy())
         )
+    found = [(x.boxes, x.scores) for x in detector.detect(images)]
     comparisons = [
         compare_detections(
             *pair,
@@ -80,9 +81,7 @@ def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndar
             cut_scores=[threshold, *cuts],
             max_detections=detector.metadata.max_detections,
         )
-        for *pair, cuts in zip(
-            expected, detector.detect(images), _cut_scores(model, images), strict=True
-        )
+        for *pair, cuts in zip(expected, found, _cut_scores(model, images), strict=True)
     ]
     return Parity(
         num_expected=sum(comparison.num_expected for comparison in comparisons),

@@ -1,7 +1,7 @@
 """Comparison of two sets of detections of one image, whatever their order.
 
 Two runs of one network on two processors, or by two libraries, differ in the last bits of each
-score. Detections of nearly equal scores then change places, and at a cut (a score threshold, the
+score. ScoredBoxes of nearly equal scores then change places, and at a cut (a score threshold, the
 best K) the one or the other of them is left out. Both results are right. So detections are matched
 one to one: partners have boxes and scores within tolerances.
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
-Detections = tuple[ArrayLike, ArrayLike]
+ScoredBoxes = tuple[ArrayLike, ArrayLike]
 """Boxes (n, 4), XYXY in pixels, and scores (n,)."""
 
 MAX_LISTED = 3
@@ -53,8 +53,8 @@ class Comparison:
 
 
 def compare_detections(
-    expected: Detections,
-    found: Detections,
+    expected: ScoredBoxes,
+    found: ScoredBoxes,
     *,
     box_tolerance: float,
     score_tolerance: float,
@@ -113,7 +113,7 @@ def compare_detections(
     )
 
 
-def _checked(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+def _checked(detections: ScoredBoxes) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and scores in double precision.
 
     Raises:

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
-from srn_d2.bfloat16 import warn_if_emulated
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.config import build_cfg, check_device
 
 from .defaults import SCORE_THRESHOLD
-from .image_detector import Detections, ImageDetector
+from .detections import Detections
+from .image_detector import ImageDetector
 from .large_faces import largest_learned_face
 from .predictor import FacePredictor
-from .views import MAX_PIXELS, View, ViewPolicy, batches
+from .views import MAX_PIXELS, View, ViewPolicy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -35,8 +35,8 @@ class FaceDetector(ImageDetector):
     which others are in the list with it.
 
     A network finds faces up to the size of its largest anchor, or of the largest that it was
-    trained on: some 360 pixels ("lite"). An image with room for larger ones is looked at again,
-    reduced until a face that fills it has this size. That is a sixth of the pixels more for an
+    trained on: some 360 pixels ("lite"). An image with room for larger ones is passed again,
+    downscaled until a face that fills it has this size. That is a sixth of the pixels more for an
     image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
 
     Args:
@@ -54,10 +54,10 @@ class FaceDetector(ImageDetector):
             fits these. Large values are fast, small ones find more.
         dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
             has it, far slower where it does not (a warning says so), with slightly other boxes
-            and scores.
+            and scores. It is TEST.BFLOAT16, which only SRN reads.
         multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
             config says; several times slower, finds more.
-        large_faces: the further looks at reduced images.
+        large_faces: the further passes over downscaled images.
         max_pixels: images that have more, or would have after enlarging, are refused. The network
             sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at
             some 5 GB ("lite", float32, on a CPU).
@@ -87,13 +87,7 @@ class FaceDetector(ImageDetector):
     ):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        cfg.MODEL.DEVICE = device
-        check_device(cfg, "The device", 'take "cpu" or "auto"')
-        cfg.TEST.SRN_TTA.ENABLED = multi_scale
-        # Autocast around the whole does the same, on a GPU too.
-        cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
+        _configure(cfg, device, dtype, multi_scale)
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
@@ -111,34 +105,15 @@ class FaceDetector(ImageDetector):
         )
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.dtype = DTYPES[dtype]
-        if self.dtype == torch.bfloat16:
-            warn_if_emulated(self.device.type)
         self._predictor = FacePredictor(cfg)
+        self.size_divisibility = self._predictor.size_divisibility
 
-    def _views(self, index: int, image: np.ndarray) -> list[View]:
+    def _views(self, image: np.ndarray) -> list[View]:
         resized = self._predictor.resize(image) if self.follows_config_size else None
-        return self.view_policy.views(index, image, resized)
+        return self.view_policy.views(image, resized)
 
-    def _run_all(self, views: Sequence[View]) -> list[Detections]:
-        found: dict[int, Detections] = {}
-        for batch in batches(views, self._predictor.size_divisibility):
-            found.update(zip(batch, self._run([views[index] for index in batch]), strict=True))
-        return [found[index] for index in range(len(views))]
-
-    def _run(self, batch: Sequence[View]) -> list[Detections]:
-        """What the network finds in views that form a batch."""
-        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-            found = self._predictor.detect(
-                [view.pixels for view in batch],
-                [view.image_size for view in batch],
-                single_scale=batch[0].is_reduced,
-            )
-        return [
-            Detections(
-                instances.pred_boxes.tensor.float().numpy(), instances.scores.float().numpy()
-            )
-            for instances in found
-        ]
+    def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
+        return self._predictor.detect(images, single_scale)
 
 
 def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -> None:
@@ -149,6 +124,24 @@ def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -
         raise ValueError(f"size is {size!r}; valid are 'original', 'config' and pixels")
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; valid are {list(DTYPES)}")
+
+
+def _configure(cfg: CfgNode, device: str, dtype: str, multi_scale: bool) -> None:
+    """Set in a config what ``FaceDetector``'s arguments of these names say, and check it.
+
+    Raises:
+        ValueError, RuntimeError: as ``FaceDetector``.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.DEVICE = device
+    check_device(cfg, "The device", 'take "cpu" or "auto"')
+    in_bfloat16 = DTYPES[dtype] == torch.bfloat16
+    if in_bfloat16 and cfg.MODEL.META_ARCHITECTURE != "SRN":
+        name = cfg.MODEL.META_ARCHITECTURE
+        raise ValueError(f"dtype {dtype!r} is for MODEL.META_ARCHITECTURE SRN only, not {name!r}")
+    cfg.SOLVER.CPU_BFLOAT16, cfg.TEST.BFLOAT16 = False, in_bfloat16
+    cfg.TEST.SRN_TTA.ENABLED = multi_scale
 
 
 def load_cfg(

@@ -5,32 +5,20 @@ Needs neither torch nor detectron2.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, overload
+from typing import Literal, overload
 
 import numpy as np
 
 from srn_d2.data.image_input import ImageInput, as_rgb
 from srn_d2.data.image_io import InvalidImageError
 
-from .array_nms import nms
+from .detections import Detections
 from .faces import Faces
-from .large_faces import parts_of_large_faces
-from .views import View, ViewPolicy
+from .merging import merge_passes
+from .views import View, ViewPolicy, batches
 
 CHUNK_IMAGES = 8
 """So many images of a list are decoded at a time."""
-
-
-class Detections(NamedTuple):
-    """What a network finds in a view.
-
-    Attributes:
-        boxes: (n, 4) float32, XYXY in pixels of the view's image.
-        scores: (n,) float32, falling.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
 
 
 class ImageDetector(ABC):
@@ -48,6 +36,9 @@ class ImageDetector(ABC):
     Raises:
         ValueError: the score threshold is not between 0 and 1.
     """
+
+    size_divisibility = 1
+    """Pixels to whose multiples the network pads each image of a batch."""
 
     def __init__(
         self,
@@ -113,48 +104,52 @@ class ImageDetector(ABC):
     ) -> list[Faces | InvalidImageError | OSError]:
         """The faces of images that are in memory together."""
         views: list[View] = []
+        owners: list[int] = []  # of each view, its image's index
         results: list = []
         for index, image in enumerate(images):
             try:
-                views += self._views(index, as_rgb(image, self.max_pixels))
-                results.append(None)
+                views += self._views(as_rgb(image, self.max_pixels))
+                owners += [index] * (len(views) - len(owners))
+                results.append([])
             except (InvalidImageError, OSError) as error:
                 if errors == "raise":
                     raise
                 results.append(error)
-        found: dict[int, list[Detections]] = {}
-        sizes: dict[int, tuple[int, int]] = {}
-        for view, detections in zip(views, self._run_all(views), strict=True):
-            found.setdefault(view.index, []).append(self._that_count(detections, view))
-            sizes[view.index] = view.image_size
-        return [
-            self._merge(found[index], sizes[index]) if error is None else error
-            for index, error in enumerate(results)
-        ]
+        for index, view, found in zip(owners, views, self._run_all(views), strict=True):
+            results[index].append((view, self._filter(found, view)))
+        return [self._merge(x) if isinstance(x, list) else x for x in results]
 
-    def _views(self, index: int, image: np.ndarray) -> list[View]:
+    def _views(self, image: np.ndarray) -> list[View]:
         """What the network sees of an image (H, W, 3)."""
-        return self.view_policy.views(index, image)
+        return self.view_policy.views(image)
 
-    @abstractmethod
     def _run_all(self, views: Sequence[View]) -> list[Detections]:
         """What the network finds in each view."""
+        found: dict[int, Detections] = {}
+        for batch in batches(views, self.size_divisibility):
+            images = [views[index].pixels for index in batch]
+            in_batch = self._detect(images, single_scale=views[batch[0]].is_downscaled)
+            found.update(zip(batch, in_batch, strict=True))
+        return [found[index] for index in range(len(views))]
 
-    def _that_count(self, found: Detections, view: View) -> Detections:
-        """The detections that are good and large enough."""
-        boxes, scores = found
-        sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
-        chosen = (scores >= self.score_threshold) & (sizes >= view.min_size)
-        return Detections(boxes[chosen], scores[chosen])
+    @abstractmethod
+    def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
+        """What the network finds in a batch of images.
 
-    def _merge(self, found: Sequence[Detections], image_size: tuple[int, int]) -> Faces:
+        Args:
+            images: uint8 (h, w, 3), RGB, of one size after padding.
+            single_scale: without multi-scale testing, where a detector has it.
+
+        Returns:
+            for each image boxes in its pixels, clipped to it.
+        """
+
+    def _filter(self, found: Detections, view: View) -> Detections:
+        """The detections in a view that are good and large enough, in pixels of its image."""
+        return view.in_image(found.take(found.scores >= self.score_threshold))
+
+    def _merge(self, passes: Sequence[tuple[View, Detections]]) -> Faces:
         """The faces of all views of an image, best first, each once."""
-        boxes, scores = found[0]
-        if any(len(detections.scores) for detections in found[1:]):
-            boxes, scores = (np.concatenate(values) for values in zip(*found, strict=True))
-            is_reduced = np.arange(len(scores)) >= len(found[0].scores)
-            whole = ~parts_of_large_faces(boxes, scores, is_reduced)
-            boxes, scores = boxes[whole], scores[whole]
-            kept = nms(boxes, scores, self.nms_threshold)[: self.max_faces]
-            boxes, scores = boxes[kept], scores[kept]
-        return Faces(boxes, scores, image_size)
+        views, found = zip(*passes, strict=True)
+        faces = merge_passes(found, self.nms_threshold, self.max_faces)
+        return Faces(faces.boxes, faces.scores, views[0].image_size)

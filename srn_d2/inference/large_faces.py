@@ -1,4 +1,4 @@
-"""Faces too large for one look: how much an image is reduced for further looks at it.
+"""Faces too large for one pass: the further passes over a downscaled image.
 
 A network finds faces up to a certain size, that of its largest anchor or of the largest faces that
 it has been trained on. A face that fills the frame is larger than that in all but small images.
@@ -16,20 +16,20 @@ FACE_ASPECT = 1.25
 TOLERANCE = math.sqrt(2)
 """A face larger than the largest anchor by this factor still has an IoU of 0.5 with it."""
 MAX_REDUCTION = 6.0
-"""Of a look against the one before it. The smallest faces that count in it are then seen in a ninth
-of the largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
+"""Of a pass against the one before it. The smallest faces that count in it then have a ninth of the
+largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
 
 PART_SHARE = 2 / 3
 """Of its area: a box that lies so far in a larger face is a part of it, such as an eye."""
 
 
-class ReducedLook(NamedTuple):
-    """A further look at an image.
+class DownscaledPass(NamedTuple):
+    """A further pass over an image, downscaled.
 
     Attributes:
-        reduction: of the sides, against the first look; at least 1.
-        min_size: of the smallest faces that count, in pixels of the first look: those that begin to
-            be too large for the look before this one.
+        reduction: of the sides, against the first pass; at least 1.
+        min_size: of the smallest faces that count, in pixels of the first pass: those that begin to
+            be too large for the pass before this one.
     """
 
     reduction: float
@@ -64,40 +64,40 @@ def frame_filling_size(height: float, width: float) -> float:
     return min(shorter * math.sqrt(FACE_ASPECT), longer / math.sqrt(FACE_ASPECT))
 
 
-def reduced_looks(height: int, width: int, largest_face: float) -> list[ReducedLook]:
-    """Further looks at an image, so that faces of all sizes are found in one of them.
+def downscaled_passes(height: int, width: int, largest_face: float) -> list[DownscaledPass]:
+    """The further passes over an image, so that faces of all sizes are found in one of them.
 
-    In the last look a face that fills the frame has ``largest_face``. There is none if the first
-    look tolerates such a face.
+    In the last pass a face that fills the frame has ``largest_face``. There is none if the first
+    pass tolerates such a face.
 
     Args:
-        height, width: of the image as it is seen first.
+        height, width: of the image in the first pass.
         largest_face: up to which size the network finds faces.
     """
     needed = frame_filling_size(height, width) / largest_face
-    looks: list[ReducedLook] = []
+    passes: list[DownscaledPass] = []
     if needed <= TOLERANCE:
-        return looks
+        return passes
     reduction = 1.0
     while reduction < needed:
         min_size = largest_face * reduction / TOLERANCE
         reduction = min(reduction * MAX_REDUCTION, needed)
-        looks.append(ReducedLook(reduction, min_size))
-    return looks
+        passes.append(DownscaledPass(reduction, min_size))
+    return passes
 
 
-def parts_of_large_faces(
-    boxes: np.ndarray, scores: np.ndarray, is_reduced: np.ndarray
+def inside_larger_face(
+    boxes: np.ndarray, scores: np.ndarray, is_downscaled: np.ndarray
 ) -> np.ndarray:
-    """Which boxes lie within a larger and better one that a reduced look has found.
+    """Which boxes lie within a larger and better one that a downscaled pass has found.
 
-    A face too large for the first look seems there to be several, at its eyes or its mouth, and
+    A face too large for the first pass seems there to be several, at its eyes or its mouth, and
     non-maximum suppression does not remove these: their IoU with the whole face is small.
 
     Args:
         boxes: (n, 4) XYXY.
         scores: (n,).
-        is_reduced: (n,) bool, whether a reduced look has found it.
+        is_downscaled: (n,) bool, whether a downscaled pass has found it.
 
     Returns:
         (n,) bool.
@@ -105,7 +105,7 @@ def parts_of_large_faces(
     top_left, bottom_right = boxes[:, :2], boxes[:, 2:]
     areas = (bottom_right - top_left).prod(axis=1)
     is_part = np.zeros(len(boxes), dtype=bool)
-    for face in np.flatnonzero(is_reduced):  # a few
+    for face in np.flatnonzero(is_downscaled):  # a few
         shared = np.minimum(bottom_right, bottom_right[face]) - np.maximum(top_left, top_left[face])
         lies_within = shared.clip(min=0).prod(axis=1) >= PART_SHARE * areas
         is_part |= lies_within & (areas < areas[face]) & (scores < scores[face])

@@ -8,16 +8,20 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.modeling import build_model
-from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Instances
+from torch import nn
 
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.data.transforms import build_face_augmentation
 from srn_d2.inference.test_time_augmentation import SRNWithTTA
 
+from .detections import Detections
+from .instances import detect_unclipped, to_detections, to_instances, to_tensor
 from .large_faces import largest_learned_face, longest_side_found
-from .tiled_inference import detect_unclipped, detect_within_memory, is_out_of_memory, merge_by_nms
+from .merging import merge_by_nms
+from .tiled_inference import detect_within_memory, is_out_of_memory, release_cached_memory
 from .tiles import MAX_TILE_PIXELS, padded_pixels
+from .views import View
 
 
 class FacePredictor:
@@ -75,8 +79,9 @@ class FacePredictor:
             Instances on the CPU, image size (H, W), with ``pred_boxes``, ``scores`` and
             ``pred_classes``, best first.
         """
-        [detections] = self.detect([self.resize(image)], [image.shape[:2]])
-        return detections
+        view = View(self.resize(image), image.shape[:2])
+        [found] = self.detect([view.pixels])
+        return to_instances(view.in_image(found), view.image_size)
 
     def resize(self, image: np.ndarray) -> np.ndarray:
         """An image (H, W, 3) in the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST ask for."""
@@ -85,59 +90,54 @@ class FacePredictor:
         return augmented.image
 
     @torch.no_grad()
-    def detect(
-        self,
-        images: Sequence[np.ndarray],
-        output_sizes: Sequence[tuple[int, int]],
-        single_scale: bool = False,
-    ) -> list[Instances]:
+    def detect(self, images: Sequence[np.ndarray], single_scale: bool = False) -> list[Detections]:
         """The detections of a batch of images, resized before.
 
         Args:
             images: uint8 (h, w, 3), RGB.
-            output_sizes: (H, W) in whose pixels each image's boxes are to be.
             single_scale: one scale only, with TEST.SRN_TTA.ENABLED too.
 
         Returns:
-            as ``__call__``, for each image.
+            for each image boxes in its pixels, clipped to it, best first.
         """
-        inputs = [
-            {"image": self._to_tensor(image), "height": height, "width": width}
-            for image, (height, width) in zip(images, output_sizes, strict=True)
-        ]
         if single_scale or self.model is self.single_scale_model:
-            found = self._detect_once(inputs)
-        else:
-            found = [output["instances"] for output in self.model(inputs)]
-        return [instances.to("cpu") for instances in found]
+            return self._detect_once([self._in_model_order(image) for image in images])
+        return self._run(self.model, [self._in_model_order(image) for image in images])
 
-    def _detect_once(self, inputs: list[dict]) -> list[Instances]:
+    def _detect_once(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detections in one scale: of all images together or, if they do not fit, one by one."""
-        if not inputs:
+        if not images:
             return []
-        sides = np.array([x["image"].shape[1:] for x in inputs])
-        if len(inputs) * padded_pixels(*sides.max(axis=0)) <= self.max_tile_pixels:
+        sides = np.array([image.shape[:2] for image in images])
+        if len(images) * padded_pixels(*sides.max(axis=0)) <= self.max_tile_pixels:
             try:
-                return [output["instances"] for output in self.single_scale_model(inputs)]
+                return self._run(self.single_scale_model, images)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            torch.cuda.empty_cache()  # the error, which holds the run's tensors, is gone by now
-        return [self._detect_in_tiles(**x) for x in inputs]
+            release_cached_memory()  # the error, which holds the run's tensors, is gone by now
+        return [self._detect_in_tiles(image).clip(image.shape[:2]) for image in images]
 
-    def _detect_in_tiles(self, image: torch.Tensor, height: int, width: int) -> Instances:
-        """Detections in an image (3, h, w), whole or in tiles, in pixels of (height, width)."""
-        found = detect_within_memory(
-            functools.partial(detect_unclipped, self.single_scale_model),
+    def _detect_in_tiles(self, image: np.ndarray) -> Detections:
+        """Detections in an image (h, w, 3), whole or in tiles."""
+        return detect_within_memory(
+            lambda tile: detect_unclipped(self.single_scale_model, to_tensor(tile)),
             image,
             merge=self._merge_tiles,
             max_face=self.max_tile_face,
             name="an image",
             max_pixels=self.max_tile_pixels,
         )
-        return detector_postprocess(found, height, width)
 
-    def _to_tensor(self, image: np.ndarray) -> torch.Tensor:
-        """RGB (h, w, 3) to (3, h, w) in the model's order of channels."""
-        pixels = image if self.image_format == "RGB" else image[:, :, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    def _in_model_order(self, image: np.ndarray) -> np.ndarray:
+        """RGB (h, w, 3) in the model's order of channels."""
+        return image if self.image_format == "RGB" else image[:, :, ::-1]
+
+    @staticmethod
+    def _run(model: nn.Module, images: Sequence[np.ndarray]) -> list[Detections]:
+        """What a model finds in a batch of images (h, w, 3)."""
+        inputs = [
+            {"image": to_tensor(image), "height": image.shape[0], "width": image.shape[1]}
+            for image in images
+        ]
+        return [to_detections(output["instances"]) for output in model(inputs)]

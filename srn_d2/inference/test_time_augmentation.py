@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling.postprocessing import detector_postprocess
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from .box_voting import clip_to_pixels, vote_boxes
+from .detections import Detections, concatenate
 from .input_memory import automatic_max_size
-from .tiled_inference import detect_unclipped, detect_within_memory, merge_by_nms
+from .instances import detect_unclipped, to_instances, to_tensor
+from .merging import merge_by_nms, merge_by_voting
+from .tiled_inference import detect_within_memory
+from .views import View
 
 ENLARGEMENT = 1.5
 """Factor from one enlarged view to the next."""
@@ -33,15 +36,13 @@ LONGEST_FACE_SHAPE = 1.5
 """Longer side of a face over its shorter one, at most: for the overlap of tiles only."""
 
 
-class View(NamedTuple):
-    """How an image is shown to the detector, and which of the detections count.
+class ScheduledView(NamedTuple):
+    """How an image is to be shown to the detector, and which of the detections count.
 
     Attributes:
         resizes: factors of the image's sides, one resize after the other; none: as it is.
         flip: whether it is mirrored, after that.
-        larger_side_above: detections count whose larger side exceeds this. Sides are
-            x2 - x1 + 1, in pixels of the image.
-        smaller_side_below: detections count whose smaller side is below this.
+        larger_side_above, smaller_side_below: as of ``View``.
     """
 
     resizes: tuple[float, ...] = ()
@@ -59,34 +60,29 @@ class View(NamedTuple):
             height, width = round(height * factor), round(width * factor)
         return height, width
 
-    def render(self, image: np.ndarray) -> np.ndarray:
+    def render(self, image: np.ndarray) -> View:
         """The view of an image (H, W, C), of its type: bilinear, without smoothing.
 
         OpenCV is given factors, as in the released code: the pixel at x then is at
         (x - (s - 1) / 2) / s before, also where the rounded size is not s times the old one.
         """
+        pixels = image
         for factor in self.resizes:
-            image = cv2.resize(image, (0, 0), fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-        return cv2.flip(image, 1) if self.flip else image
-
-    def to_image(self, boxes: Tensor, view_width: int) -> Tensor:
-        """Boxes (n, 4) of the view, ``view_width`` pixels wide, in pixels of the image."""
-        if self.flip:
-            x1, y1, x2, y2 = boxes.unbind(dim=1)
-            boxes = torch.stack([view_width - x2 - 1, y1, view_width - x1 - 1, y2], dim=1)
-        return (boxes - (self.scale - 1) / 2) / self.scale
-
-    def counts(self, boxes: Tensor) -> Tensor:
-        """(n,) bool: which boxes (n, 4), in pixels of the image, this view is for."""
-        sides = boxes[:, 2:] - boxes[:, :2] + 1
-        return (sides.amax(dim=1) > self.larger_side_above) & (
-            sides.amin(dim=1) < self.smaller_side_below
+            size = {"fx": factor, "fy": factor}
+            pixels = cv2.resize(pixels, (0, 0), **size, interpolation=cv2.INTER_LINEAR)
+        return View(
+            cv2.flip(pixels, 1) if self.flip else pixels,
+            image.shape[:2],
+            scale=self.scale,
+            flip=self.flip,
+            larger_side_above=self.larger_side_above,
+            smaller_side_below=self.smaller_side_below,
         )
 
 
 def released_schedule(
     height: int, width: int, max_size: int, flip: bool = True, scales: Sequence[float] = ()
-) -> list[View]:
+) -> list[ScheduledView]:
     """The views of an image of which multi-scale testing consists.
 
     An image of fewer pixels than max_size² is seen as it is, mirrored, at half its size, and
@@ -101,29 +97,31 @@ def released_schedule(
         scales: take these factors instead, each with a mirrored view, whatever ``max_size`` is.
     """
     if scales:
-        views = [View((scale,), mirrored) for scale in scales for mirrored in (False, True)]
+        views = [
+            ScheduledView((scale,), mirrored) for scale in scales for mirrored in (False, True)
+        ]
     elif height * width < max_size**2:
         # log, floor and the order of the divisions are the released code's: rounding is, too.
         times = math.floor(math.log(max_size**2 / width / height, ENLARGEMENT**2))
         factors = [ENLARGEMENT ** (t + 1) for t in range(times)]
         factors.append(math.sqrt(max_size**2 / height / width))
         views = [
-            View(),
-            View(flip=True),
-            View((0.5,), larger_side_above=LARGE_FACE),
-            *(View((factor,), smaller_side_below=SMALL_FACE) for factor in factors),
+            ScheduledView(),
+            ScheduledView(flip=True),
+            ScheduledView((0.5,), larger_side_above=LARGE_FACE),
+            *(ScheduledView((factor,), smaller_side_below=SMALL_FACE) for factor in factors),
         ]
     else:
         ratio = math.sqrt(max_size**2 / width / height)
         views = [
-            View((ratio,)),
-            View((ratio,), flip=True),
-            View((ratio, 0.75), larger_side_above=LARGE_FACE),
-            View((ratio, 0.5), larger_side_above=LARGE_FACE),
+            ScheduledView((ratio,)),
+            ScheduledView((ratio,), flip=True),
+            ScheduledView((ratio, 0.75), larger_side_above=LARGE_FACE),
+            ScheduledView((ratio, 0.5), larger_side_above=LARGE_FACE),
         ]
     views = [view for view in views if flip or not view.flip]
     # A side of very few pixels may round to none: such views are left out.
-    return [view for view in views if min(view.size(height, width)) > 0] or [View()]
+    return [view for view in views if min(view.size(height, width)) > 0] or [ScheduledView()]
 
 
 class SRNWithTTA(nn.Module):
@@ -219,61 +217,34 @@ class SRNWithTTA(nn.Module):
         height, width = image.shape[-2:]
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())  # (H, W, 3)
         views = released_schedule(height, width, self.max_size, self.flip, self.scales)
-        found = Instances.cat([self._detect_in_view(view, pixels) for view in views])
+        found = concatenate([self._detect_in_view(view, pixels) for view in views])
+        device = next(self.model.parameters(), image).device
         if not self.voting:
-            return detector_postprocess(self._merge_by_nms(found), *output_size)
-        found = self._merge_by_voting(found)
-        found.pred_boxes.scale(output_size[1] / width, output_size[0] / height)
-        return Instances(output_size, **found.get_fields())
+            merged = to_instances(self._merge_by_nms(found), (height, width), device)
+            return detector_postprocess(merged, *output_size)
+        options = {"keep_single": self.keep_single, "max_detections": self.max_detections}
+        voted = merge_by_voting(found, (height, width), **options)
+        instances = to_instances(voted, output_size, device)
+        instances.pred_boxes.scale(output_size[1] / width, output_size[0] / height)
+        return instances
 
-    def _detect_in_view(self, view: View, pixels: np.ndarray) -> Instances:
+    def _detect_in_view(self, scheduled: ScheduledView, pixels: np.ndarray) -> Detections:
         """The detections in a view that count, in pixels of the image (H, W, 3)."""
-        rendered = torch.from_numpy(np.ascontiguousarray(view.render(pixels).transpose(2, 0, 1)))
-        largest = view.smaller_side_below * view.scale * LONGEST_FACE_SHAPE
+        view = scheduled.render(pixels)
+        largest = view.smaller_side_below * scheduled.scale * LONGEST_FACE_SHAPE
         found = detect_within_memory(
-            self._detect,
-            rendered,
+            lambda tile: self._detect(to_tensor(tile)),
+            view.pixels,
             merge=self._merge_by_nms,
             max_face=None if math.isinf(largest) else largest,
-            name=f"a view at scale {view.scale:.3g}{', mirrored' if view.flip else ''}",
+            name=f"a view at scale {scheduled.scale:.3g}{', mirrored' if view.flip else ''}",
             max_pixels=self.max_tile_pixels,
         )
-        boxes = view.to_image(found.pred_boxes.tensor, rendered.shape[-1])
-        return _instances(pixels.shape[:2], boxes, found)[view.counts(boxes)]
+        return view.in_image(found)
 
-    def _detect(self, image: Tensor) -> Instances:
+    def _detect(self, image: Tensor) -> Detections:
         """What the model finds in an image (3, h, w), in its pixels."""
         return detect_unclipped(self.model, image)
 
-    def _merge_by_nms(self, found: Instances) -> Instances:
+    def _merge_by_nms(self, found: Detections) -> Detections:
         return merge_by_nms(found, self.nms_threshold, self.max_detections)
-
-    def _merge_by_voting(self, found: Instances) -> Instances:
-        """Each class by itself; boxes are clipped to the image, none is dropped by that."""
-        merged = [found[:0]]
-        for label in found.pred_classes.unique():
-            of_class = found[found.pred_classes == label]
-            boxes, scores = vote_boxes(
-                of_class.pred_boxes.tensor, of_class.scores, keep_single=self.keep_single
-            )
-            merged.append(
-                Instances(
-                    found.image_size,
-                    pred_boxes=Boxes(clip_to_pixels(boxes, found.image_size)),
-                    scores=scores,
-                    pred_classes=label.expand(len(boxes)),
-                )
-            )
-        voted = Instances.cat(merged)
-        best = voted.scores.argsort(descending=True, stable=True)
-        return voted[best[: self.max_detections]]
-
-
-def _instances(image_size: tuple[int, int], boxes: Tensor, found: Instances) -> Instances:
-    """The detections ``found`` with other boxes, in an image of another size."""
-    return Instances(
-        image_size,
-        pred_boxes=Boxes(boxes),
-        scores=found.scores,
-        pred_classes=found.pred_classes,
-    )

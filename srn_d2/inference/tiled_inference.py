@@ -1,25 +1,24 @@
 """Detection within the memory that there is: an image that does not fit is done in tiles.
 
-Sides, overlaps and boxes are in pixels of the image that the detector is given.
+Sides, overlaps and boxes are in pixels of the image that the detector is given. Needs neither
+torch nor detectron2.
 """
 
+import functools
 import itertools
 import logging
+import sys
 from collections.abc import Callable
 
-import torch
-from detectron2.layers import batched_nms
-from detectron2.structures import Boxes, Instances
-from torch import Tensor, nn
+import numpy as np
 
-from srn_d2.modeling.srn import SRN
-
+from .detections import Detections, concatenate
 from .tiles import OVERLAP_PER_FACE, SMALLEST_CUT_SIDE, Span, cut, grid, padded_pixels
 
 logger = logging.getLogger(__name__)
 
-Detect = Callable[[Tensor], Instances]
-"""From an image (3, H, W) to Instances with ``pred_boxes``, ``scores`` and ``pred_classes``."""
+Detect = Callable[[np.ndarray], Detections]
+"""From an image (H, W, C) to what is in it, in its pixels."""
 
 OUT_OF_MEMORY_MESSAGES = (
     "can't allocate memory",  # torch on a CPU
@@ -36,22 +35,29 @@ OUT_OF_MEMORY_MESSAGES = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of a GPU or of the machine, could not be had."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        message in str(error) for message in OUT_OF_MEMORY_MESSAGES
+    return isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError"  # torch's
+        or any(message in str(error) for message in OUT_OF_MEMORY_MESSAGES)
     )
+
+
+def release_cached_memory() -> None:
+    """Give what torch, if it is in use, keeps of a GPU's memory back to the GPU."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].cuda.empty_cache()
 
 
 def detect_within_memory(
     detect: Detect,
-    image: Tensor,
+    image: np.ndarray,
     *,
-    merge: Callable[[Instances], Instances],
+    merge: Callable[[Detections], Detections],
     max_face: float | None,
     name: str,
     max_pixels: int | None = None,
-) -> Instances:
+) -> Detections:
     """``detect(image)``; where that takes too much memory, the same in overlapping tiles.
 
     An image of more than ``max_pixels`` is cut in the grid that has the fewest pixels in all. One
@@ -65,7 +71,7 @@ def detect_within_memory(
 
     Args:
         detect: the detector; its boxes are in pixels of the image it is given.
-        image: (3, H, W).
+        image: (H, W, C).
         merge: removes the duplicates among detections, all in pixels of ``image``.
         max_face: longer side of the largest face that is to be found; None: any size. Overlaps
             are at most half of the side that is cut, and of the root of ``max_pixels``: faces
@@ -81,7 +87,7 @@ def detect_within_memory(
     """
     if max_pixels is not None and max_pixels < SMALLEST_CUT_SIDE**2:
         raise ValueError(f"max_pixels is {max_pixels}, less than {SMALLEST_CUT_SIDE}²")
-    height, width = image.shape[-2:]
+    height, width = image.shape[:2]
     if max_pixels is None or padded_pixels(height, width) <= max_pixels:
         try:
             return detect(image)
@@ -91,55 +97,27 @@ def detect_within_memory(
                 raise
             _log(logging.WARNING, f"Out of memory for {name}", rows, columns, max_face)
         # Not in the handler: the error's traceback would keep the failed run's tensors alive.
-        torch.cuda.empty_cache()
+        release_cached_memory()
     else:
         rows, columns = grid(height, width, max_face, max_pixels)
         _log(logging.INFO, f"Too many pixels for one run in {name}", rows, columns, max_face)
+    options = {"merge": merge, "max_face": max_face, "name": name, "max_pixels": max_pixels}
+    detect_tile = functools.partial(detect_within_memory, detect, **options)
+    return merge(_detect_in_tiles(detect_tile, image, rows, columns))
+
+
+def _detect_in_tiles(
+    detect: Detect, image: np.ndarray, rows: list[Span], columns: list[Span]
+) -> Detections:
+    """What counts of each tile, in pixels of the whole image."""
     found = []
     for y, x in itertools.product(rows, columns):
-        tile = image[..., y.start : y.stop, x.start : x.stop]
-        instances = detect_within_memory(
-            detect, tile, merge=merge, max_face=max_face, name=name, max_pixels=max_pixels
-        )
-        found.append(_owned(instances, y, x, (height, width)))
-    return merge(Instances.cat(found))
-
-
-def detect_unclipped(model: nn.Module, image: Tensor) -> Instances:
-    """What a model finds in an image (3, H, W), in its pixels.
-
-    SRN's boxes may reach beyond the image; other models clip theirs.
-
-    Args:
-        model: list[dict] with "image" -> list of {"instances": Instances}.
-    """
-    if isinstance(model, SRN):
-        [instances] = model.detect(model.preprocess_image([{"image": image}]))
-        return instances
-    height, width = image.shape[-2:]
-    [output] = model([{"image": image, "height": height, "width": width}])
-    return output["instances"]
-
-
-def merge_by_nms(found: Instances, threshold: float, max_detections: int) -> Instances:
-    """Detections without the weaker ones of an IoU above ``threshold``, best first, by class."""
-    boxes, classes = found.pred_boxes.tensor, found.pred_classes
-    kept = batched_nms(boxes, found.scores, classes, threshold)
-    return found[kept[:max_detections]]
-
-
-def _owned(instances: Instances, y: Span, x: Span, image_size: tuple[int, int]) -> Instances:
-    """A tile's detections that count, in pixels of the whole image of (height, width)."""
-    boxes = instances.pred_boxes.tensor
-    boxes = boxes + boxes.new_tensor([x.start, y.start, x.start, y.start])
-    centre_x, centre_y = ((boxes[:, :2] + boxes[:, 2:]) / 2).unbind(dim=1)
-    owned = x.owns(centre_x) & y.owns(centre_y)
-    return Instances(
-        image_size,
-        pred_boxes=Boxes(boxes[owned]),
-        scores=instances.scores[owned],
-        pred_classes=instances.pred_classes[owned],
-    )
+        in_tile = detect(image[y.start : y.stop, x.start : x.stop])
+        boxes = in_tile.boxes + np.array([x.start, y.start] * 2, dtype=in_tile.boxes.dtype)
+        centre_x, centre_y = ((boxes[:, :2] + boxes[:, 2:]) / 2).T
+        is_owned = x.owns(centre_x) & y.owns(centre_y)
+        found.append(in_tile._replace(boxes=boxes).take(is_owned))
+    return concatenate(found)
 
 
 def _log(

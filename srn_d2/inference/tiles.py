@@ -4,7 +4,9 @@ Sides, overlaps and places are in pixels of the image. Needs neither torch nor d
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 MAX_TILE_PIXELS = 4096 * 4096
 """More pixels than these, after padding to multiples of TILE_ALIGNMENT, are done in tiles.
@@ -40,8 +42,8 @@ class Span(NamedTuple):
     owned_from: float
     owned_to: float
 
-    def owns(self, centres: Any) -> Any:
-        """Which of the centres along the axis count: an array or a tensor of bool."""
+    def owns(self, centres: np.ndarray) -> np.ndarray:
+        """Which of the centres along the axis count: bool, of their shape."""
         return (centres >= self.owned_from) & (centres < self.owned_to)
 
 

@@ -2,7 +2,7 @@
 
 A layer's output is a list of cells instead of a map, and a convolution is a matrix product of the
 gathered neighbourhoods with the weights. What is computed equals the dense layers' output there,
-if the input has all cells that the kernels reach (see :func:`grow`). Where a neighbour lies
+if the input has all cells that the kernels reach (see :func:`dilate`). Where a neighbour lies
 outside the image it is zero in every layer, as zero padding has it.
 
 Shapes: N images · C channels · n cells of a set · a list of cells is (n + 1, C): row 0 stands for
@@ -79,7 +79,7 @@ class CellSet:
         return maps
 
 
-def grow(mask: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+def dilate(mask: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """The cells (N, H, W), bool, that some kernel reaches from a cell of ``mask``, or the mask."""
     cells = mask[:, None].float()
     for height, width in kernels:
@@ -107,7 +107,9 @@ def subnet_tables(subnet: nn.Sequential, sets: Sequence[CellSet]) -> list[dict[K
     ]
 
 
-def subnet_at(subnet: nn.Sequential, x: Tensor, tables: Sequence[dict[Kernel, Tensor]]) -> Tensor:
+def sparse_subnet(
+    subnet: nn.Sequential, x: Tensor, tables: Sequence[dict[Kernel, Tensor]]
+) -> Tensor:
     """Run a subnet of 3x3 convolutions, RFE and ReLU on a list of cells.
 
     Args:
@@ -118,13 +120,13 @@ def subnet_at(subnet: nn.Sequential, x: Tensor, tables: Sequence[dict[Kernel, Te
         if isinstance(layer, nn.ReLU):
             x = F.relu_(x)
         elif isinstance(layer, RFE):
-            x = _rfe_at(layer, x, layer_tables)
+            x = _sparse_rfe(layer, x, layer_tables)
         else:
-            x = conv_at(layer, x, layer_tables[layer.kernel_size])
+            x = sparse_conv(layer, x, layer_tables[layer.kernel_size])
     return x
 
 
-def conv_at(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
+def sparse_conv(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
     """A convolution (stride 1) at chosen cells: list (n + 1, C) -> (m + 1, C').
 
     Args:
@@ -143,12 +145,12 @@ def conv_at(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) -> Ten
     return torch.cat(parts)
 
 
-def _rfe_at(rfe: RFE, x: Tensor, tables: dict[Kernel, Tensor]) -> Tensor:
+def _sparse_rfe(rfe: RFE, x: Tensor, tables: dict[Kernel, Tensor]) -> Tensor:
     outputs = []
     for branch, kernel in zip(rfe.branches, KERNELS, strict=True):
         entry, _, middle, _, exit_, _ = branch
-        y = F.relu_(conv_at(entry, x))
-        y = F.relu_(conv_at(middle, y, tables[kernel]))
-        outputs.append(F.relu_(conv_at(exit_, y)))
-    fused = F.relu_(conv_at(rfe.fuse[0], torch.cat(outputs, dim=1)))
+        y = F.relu_(sparse_conv(entry, x))
+        y = F.relu_(sparse_conv(middle, y, tables[kernel]))
+        outputs.append(F.relu_(sparse_conv(exit_, y)))
+    fused = F.relu_(sparse_conv(rfe.fuse[0], torch.cat(outputs, dim=1)))
     return fused.add_(x[tables[1, 1].flatten()])

@@ -6,6 +6,7 @@ Shapes: N images · R anchors of an image. Labels: -1 ignore, 0 face, 1 backgrou
 from collections.abc import Sequence
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.utils import comm
 from fvcore.nn import sigmoid_focal_loss, smooth_l1_loss
@@ -61,6 +62,18 @@ class SRNCriterion:
         self.box_loss_type = box_loss_type
         self.smooth_l1_beta = smooth_l1_beta
         self.box_loss_weight = box_loss_weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, transform: Box2BoxTransform) -> "SRNCriterion":
+        srn = cfg.MODEL.SRN
+        return cls(
+            transform,
+            focal_alpha=srn.FOCAL_LOSS_ALPHA,
+            focal_gamma=srn.FOCAL_LOSS_GAMMA,
+            box_loss_type=srn.BBOX_REG_LOSS_TYPE,
+            smooth_l1_beta=srn.SMOOTH_L1_BETA,
+            box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
+        )
 
     def classification_loss(
         self, logits: Tensor, targets: StepTargets, normalizer: Tensor

@@ -136,8 +136,6 @@ POSTPROCESSINGS: dict[str, type[Postprocessing]] = {
 def inclusive_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """NMS by the IoU of boxes whose corners are their first and last pixels (width x2 - x1 + 1).
 
-    Moving x2 and y2 by one pixel gives all widths, of boxes and of intersections, that pixel.
-
     Args:
         boxes: (C, 4) XYXY.
         scores: (C,).
@@ -149,4 +147,12 @@ def inclusive_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     # On a CPU torchvision compares float32 IoUs with a float64 threshold: without rounding it
     # first, an IoU of just 0.4 would be above 0.4 there and not on CUDA nor in the released code.
     threshold = torch.tensor(threshold, dtype=torch.float32).item()
-    return nms(boxes + boxes.new_tensor([0, 0, 1, 1]), scores, threshold)
+    return nms(include_last_pixel(boxes), scores, threshold)
+
+
+def include_last_pixel(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) whose width is x2 - x1, of such whose width is x2 - x1 + 1.
+
+    Moving x2 and y2 by one pixel gives all widths, of boxes and of intersections, that pixel.
+    """
+    return boxes + boxes.new_tensor([0, 0, 1, 1])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbone import SRNFPN
-from .cell_lists import CellSet, conv_at, grow, kernels_of, subnet_at, subnet_tables
+from .cell_lists import CellSet, dilate, kernels_of, sparse_conv, sparse_subnet, subnet_tables
 from .level_selection import LEVELS
 from .rfe import RFE
 from .srn_head import SRNHead
@@ -57,6 +57,7 @@ class LevelPlan(NamedTuple):
 
     Attributes:
         sparse: at chosen cells only, or else everywhere.
+        unfinished: whether the backbone has left the level's output convolution to this step.
         cells: for each layer of a subnet the cells (N, H, W), bool, whose input it reads, and
             last the survivors, whose prediction is wanted. Empty if there is no choice.
         active_share: survivors as a share of the level's cells.
@@ -64,6 +65,7 @@ class LevelPlan(NamedTuple):
     """
 
     sparse: bool = False
+    unfinished: bool = False
     cells: Sequence[Tensor] = ()
     active_share: float = 1.0
     work_share: float = 1.0
@@ -93,15 +95,15 @@ class SecondStep:
         return tuple(x for x in backbone.deferrable_levels if x in stc_levels)
 
     def plan(
-        self, backbone: SRNFPN, head: SRNHead, survivors: Sequence[Tensor | None]
+        self, head: SRNHead, survivors: Sequence[Tensor | None], unfinished: Sequence[str]
     ) -> dict[str, LevelPlan]:
         """Decide what to compute.
 
         Args:
             survivors: per level (N, Hl, Wl), bool, the cells of which the first step leaves an
                 anchor; None on a level without STC.
+            unfinished: as :meth:`unfinished_levels` gives.
         """
-        unfinished = self.unfinished_levels(backbone, head)
         return {
             level: LevelPlan()
             if mask is None or self.mode == "dense"
@@ -112,7 +114,7 @@ class SecondStep:
     def _plan_level(self, subnet: nn.Sequential, survivors: Tensor, unfinished: bool) -> LevelPlan:
         cells = [survivors]
         for layer in reversed(subnet):
-            cells.insert(0, grow(cells[0], kernels_of(layer)))
+            cells.insert(0, dilate(cells[0], kernels_of(layer)))
         counts = torch.stack([mask.sum() for mask in cells]).tolist()
         everywhere = [survivors.numel()] * len(counts)
         work = _multiply_adds(subnet, counts, unfinished)
@@ -120,6 +122,7 @@ class SecondStep:
         return LevelPlan(
             sparse=self.mode == "sparse"
             or work_share < break_even(subnet[0].in_channels, _dtype_of(subnet[0].weight)),
+            unfinished=unfinished,
             cells=cells,
             active_share=counts[-1] / survivors.numel(),
             work_share=work_share,
@@ -134,7 +137,7 @@ class SecondStep:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
-            maps: at least p2 .. p7, those that ``unfinished_levels`` names without their output
+            maps: at least p2 .. p7, those that are ``unfinished`` without their output
                 convolution.
             plan: as :meth:`plan` gives.
 
@@ -142,17 +145,17 @@ class SecondStep:
             scores and deltas as ``SRNPredictions`` has them. On a level that is computed sparsely
             they are 0 at cells without a survivor.
         """
-        unfinished = self.unfinished_levels(backbone, head)
         sparse = [level for level in LEVELS if plan[level].sparse]
         scores, deltas = {}, {}
         for level in LEVELS:
             if level not in sparse:
-                x = backbone.outputs[level](maps[level]) if level in unfinished else maps[level]
+                x = maps[level]
+                x = backbone.outputs[level](x) if plan[level].unfinished else x
                 scores[level], deltas[level] = head.scores(x), head.deltas(x)
         if sparse:
             inputs = [
                 _finished_cells(backbone.outputs[level], maps[level], plan[level].cells[0])
-                if level in unfinished
+                if plan[level].unfinished
                 else CellSet([plan[level].cells[0]]).gather([maps[level]])
                 for level in sparse
             ]
@@ -164,9 +167,9 @@ class SecondStep:
 
 def _finished_cells(output: nn.Module, merged: Tensor, mask: Tensor) -> Tensor:
     """The pyramid's output convolution ``output`` of a map (N, C, H, W), where ``mask`` is True."""
-    inputs = CellSet([grow(mask, kernels_of(output))])
+    inputs = CellSet([dilate(mask, kernels_of(output))])
     neighbours = inputs.neighbours(CellSet([mask]), output.kernel_size)
-    x = conv_at(output, inputs.gather([merged]), neighbours)
+    x = sparse_conv(output, inputs.gather([merged]), neighbours)
     return x if output.norm is None else output.norm(x[..., None, None]).flatten(1)
 
 
@@ -178,8 +181,8 @@ def _predict_at(
     x = torch.cat([inputs[0], *(level_cells[1:] for level_cells in inputs[1:])])
     sets = [CellSet(masks) for masks in zip(*(plan.cells for plan in plans), strict=True)]
     tables = subnet_tables(head.cls_subnet, sets)
-    scores = conv_at(head.cls_score, subnet_at(head.cls_subnet, x, tables))
-    deltas = conv_at(head.bbox_pred, subnet_at(head.bbox_subnet, x, tables))
+    scores = sparse_conv(head.cls_score, sparse_subnet(head.cls_subnet, x, tables))
+    deltas = sparse_conv(head.bbox_pred, sparse_subnet(head.bbox_subnet, x, tables))
     return sets[-1].scatter(scores), sets[-1].scatter(deltas)
 
 

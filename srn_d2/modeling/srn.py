@@ -23,13 +23,16 @@ from .criterion import SRNCriterion, loss_normalizers
 from .level_selection import LEVELS
 from .postprocessing import Postprocessing, build_postprocessing
 from .selective_inference import SecondStep
-from .srn_head import SRNHead, SRNPredictions, cat_levels
+from .srn_head import SRNHead, SRNPredictions, cat_levels, flatten_scores
 from .step_scalars import log_step_scalars
 from .target_assignment import (
     FACE,
     IGNORED,
     StepTargets,
     build_matcher,
+    ignore_mask,
+    keep_mask,
+    level_mask,
     refine_anchors,
     stc_keep_mask,
     two_step_targets,
@@ -131,17 +134,10 @@ class SRN(DenseDetector):
                 build_matcher(srn.SECOND_STEP_IOU_THRESHOLDS),
                 build_matcher(srn.REFINED_IOU_THRESHOLDS or srn.SECOND_STEP_IOU_THRESHOLDS),
             ],
-            "criterion": SRNCriterion(
-                transform,
-                focal_alpha=srn.FOCAL_LOSS_ALPHA,
-                focal_gamma=srn.FOCAL_LOSS_GAMMA,
-                box_loss_type=srn.BBOX_REG_LOSS_TYPE,
-                smooth_l1_beta=srn.SMOOTH_L1_BETA,
-                box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
-            ),
+            "criterion": SRNCriterion.from_config(cfg, transform),
             "first_step_loss_weight": srn.FIRST_STEP_LOSS_WEIGHT,
             "stc_threshold": srn.STC_THRESHOLD,
-            "stc_threshold_test": stc_threshold_of_inference(cfg),
+            "stc_threshold_test": test_stc_threshold(cfg),
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cpu_bfloat16,
@@ -162,8 +158,6 @@ class SRN(DenseDetector):
             outputs.append({"instances": detector_postprocess(instances, *output_size)})
         return outputs
 
-    # --- training ------------------------------------------------------------------------------
-
     def forward_training(
         self,
         images: ImageList,
@@ -174,16 +168,17 @@ class SRN(DenseDetector):
         anchors = self._anchors(features)
         predictions = predictions.flatten()
         with torch.autocast(self.device.type, enabled=False):
-            keep = self._keep_mask(anchors, predictions.scores_s1, len(images))
+            stc_masks = self._stc_masks(predictions.scores_s1)
+            keep = keep_mask(anchors, stc_masks, len(images))
             refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
-            omega_stc = _level_mask(anchors, predictions.scores_s1)
-            omega_str = _level_mask(anchors, predictions.deltas_s1)
+            omega_stc = level_mask(anchors, predictions.scores_s1)
+            omega_str = level_mask(anchors, predictions.deltas_s1)
             step1, step2 = two_step_targets(
                 torch.cat(anchors),
                 torch.cat(refined, dim=1),
                 omega_str,
                 [instances.gt_boxes.tensor for instances in gt_instances],
-                [_ignore_mask(instances) for instances in gt_instances],
+                [ignore_mask(instances) for instances in gt_instances],
                 self.matchers,
             )
             step1 = step1.select(omega_stc | omega_str)
@@ -225,8 +220,6 @@ class SRN(DenseDetector):
         losses["loss_box_s2"] = self.criterion.box_loss(deltas, phi, norm_s2)
         return losses
 
-    # --- inference -----------------------------------------------------------------------------
-
     @torch.no_grad()
     def detect(self, images: ImageList) -> list[Instances]:
         """The detections of each image of a batch, best first.
@@ -242,28 +235,33 @@ class SRN(DenseDetector):
             unfinished = self.second_step.unfinished_levels(self.backbone, self.head)
             maps = self.backbone(images.tensor, unfinished)
             scores_s1, deltas_s1 = self.head.first_step(maps)
-            survivors = self._survivors(scores_s1)
-            plan = self.second_step.plan(self.backbone, self.head, survivors)
+            stc_masks = self._stc_masks(scores_s1)
+            survivors = [None if mask is None else mask.any(dim=1) for mask in stc_masks]
+            plan = self.second_step.plan(self.head, survivors, unfinished)
             scores_s2, deltas_s2 = self.second_step(self.backbone, self.head, maps, plan)
             predictions = SRNPredictions(scores_s1, deltas_s1, scores_s2, deltas_s2)
             # Only the maps' sizes matter from here on.
             features = [maps[name] for name in self.head_in_features]
-            return self.forward_inference(images, features, predictions)
-
-    def _survivors(self, scores_s1: list[Tensor | None]) -> list[Tensor | None]:
-        """Per STC level the cells (N, Hl, Wl), bool, with an anchor that STC leaves."""
-        return [
-            None if scores is None else stc_keep_mask(scores, self.stc_threshold_test).any(dim=1)
-            for scores in scores_s1
-        ]
+            return self.forward_inference(images, features, predictions, stc_masks)
 
     @torch.no_grad()
     def forward_inference(
-        self, images: ImageList, features: list[Tensor], predictions: SRNPredictions
+        self,
+        images: ImageList,
+        features: list[Tensor],
+        predictions: SRNPredictions,
+        stc_masks: list[Tensor | None] | None = None,
     ) -> list[Instances]:
+        """Detections as :meth:`detect` gives them, from the head's maps.
+
+        Args:
+            stc_masks: as ``_stc_masks`` gives of ``predictions.scores_s1``; None: computed here.
+        """
+        if stc_masks is None:
+            stc_masks = self._stc_masks(predictions.scores_s1)
         anchors = self._anchors(features)
         predictions = predictions.flatten()
-        keep = self._keep_mask(anchors, predictions.scores_s1, len(images))
+        keep = keep_mask(anchors, flatten_scores(stc_masks), len(images))
         refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
         per_image = zip(
             cat_levels(predictions.scores_s2).float().sigmoid().masked_fill(~keep, -1.0),
@@ -278,8 +276,6 @@ class SRN(DenseDetector):
             for scores, deltas, boxes, size in per_image
         ]
 
-    # --- both ----------------------------------------------------------------------------------
-
     def _autocast(self) -> AbstractContextManager:
         """Where the network runs: bfloat16 if asked for, else as the caller has it."""
         on_cpu = self.device.type == "cpu"
@@ -291,40 +287,12 @@ class SRN(DenseDetector):
         """Anchors of the levels p2 .. p7: per level (Rl, 4)."""
         return [boxes.tensor for boxes in self.anchor_generator(features[-len(LEVELS) :])]
 
-    def _keep_mask(
-        self, anchors: list[Tensor], scores_s1: list[Tensor | None], num_images: int
-    ) -> Tensor:
-        """Which anchors the first step leaves to the second: (N, R), True off STC levels."""
+    def _stc_masks(self, scores_s1: list[Tensor | None]) -> list[Tensor | None]:
+        """Per level which anchors STC leaves, bool, of the logits' shape; None without STC."""
         threshold = self.stc_threshold if self.training else self.stc_threshold_test
-        return torch.cat(
-            [
-                torch.ones(num_images, len(boxes), dtype=torch.bool, device=boxes.device)
-                if scores is None
-                else stc_keep_mask(scores, threshold)
-                for boxes, scores in zip(anchors, scores_s1, strict=True)
-            ],
-            dim=1,
-        )
+        return [None if x is None else stc_keep_mask(x, threshold) for x in scores_s1]
 
 
-def stc_threshold_of_inference(cfg: CfgNode) -> float:
+def test_stc_threshold(cfg: CfgNode) -> float:
     """Theta of STC in inference: MODEL.SRN.STC_THRESHOLD_TEST, or training's where that is 0."""
     return cfg.MODEL.SRN.STC_THRESHOLD_TEST or cfg.MODEL.SRN.STC_THRESHOLD
-
-
-def _level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:
-    """(R,) bool: the anchors of the levels that are there."""
-    return torch.cat(
-        [
-            torch.full((len(boxes),), level is not None, device=boxes.device)
-            for boxes, level in zip(anchors, levels, strict=True)
-        ]
-    )
-
-
-def _ignore_mask(instances: Instances) -> Tensor:
-    """(M,) bool, which ground-truth boxes are ignore regions."""
-    if instances.has("gt_ignore"):
-        return instances.gt_ignore
-    boxes = instances.gt_boxes.tensor
-    return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)

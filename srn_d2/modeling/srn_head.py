@@ -32,18 +32,20 @@ class SRNPredictions(NamedTuple):
     def flatten(self) -> "SRNPredictions":
         """Maps to anchors: scores (N, A, Hl, Wl) -> (N, Rl), deltas -> (N, Rl, 4)."""
 
-        def anchors(levels: list[Tensor | None], values: int) -> list[Tensor | None]:
-            return [None if x is None else permute_to_N_HWA_K(x, values) for x in levels]
-
-        def scores(levels: list[Tensor | None]) -> list[Tensor | None]:
-            return [None if x is None else x.squeeze(-1) for x in anchors(levels, 1)]
+        def flatten_deltas(levels: list[Tensor | None]) -> list[Tensor | None]:
+            return [None if x is None else permute_to_N_HWA_K(x, 4) for x in levels]
 
         return SRNPredictions(
-            scores_s1=scores(self.scores_s1),
-            deltas_s1=anchors(self.deltas_s1, 4),
-            scores_s2=scores(self.scores_s2),
-            deltas_s2=anchors(self.deltas_s2, 4),
+            scores_s1=flatten_scores(self.scores_s1),
+            deltas_s1=flatten_deltas(self.deltas_s1),
+            scores_s2=flatten_scores(self.scores_s2),
+            deltas_s2=flatten_deltas(self.deltas_s2),
         )
+
+
+def flatten_scores(levels: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Maps of one value per anchor (N, A, Hl, Wl) to anchors (N, Rl), level by level."""
+    return [None if x is None else permute_to_N_HWA_K(x, 1).squeeze(-1) for x in levels]
 
 
 def cat_levels(levels: Sequence[Tensor | None]) -> Tensor:

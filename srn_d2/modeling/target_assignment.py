@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.modeling.matcher import Matcher
-from detectron2.structures import Boxes, pairwise_iou
+from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
 IGNORED = -1
@@ -210,6 +210,44 @@ def stc_keep_mask(scores_s1: Tensor, threshold: float) -> Tensor:
         bool, of the same shape.
     """
     return 1 - scores_s1.float().sigmoid() <= threshold
+
+
+def keep_mask(
+    anchors: Sequence[Tensor], stc_masks: Sequence[Tensor | None], num_images: int
+) -> Tensor:
+    """(N, R) bool: the anchors that the first step leaves to the second, all off STC levels.
+
+    Args:
+        anchors: per level (Rl, 4).
+        stc_masks: per level (N, Rl), as ``stc_keep_mask`` gives; None on a level without STC.
+    """
+    return torch.cat(
+        [
+            torch.ones(num_images, len(boxes), dtype=torch.bool, device=boxes.device)
+            if mask is None
+            else mask
+            for boxes, mask in zip(anchors, stc_masks, strict=True)
+        ],
+        dim=1,
+    )
+
+
+def level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:
+    """(R,) bool: the anchors of the levels that are there."""
+    return torch.cat(
+        [
+            torch.full((len(boxes),), level is not None, device=boxes.device)
+            for boxes, level in zip(anchors, levels, strict=True)
+        ]
+    )
+
+
+def ignore_mask(instances: Instances) -> Tensor:
+    """(M,) bool, which ground-truth boxes are ignore regions."""
+    if instances.has("gt_ignore"):
+        return instances.gt_ignore
+    boxes = instances.gt_boxes.tensor
+    return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
 
 
 def _indices(mask: Tensor) -> Tensor:

@@ -60,10 +60,10 @@ def grey(height: int, width: int) -> np.ndarray:
 
 
 def select(
-    boxes: list[list[float]], ignored: list[bool] | None = None, min_face_size: float = 0.0
+    boxes: list[list[float]], ignored: list[bool] | None = None, min_face_side: float = 0.0
 ) -> tuple[list, list]:
     is_ignored = np.array(ignored if ignored is not None else [False] * len(boxes))
-    instances = select_faces(np.array(boxes, dtype=float), is_ignored, (50, 100), min_face_size)
+    instances = select_faces(np.array(boxes, dtype=float), is_ignored, (50, 100), min_face_side)
     assert instances.image_size == (50, 100)
     assert instances.gt_classes.tolist() == [0] * len(instances)
     assert instances.gt_classes.dtype == torch.int64
@@ -99,7 +99,7 @@ def test_a_box_without_area_is_dropped():
 
 def test_a_small_face_is_ignored_by_its_shorter_side_after_clipping():
     boxes = [[10, 10, 14, 30], [10, 10, 13.9, 30], [-3, 10, 3.5, 30], [10, 10, 14.1, 14.1]]
-    assert select(boxes, min_face_size=4.0)[1] == [False, True, True, False]
+    assert select(boxes, min_face_side=4.0)[1] == [False, True, True, False]
 
 
 def test_no_boxes():

@@ -20,7 +20,7 @@ from srn_d2.data.image_io import EXIF_ORIENTATION
 from srn_d2.export.array_postprocessing import choose_detections
 from srn_d2.export.metadata import ExportMetadata
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
-from srn_d2.inference.array_nms import nms
+from srn_d2.inference.merging import nms
 from srn_d2.inference.tiles import padded_pixels
 from srn_d2.modeling.postprocessing import PaperPostprocessing, ReleasedPostprocessing
 
@@ -78,7 +78,7 @@ def test_results_are_those_of_pytorch(lite_files, pytorch, photograph, grace_hop
 @pytest.mark.parametrize(
     "options", [{"size": 900}, {"size": 900, "large_faces": False}, {"min_face_size": 20}]
 )
-def test_sizes_and_the_second_look_are_those_of_pytorch(lite_files, photograph, options):
+def test_sizes_and_the_second_pass_are_those_of_pytorch(lite_files, photograph, options):
     found = OnnxFaceDetector(lite_files[True], score_threshold=0.1, **options)(photograph)
     assert_same(found, FaceDetector(device="cpu", score_threshold=0.1, **options)(photograph))
 

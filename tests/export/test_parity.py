@@ -8,6 +8,7 @@ import pytest
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
 from srn_d2.export.parity import Parity, check_picture, onnx_parity
+from srn_d2.inference.detections import Detections
 
 
 def test_bounds():
@@ -64,9 +65,11 @@ def changed_results(monkeypatch):
 
     def change_by(change):
         detect = OnnxFaceDetector.detect
-        monkeypatch.setattr(
-            OnnxFaceDetector, "detect", lambda *args: [change(*pair) for pair in detect(*args)]
-        )
+
+        def detect_changed(*args):
+            return [Detections.of_faces(*change(x.boxes, x.scores)) for x in detect(*args)]
+
+        monkeypatch.setattr(OnnxFaceDetector, "detect", detect_changed)
 
     return change_by
 

@@ -6,6 +6,9 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from srn_d2.inference.detections import Detections
+from srn_d2.inference.instances import to_detections, to_tensor
+
 EDGE = 128
 """Gray value from which a pixel is part of a rectangle."""
 
@@ -37,6 +40,10 @@ class BlobDetector(nn.Module):
             scores=torch.from_numpy(values).float(),
             pred_classes=torch.zeros(len(values), dtype=torch.int64),
         )
+
+    def in_pixels(self, pixels) -> Detections:
+        """The same of an image (H, W, 3), in arrays."""
+        return to_detections(self.detect(to_tensor(pixels)))
 
     def forward(self, batched_inputs):
         return [{"instances": self.detect(x["image"])} for x in batched_inputs]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from srn_d2.inference.detection_matching import Detections, compare_detections
+from srn_d2.inference.detection_matching import ScoredBoxes, compare_detections
 
 BOX_TOLERANCE = 0.01
 """Pixels. Two ways of computing the same differ by less than 1e-3 on any instruction set."""
@@ -13,7 +13,7 @@ SCORE_TOLERANCE = 1e-5
 """By less than 5e-6."""
 
 
-def arrays(detections: Any) -> Detections:
+def arrays(detections: Any) -> ScoredBoxes:
     """Boxes (n, 4) and scores (n,) of Instances, of Faces, of (n, 5) rows or of a pair of both."""
     if hasattr(detections, "pred_boxes"):
         return _to_numpy(detections.pred_boxes.tensor), _to_numpy(detections.scores)

@@ -248,7 +248,7 @@ BLOBS = picture((1500, 2000), [LARGE, MIDDLE, SMALL_BLOB], [220, 200, 180])
 
 
 EDGE = 12
-"""Pixels of the image that are two in the further look at it."""
+"""Pixels of the image that are two in the further pass over it."""
 
 
 def rows(faces):
@@ -260,14 +260,14 @@ def rows(faces):
     [
         ({}, 500, [LARGE, MIDDLE, SMALL_BLOB]),
         ({"large_faces": False}, 500, [MIDDLE, SMALL_BLOB]),
-        # Blind for more than 100 pixels: only the further look finds these; the smaller one is
+        # Blind for more than 100 pixels: only the further pass finds these; the smaller one is
         # none of those that it is for.
         ({}, 100, [MIDDLE]),
-        # Seen at half the size first: 301 pixels are 151 then, and too few for the further look.
+        # Seen at half the size first: 301 pixels are 151 then, and too few for the further pass.
         ({"size": 1000}, 100, [SMALL_BLOB]),
     ],
 )
-def test_a_further_look_finds_large_faces(
+def test_a_further_pass_finds_large_faces(
     make, blob_files, monkeypatch, options, largest, expected
 ):
     monkeypatch.setattr(SizeLimitedBlobs, "largest", largest)
@@ -276,7 +276,7 @@ def test_a_further_look_finds_large_faces(
     np.testing.assert_allclose(rows(faces), sorted(expected), atol=EDGE)
 
 
-def test_images_with_room_for_large_faces_get_further_looks(make, blob_files):
+def test_images_with_room_for_large_faces_get_further_passes(make, blob_files):
     detector = make(**blob_files)
     seen = watch(detector)
     detector(BLOBS[:, :724, :362])  # a face that fills it has 405 pixels, sqrt(2) times 286
@@ -287,7 +287,7 @@ def test_images_with_room_for_large_faces_get_further_looks(make, blob_files):
     assert seen[3:] == [[(3000, 3000)], [(500, 500)], [(320, 320)]]
 
 
-def test_the_further_look_of_multi_scale_testing_is_a_single_one(make, blob_files):
+def test_the_further_pass_of_multi_scale_testing_is_a_single_one(make, blob_files):
     cfg = build_cfg(str(blob_files["config_file"]), ["TEST.SRN_TTA.SCALES", (0.5,)])
     detector = make(**blob_files | {"config_file": cfg}, multi_scale=True)
     seen = watch(detector)
@@ -296,7 +296,7 @@ def test_the_further_look_of_multi_scale_testing_is_a_single_one(make, blob_file
     np.testing.assert_allclose(rows(faces), sorted([LARGE, MIDDLE, SMALL_BLOB]), atol=EDGE)
 
 
-def test_scores_sort_what_two_looks_found(make, blob_files):
+def test_scores_sort_what_two_passes_found(make, blob_files):
     faces = make(**blob_files, score_threshold=190 / 255)(BLOBS)
     np.testing.assert_allclose(faces.scores, [220 / 255, 200 / 255], atol=1e-3)
     np.testing.assert_allclose(faces.boxes[0], LARGE, atol=EDGE)
@@ -320,6 +320,11 @@ def test_bfloat16_is_nearly_the_same(make, detector):
     assert rough.scores.dtype == np.float32
     assert (rough.scores[:5] != exact.scores[:5]).any()
     np.testing.assert_allclose(rough.scores[:5], exact.scores[:5], rtol=0.1)
+
+
+def test_bfloat16_of_another_architecture_is_refused(make, blob_files):
+    with pytest.raises(ValueError, match=r"'bfloat16' is for .* SRN only, not 'SizeLimitedBlobs'"):
+        make(**blob_files, dtype="bfloat16")
 
 
 def test_the_dtype_is_the_arguments_and_not_the_configs(files, make, detector):
@@ -439,7 +444,7 @@ def test_an_image_of_many_pixels_is_seen_in_tiles(make, blob_files):
     detector._predictor.max_tile_pixels = 1024 * 1024
     detector._predictor.max_tile_face = 320.0
     seen = watch(detector)
-    faces = detector(BLOBS)  # the largest face is found in the further look, which is no larger
+    faces = detector(BLOBS)  # the largest face is found in the further pass, which is no larger
     assert len(seen) > 2
     assert max(height * width for [(height, width)] in seen) <= 1024 * 1024
     assert len(faces) == 3

@@ -1,4 +1,4 @@
-"""The looks at large faces: their geometry, and real portraits of all sizes."""
+"""The passes for large faces: their geometry, and real portraits of all sizes."""
 
 import cv2
 import numpy as np
@@ -9,10 +9,10 @@ from srn_d2.config import build_cfg
 from srn_d2.inference.large_faces import (
     FACE_ASPECT,
     MAX_REDUCTION,
+    downscaled_passes,
     frame_filling_size,
+    inside_larger_face,
     largest_learned_face,
-    parts_of_large_faces,
-    reduced_looks,
 )
 
 
@@ -36,34 +36,34 @@ def test_faces_of_every_size_are_seen_small_enough_and_count():
         height, width = rng.integers(1, 6000, 2)
         largest_face = float(rng.uniform(50, 400))
         filling = frame_filling_size(height, width)
-        looks = reduced_looks(height, width, largest_face)
-        reductions = np.array([1.0, *(look.reduction for look in looks)])
-        min_sizes = np.array([0.0, *(look.min_size for look in looks)])
+        passes = downscaled_passes(height, width, largest_face)
+        reductions = np.array([1.0, *(p.reduction for p in passes)])
+        min_sizes = np.array([0.0, *(p.min_size for p in passes)])
         assert (np.diff(reductions) > 0).all()
         assert (reductions[1:] <= MAX_REDUCTION * reductions[:-1] + 1e-9).all()
-        largest_seen = largest_face if looks else largest_face * np.sqrt(2)
+        largest_seen = largest_face if passes else largest_face * np.sqrt(2)
         for size in np.linspace(0, filling, 50):
             is_found = (size / reductions <= largest_seen + 1e-6) & (size >= min_sizes)
             assert is_found.any()
-        # What counts in a further look is not among the smallest faces there.
+        # What counts in a further pass is not among the smallest faces there.
         assert (min_sizes[1:] / reductions[1:] >= largest_face / 9).all()
 
 
 def test_small_images_get_one_look_and_large_ones_three():
-    assert reduced_looks(640, 640, 362) != []
-    assert reduced_looks(572, 572, 362) == []
-    assert reduced_looks(400, 4000, 362) == []  # no face of this height is too large
-    assert reduced_looks(0, 0, 362) == []
-    [look] = reduced_looks(1000, 800, 200)
-    assert look == pytest.approx((np.sqrt(800 * 1000) / 200, 200 / np.sqrt(2)))
-    assert len(reduced_looks(3000, 3000, 200)) == 2
-    assert len(reduced_looks(9000, 9000, 200)) == 3
+    assert downscaled_passes(640, 640, 362) != []
+    assert downscaled_passes(572, 572, 362) == []
+    assert downscaled_passes(400, 4000, 362) == []  # no face of this height is too large
+    assert downscaled_passes(0, 0, 362) == []
+    [further] = downscaled_passes(1000, 800, 200)
+    assert further == pytest.approx((np.sqrt(800 * 1000) / 200, 200 / np.sqrt(2)))
+    assert len(downscaled_passes(3000, 3000, 200)) == 2
+    assert len(downscaled_passes(9000, 9000, 200)) == 3
 
 
 def test_a_face_in_the_last_look_has_an_anchor():
     """A face that fills a square frame, in the middle: IoU with the best anchor of SRN."""
-    [look] = reduced_looks(1000, 1000, 362.0)
-    side = 1000 / look.reduction
+    [further] = downscaled_passes(1000, 1000, 362.0)
+    side = 1000 / further.reduction
     centres = (np.arange(np.ceil(side / 128)) + 0.5) * 128
     ious = []
     for size in (256.0, 362.0):
@@ -89,7 +89,7 @@ def test_the_largest_face_of_a_training(repo_root, config, opts, size):
     assert largest_learned_face(cfg) == pytest.approx(size, rel=1e-3)
 
 
-def test_parts_are_what_lies_in_a_better_and_larger_face_of_a_reduced_look():
+def test_parts_are_what_lies_in_a_better_and_larger_face_of_a_downscaled_pass():
     face = (100, 100, 500, 600)
     boxes_and_scores = [
         (face, 0.9),
@@ -101,12 +101,12 @@ def test_parts_are_what_lies_in_a_better_and_larger_face_of_a_reduced_look():
         ((600, 0, 700, 100), 0.8),  # elsewhere
     ]
     boxes, scores = (np.array(x, dtype=np.float32) for x in zip(*boxes_and_scores, strict=True))
-    is_reduced = np.arange(len(boxes)) == 0
+    is_downscaled = np.arange(len(boxes)) == 0
     expected = [False, True, True, False, False, False, False]
-    assert parts_of_large_faces(boxes, scores, is_reduced).tolist() == expected
-    assert not parts_of_large_faces(boxes, scores, np.zeros(len(boxes), dtype=bool)).any()
+    assert inside_larger_face(boxes, scores, is_downscaled).tolist() == expected
+    assert not inside_larger_face(boxes, scores, np.zeros(len(boxes), dtype=bool)).any()
     empty = np.zeros((0, 4), dtype=np.float32)
-    assert parts_of_large_faces(empty, empty[:, 0], empty[:, 0] > 0).shape == (0,)
+    assert inside_larger_face(empty, empty[:, 0], empty[:, 0] > 0).shape == (0,)
 
 
 # --- real portraits ------------------------------------------------------------------------------

@@ -157,20 +157,20 @@ def test_no_batch_is_padded_beyond_the_limit(small_cfg, tmp_path):
     predictor = FacePredictor(with_weights(small_cfg(), tmp_path), max_tile_pixels=512 * 512)
     wide, high = np.zeros((101, 620, 3), np.uint8), np.zeros((620, 101, 3), np.uint8)
     seen = watch(predictor)
-    found = predictor.detect([wide, high], [(50, 310), (310, 50)])
-    assert [instances.image_size for instances in found] == [(50, 310), (310, 50)]
+    assert len(predictor.detect([wide, high])) == 2
     assert seen == [(1, 3, 128, 640), (1, 3, 640, 128)]
-    predictor.detect([wide, wide], [(50, 310)] * 2)
+    predictor.detect([wide, wide])
     assert seen[2:] == [(2, 3, 128, 640)]
-    assert predictor.detect([], []) == []
+    assert predictor.detect([]) == []
 
 
 def test_boxes_from_tiles_are_in_pixels_of_the_output(small_cfg, tmp_path):
-    predictor = FacePredictor(with_weights(small_cfg(), tmp_path), max_tile_pixels=512 * 512)
+    cfg = with_weights(small_cfg("INPUT.MIN_SIZE_TEST", 301, "INPUT.MAX_SIZE_TEST", 2000), tmp_path)
+    predictor = FacePredictor(cfg, max_tile_pixels=512 * 512)
     predictor.max_tile_face = 60.0
     seen = watch(predictor)
-    image = np.random.default_rng(0).integers(0, 256, (301, 1203, 3), dtype=np.uint8)
-    [found] = predictor.detect([image], [(602, 2406)])
+    image = np.random.default_rng(0).integers(0, 256, (602, 2406, 3), dtype=np.uint8)
+    found = predictor(image)
     assert len(seen) == 3
     assert max(map(pixels_of, seen)) <= 512 * 512
     assert found.image_size == (602, 2406)
@@ -204,8 +204,10 @@ def test_what_a_full_gpu_refuses_is_done_one_by_one_and_in_tiles(small_cfg, tmp_
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     predictor.single_scale_model.backbone.register_forward_pre_hook(refuse)
-    found = predictor.detect(images, [(300, 700), (200, 600)])
-    assert [instances.image_size for instances in found] == [(300, 700), (200, 600)]
+    found = predictor.detect(images)
+    for detections, (height, width) in zip(found, [(300, 700), (200, 600)], strict=True):
+        assert detections.boxes.min() >= 0
+        assert (detections.boxes.max(axis=0) <= [width, height, width, height]).all()
     done = [shape for shape in seen if pixels_of(shape) <= limit]
     assert seen[0] == (2, 3, 320, 704)
     assert done[-1] == (1, 3, 224, 608)  # whole

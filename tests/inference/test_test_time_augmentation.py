@@ -11,8 +11,8 @@ from torch import nn
 from helpers.blob_detector import BlobDetector, picture, scattered_boxes
 from helpers.detections import assert_best_first, assert_same_detections
 from srn_d2.inference import input_memory
-from srn_d2.inference.box_voting import clip_to_pixels, vote_boxes
-from srn_d2.inference.test_time_augmentation import SRNWithTTA, View, released_schedule
+from srn_d2.inference.merging import clip_to_pixels, vote_boxes
+from srn_d2.inference.test_time_augmentation import ScheduledView, SRNWithTTA, released_schedule
 from srn_d2.modeling import SRN
 
 # --- the wrapper around an exact detector --------------------------------------------------------
@@ -258,10 +258,11 @@ def test_srns_boxes_are_merged_before_they_are_clipped(srn):
     for flip in (False, True):
         pixels = image.flip(2) if flip else image
         [instances] = srn.detect(srn.preprocess_image([{"image": pixels}]))
-        boxes = instances.pred_boxes.tensor
+        boxes = instances.pred_boxes.tensor.numpy()
         assert boxes.min() < -1
-        views.append((View(flip=flip).to_image(boxes, 96), instances.scores))
-    boxes, scores = (torch.cat(values) for values in zip(*views, strict=True))
+        view = ScheduledView(flip=flip).render(np.zeros((64, 96, 3), dtype=np.uint8))
+        views.append((view.to_image(boxes), instances.scores.numpy()))
+    boxes, scores = (np.concatenate(values) for values in zip(*views, strict=True))
     boxes, scores = vote_boxes(boxes, scores, keep_single=True)
     expected = clip_to_pixels(boxes, (64, 96))[:750], scores[:750]
     assert_same_detections(found, expected, max_detections=750)

@@ -4,7 +4,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from srn_d2.modeling import RFE, cell_lists
-from srn_d2.modeling.cell_lists import CellSet, conv_at, grow, kernels_of, subnet_at, subnet_tables
+from srn_d2.modeling.cell_lists import (
+    CellSet,
+    dilate,
+    kernels_of,
+    sparse_conv,
+    sparse_subnet,
+    subnet_tables,
+)
 
 SIZES = [(7, 9), (1, 4), (2, 1)]  # of three levels, some smaller than a kernel
 KERNELS = [(3, 3), (1, 5), (5, 1), (1, 3), (3, 1), (1, 1)]
@@ -64,9 +71,9 @@ def test_growing_reaches_exactly_the_kernel(kernel):
     mask = torch.zeros(2, 11, 11, dtype=torch.bool)
     mask[1, 5, 5] = True
     height, width = kernel
-    grown = grow(mask, [kernel])
-    assert grown[1, 5 - height // 2 : 6 + height // 2, 5 - width // 2 : 6 + width // 2].all()
-    assert grown.sum() == height * width
+    dilated = dilate(mask, [kernel])
+    assert dilated[1, 5 - height // 2 : 6 + height // 2, 5 - width // 2 : 6 + width // 2].all()
+    assert dilated.sum() == height * width
 
 
 @pytest.mark.numerics
@@ -78,11 +85,11 @@ def test_a_convolution_at_cells_equals_the_dense_one(monkeypatch, kernel, share)
     masks, maps = random_masks(share), random_maps(4)
     conv = with_biases(nn.Conv2d(4, 6, kernel, padding=(kernel[0] // 2, kernel[1] // 2)))
     outputs = CellSet(masks)
-    inputs = CellSet([grow(mask, [kernel]) for mask in masks])
+    inputs = CellSet([dilate(mask, [kernel]) for mask in masks])
     x = inputs.gather(maps)
     x[0] = 9  # whatever is there, it counts as 0
     with torch.no_grad():
-        cells = conv_at(conv, x, inputs.neighbours(outputs, kernel))
+        cells = sparse_conv(conv, x, inputs.neighbours(outputs, kernel))
         expect_at(masks, outputs.scatter(cells), [conv(x) for x in maps])
 
 
@@ -99,10 +106,10 @@ def test_a_subnet_at_cells_equals_the_dense_one(rfe, share):
     maps = random_maps(8)
     masks = [random_masks(share)]
     for layer in reversed(subnet):
-        masks.insert(0, [grow(mask, kernels_of(layer)) for mask in masks[0]])
+        masks.insert(0, [dilate(mask, kernels_of(layer)) for mask in masks[0]])
     sets = [CellSet(level_masks) for level_masks in masks]
     with torch.no_grad():
-        cells = subnet_at(subnet, sets[0].gather(maps), subnet_tables(subnet, sets))
+        cells = sparse_subnet(subnet, sets[0].gather(maps), subnet_tables(subnet, sets))
         expect_at(masks[-1], sets[-1].scatter(cells), [subnet(x) for x in maps])
 
 
@@ -110,4 +117,4 @@ def test_a_pointwise_convolution_needs_no_neighbours():
     conv = nn.Conv2d(4, 2, 1)
     x = torch.randn(5, 4)
     expected = F.conv2d(x[:, :, None, None], conv.weight, conv.bias).flatten(1)
-    torch.testing.assert_close(conv_at(conv, x), expected)
+    torch.testing.assert_close(sparse_conv(conv, x), expected)

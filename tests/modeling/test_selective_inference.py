@@ -93,6 +93,11 @@ def first_step(model, images, second_step):
     return maps, masks
 
 
+def make_plan(second_step, model, survivors):
+    unfinished = second_step.unfinished_levels(model.backbone, model.head)
+    return second_step.plan(model.head, survivors, unfinished)
+
+
 @pytest.mark.parametrize(
     "variant",
     [
@@ -112,7 +117,7 @@ def test_sparse_predictions_equal_the_dense_ones_at_survivors(small_cfg, variant
         for mask in survivors:
             if mask is not None:
                 pattern(mask)
-        plan = second_step.plan(model.backbone, model.head, survivors)
+        plan = make_plan(second_step, model, survivors)
         sparse = second_step(model.backbone, model.head, maps, plan)
         for outputs, expected in zip(sparse, (dense.scores_s2, dense.deltas_s2), strict=True):
             for mask, x, y in zip(survivors, outputs, expected, strict=True):
@@ -166,10 +171,10 @@ def test_the_plan_knows_the_work_that_it_saves(small_cfg, variant):
             second_step(model.backbone, model.head, maps, plan)
         return counter.get_total_flops() // 2
 
-    nothing = second_step.plan(model.backbone, model.head, survivors)
+    nothing = make_plan(second_step, model, survivors)
     survivors[0] = survivors[0].clone()
     clusters(survivors[0])
-    sparse = second_step.plan(model.backbone, model.head, survivors)
+    sparse = make_plan(second_step, model, survivors)
     dense = {**sparse, "p2": sparse["p2"]._replace(sparse=False)}
     rest, sparse_work, dense_work = map(multiply_adds, (nothing, sparse, dense))
     share = (sparse_work - rest) / (dense_work - rest)
@@ -183,7 +188,7 @@ def test_auto_is_dense_level_by_level_where_much_survives(small_cfg):
     survivors = [torch.zeros(1, 64 >> i, 64 >> i, dtype=torch.bool) for i in range(3)]
     one_cell(survivors[0])
     everywhere(survivors[1])
-    plan = SecondStep("auto").plan(model.backbone, model.head, [*survivors, None, None, None])
+    plan = make_plan(SecondStep("auto"), model, [*survivors, None, None, None])
     assert [plan[level].sparse for level in LEVELS] == [True, False, True, False, False, False]
     assert plan["p2"].active_share == 1 / 64**2
     assert plan["p3"].active_share == plan["p3"].work_share == 1
@@ -200,7 +205,7 @@ def test_auto_knows_what_pays_in_each_type_and_width(small_cfg, channels, bfloat
     survivors = torch.zeros(1, 32, 64, dtype=torch.bool)
     survivors[:, :, :24] = True
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        plan = SecondStep("auto").plan(model.backbone, model.head, [survivors, *[None] * 5])
+        plan = make_plan(SecondStep("auto"), model, [survivors, *[None] * 5])
     assert 0.36 < plan["p2"].work_share < 0.49
     assert plan["p2"].sparse == is_sparse
 
@@ -209,7 +214,7 @@ def test_dense_defers_nothing(small_cfg):
     model = make_model(small_cfg("MODEL.SRN.SECOND_STEP", "dense"))
     assert model.second_step.unfinished_levels(model.backbone, model.head) == ()
     survivors = [torch.zeros(1, 4, 4, dtype=torch.bool)] * 3 + [None] * 3
-    plan = model.second_step.plan(model.backbone, model.head, survivors)
+    plan = make_plan(model.second_step, model, survivors)
     assert not any(level_plan.sparse for level_plan in plan.values())
 
 
@@ -223,7 +228,7 @@ def test_in_bfloat16_sparse_and_dense_differ_by_rounding(small_cfg):
         maps, survivors = first_step(model, images, second_step)
         for mask in survivors[:3]:
             scattered(mask)
-        plan = second_step.plan(model.backbone, model.head, survivors)
+        plan = make_plan(second_step, model, survivors)
         scores, _ = second_step(model.backbone, model.head, maps, plan)
         for level, mask, x in zip(LEVELS[:3], survivors, scores, strict=False):
             expected = model.head.scores(model.backbone.outputs[level](maps[level]))

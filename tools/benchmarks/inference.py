@@ -12,7 +12,7 @@ from detectron2.structures import ImageList
 from torch import Tensor
 from tqdm import tqdm
 
-from srn_d2.modeling.srn import stc_threshold_of_inference
+from srn_d2.modeling.srn import test_stc_threshold
 
 from .first_step_masks import active_share, map_sizes, masks_of_share, surviving_cells
 from .images import ImageReader
@@ -203,7 +203,7 @@ def _watched_share(cfg: CfgNode, variants: Sequence[Variant]) -> Iterator[list[f
 
     One value for each run of one of the variants; none if no variant has a first step.
     """
-    levels, threshold = cfg.MODEL.SRN.STC_LEVELS, stc_threshold_of_inference(cfg)
+    levels, threshold = cfg.MODEL.SRN.STC_LEVELS, test_stc_threshold(cfg)
     shares: list[float] = []
 
     def watch(scores: list) -> list:

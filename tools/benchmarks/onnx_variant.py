@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import ImageList, Instances
 
 from srn_d2.export.exportable import ExportableModel
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
+from srn_d2.inference.instances import to_instances
 from srn_d2.modeling import SRN
 
 
@@ -48,14 +49,6 @@ def onnx_detect(model: SRN, cfg: CfgNode) -> Callable[[ImageList], list[Instance
         pixels = images.tensor * model.pixel_std + model.pixel_mean
         batch = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
         found = zip(detector.detect(batch), images.image_sizes, strict=True)
-        return [
-            Instances(
-                size,
-                pred_boxes=Boxes(torch.from_numpy(boxes)),
-                scores=torch.from_numpy(scores),
-                pred_classes=torch.zeros(len(scores), dtype=torch.int64),
-            )
-            for (boxes, scores), size in found
-        ]
+        return [to_instances(detections, size) for detections, size in found]
 
     return detect

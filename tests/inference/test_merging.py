@@ -1,12 +1,21 @@
-"""Box voting against a plain restatement, and its properties."""
+"""NMS and box voting against plain restatements, and their properties."""
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srn_d2.inference.box_voting import clip_to_pixels, group_boxes, vote_boxes
+from srn_d2.inference.detections import Detections, concatenate
+from srn_d2.inference.merging import (
+    clip_to_pixels,
+    group_boxes,
+    include_last_pixel,
+    merge_by_nms,
+    merge_by_voting,
+    merge_passes,
+    nms,
+    vote_boxes,
+)
 
 
 def pixels(box):
@@ -36,11 +45,11 @@ def plain_vote(boxes, scores, keep_single=False):
 
 def vote(boxes, scores, **options):
     boxes, scores = vote_boxes(
-        torch.as_tensor(boxes, dtype=torch.float64).reshape(-1, 4),
-        torch.as_tensor(scores, dtype=torch.float64),
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(scores, dtype=np.float64),
         **options,
     )
-    return torch.cat([boxes, scores[:, None]], dim=1).numpy()
+    return np.column_stack([boxes, scores])
 
 
 @st.composite
@@ -88,7 +97,8 @@ def test_twice_the_same_detections_give_the_same_boxes_and_none_is_single(detect
 def test_boxes_that_nothing_overlaps_stay_as_they_are(detections):
     """Voting the leaders once more changes nothing: by construction they don't overlap."""
     boxes, scores = detections
-    _, leaders = group_boxes(torch.tensor(boxes).reshape(-1, 4).double(), 0.5)
+    ordered = include_last_pixel(np.array(boxes, dtype=np.float64).reshape(-1, 4))
+    _, leaders = group_boxes(ordered, 0.5, inclusive=True)
     boxes, scores = [boxes[i] for i in leaders], [1 / (1 + i) for i in range(len(leaders))]
     once = vote(boxes, scores, keep_single=True)
     np.testing.assert_allclose(once[:, :4], np.reshape(boxes, (-1, 4)), rtol=1e-12)
@@ -130,35 +140,104 @@ def test_a_box_that_is_no_number_is_a_group_of_its_own():
 
 
 def test_of_nothing_comes_nothing_in_the_types_of_the_input():
-    boxes, scores = vote_boxes(torch.zeros(0, 4), torch.zeros(0))
+    boxes, scores = vote_boxes(np.zeros((0, 4)), np.zeros(0))
     assert (boxes.shape, scores.shape) == ((0, 4), (0,))
-    boxes, scores = vote_boxes(torch.rand(3, 4), torch.rand(3), keep_single=True)
-    assert (boxes.dtype, scores.dtype) == (torch.float32, torch.float32)
+    boxes, scores = vote_boxes(
+        np.ones((3, 4), np.float32), np.ones(3, np.float32), keep_single=True
+    )
+    assert (boxes.dtype, scores.dtype) == (np.float32, np.float32)
 
 
 def test_sums_are_in_double_precision():
     """1000 copies of a box far to the right: float32 would lose its decimals."""
-    box = torch.tensor([[4000.1, 4000.2, 4010.3, 4010.4]])
-    boxes, _ = vote_boxes(box.expand(1000, 4), torch.full((1000,), 0.1))
-    assert torch.equal(boxes, box)
+    box = np.array([[4000.1, 4000.2, 4010.3, 4010.4]], dtype=np.float32)
+    boxes, _ = vote_boxes(box.repeat(1000, axis=0), np.full(1000, 0.1, dtype=np.float32))
+    np.testing.assert_array_equal(boxes, box)
 
 
 def test_many_boxes():
     """As many as no schedule gives: every box is in one group, whose leader overlaps it."""
-    generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(20_000, 2, generator=generator) * 300
-    boxes = torch.cat([corners, corners + 4 + 60 * torch.rand(20_000, 2, generator=generator)], 1)
-    groups, leaders = group_boxes(boxes, 0.5)
-    assert torch.equal(groups[leaders], torch.arange(len(leaders)))
-    assert (leaders.diff() > 0).all()
-    led = boxes.double()[leaders[groups]]
-    inter = torch.minimum(led[:, 2:], boxes[:, 2:]) - torch.maximum(led[:, :2], boxes[:, :2]) + 1
-    inter = inter.clamp(min=0).prod(dim=1)
-    areas = [(b[:, 2:] - b[:, :2] + 1).double().prod(dim=1) for b in (led, boxes)]
+    rng = np.random.default_rng(0)
+    corners = rng.random((20_000, 2)) * 300
+    boxes = np.concatenate([corners, corners + 5 + 60 * rng.random((20_000, 2))], axis=1)
+    groups, leaders = group_boxes(boxes, 0.5, inclusive=True)
+    np.testing.assert_array_equal(groups[leaders], np.arange(len(leaders)))
+    assert (np.diff(leaders) > 0).all()
+    led = boxes[leaders[groups]]
+    inter = np.minimum(led[:, 2:], boxes[:, 2:]) - np.maximum(led[:, :2], boxes[:, :2])
+    inter = inter.clip(min=0).prod(axis=1)
+    areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (led, boxes)]
     assert (inter / (areas[0] + areas[1] - inter)).min() > 0.5 - 1e-6
 
 
 def test_corners_are_clipped_to_the_first_and_last_pixel():
-    boxes = torch.tensor([[-3.0, -2.0, 50.0, 60.0], [1.5, 2.5, 3.5, 4.5], [70.0, 80.0, 90.0, 99.0]])
+    boxes = np.array([[-3.0, -2.0, 50.0, 60.0], [1.5, 2.5, 3.5, 4.5], [70.0, 80.0, 90.0, 99.0]])
     wanted = [[0, 0, 39, 29], [1.5, 2.5, 3.5, 4.5], [39, 29, 39, 29]]
     assert clip_to_pixels(boxes, (30, 40)).tolist() == wanted
+
+
+# --- non-maximum suppression, and whole sets of detections ---------------------------------------
+
+
+def plain_nms(boxes, scores, threshold):
+    """NMS of boxes with whole corners by counting their pixels, in fractions of integers."""
+    left = sorted(range(len(boxes)), key=lambda i: -scores[i])
+    kept = []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        ours = pixels(boxes[best])
+        left = [
+            i
+            for i in left
+            if len(ours & pixels(boxes[i])) <= threshold * len(ours | pixels(boxes[i]))
+        ]
+    return kept
+
+
+@settings(max_examples=150, deadline=None)
+@given(crowded_boxes(), st.sampled_from([0.25, 0.5, 0.75]))
+def test_nms_equals_the_plain_restatement(detections, threshold):
+    boxes, scores = detections
+    wide = include_last_pixel(np.array(boxes, dtype=np.float32).reshape(-1, 4))
+    kept = nms(wide, np.array(scores, dtype=np.float32), threshold)
+    assert kept.tolist() == plain_nms(boxes, scores, threshold)
+
+
+def set_of(boxes, scores, labels):
+    return Detections(
+        np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        np.array(scores, dtype=np.float32),
+        np.array(labels, dtype=np.int64),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(crowded_boxes(), st.randoms(use_true_random=False))
+def test_classes_are_merged_by_themselves(detections, random):
+    boxes, scores = detections
+    found = set_of(boxes, scores, [random.choice([0, 3]) for _ in boxes])
+    for merge in (
+        lambda x: merge_by_nms(x, 0.3, 1000),
+        lambda x: merge_by_voting(x, (90, 90), keep_single=True, max_detections=1000),
+    ):
+        merged = merge(found)
+        assert (np.diff(merged.scores) <= 0).all()
+        for label in (0, 3):
+            alone = merge(found.take(found.labels == label))
+            for values, expected in zip(merged.take(merged.labels == label), alone, strict=True):
+                np.testing.assert_array_equal(values, expected)
+        assert len(merge_by_nms(found, 0.3, 2).scores) == min(
+            2, len(merge_by_nms(found, 0.3, 1000).scores)
+        )
+
+
+def test_passes_are_merged_only_where_a_further_one_found_something():
+    first = set_of([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], [0.9, 0.8, 0.3], [0, 0, 0])
+    nothing = first.take(slice(0))
+    assert merge_passes([first, nothing], 0.5, 2) is first
+    whole = set_of([[0, 0, 40, 40]], [0.95], [0])
+    merged = merge_passes([first, nothing, whole], 0.5, 10)
+    assert merged.boxes.tolist() == [[0, 0, 40, 40], [50, 50, 60, 60]]
+    assert len(merge_passes([first, whole], 0.5, 1).scores) == 1
+    assert concatenate([first, whole]).scores.tolist() == [*first.scores, *whole.scores]
