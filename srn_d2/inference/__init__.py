@@ -1,7 +1,6 @@
-"""Pictures in, faces out.
+"""Face detection in pictures.
 
-What this package gives out is imported when it is first used: the detector on ONNX Runtime needs
-neither torch nor detectron2.
+Exports are imported lazily: the detector on ONNX Runtime needs neither torch nor detectron2.
 """
 
 from srn_d2.heavy_imports import import_heavy

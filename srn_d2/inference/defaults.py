@@ -1,4 +1,4 @@
-"""What the Python interface, the command line and the page have in common. Needs no package."""
+"""Defaults of the Python interface, the command line and the web page. Needs no package."""
 
 SCORE_THRESHOLD = 0.45
 """Precision above 90 %, near the best F1, of "lite" on WIDER FACE's Hard: see its model card."""

@@ -1,9 +1,9 @@
-"""Comparison of two sets of detections of one image, whatever their order.
+"""Order-independent comparison of two sets of detections of one image.
 
 Two runs of one network on two processors, or by two libraries, differ in the last bits of each
-score. ScoredBoxes of nearly equal scores then change places, and at a cut (a score threshold, the
-best K) the one or the other of them is left out. Both results are right. So detections are matched
-one to one: partners have boxes and scores within tolerances.
+score. Detections of nearly equal scores then swap ranks, and at a cut (a score threshold, top K)
+one or the other is dropped. Both results are right. So detections are matched one to one: partners
+have boxes and scores within tolerances.
 
 Shapes: n, m detections of the two sets
 """
@@ -19,18 +19,18 @@ ScoredBoxes = tuple[ArrayLike, ArrayLike]
 """Boxes (n, 4), XYXY in pixels, and scores (n,)."""
 
 MAX_LISTED = 3
-"""The most detections without a partner that a description lists, of each set."""
+"""Maximum number of unmatched detections of each set that a description lists."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two sets of detections have in common.
+    """Result of matching two sets of detections.
 
     Attributes:
         num_expected, num_found: sizes n and m of the sets.
         missing: indices of expected detections without a partner, ascending.
         surplus: indices of found detections without a partner, ascending.
-        num_cut: further ones without a partner, of both sets, that a cut may have taken away.
+        num_cut: further detections without a partner, of both sets, that a cut may explain.
         box_difference: largest difference of a coordinate between partners, in pixels; 0 without
             partners.
         score_difference: largest difference of a score between partners.
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Whether every detection has its partner or may have been cut."""
+        """True if every detection has a partner or may have been cut."""
         return len(self.missing) == len(self.surplus) == 0
 
 
@@ -61,7 +61,7 @@ def compare_detections(
     cut_scores: Sequence[float] = (),
     max_detections: int | None = None,
 ) -> Comparison:
-    """Match two sets of detections one to one: as many pairs as possible, then the nearest.
+    """Match two sets of detections one to one: most pairs first, then smallest distance.
 
     A detection that only one set has is a difference, unless a cut explains it: its score is
     within the tolerance of one of ``cut_scores``, or the other set is full (``max_detections``)
@@ -78,15 +78,15 @@ def compare_detections(
     Raises:
         ValueError: for arrays of other shapes.
     """
-    boxes, scores = _checked(expected)
-    other_boxes, other_scores = _checked(found)
+    boxes, scores = _validate(expected)
+    other_boxes, other_scores = _validate(found)
     box_distance = _box_distances(boxes, other_boxes)
     score_distance = np.abs(scores[:, None] - other_scores)
     rows, columns = _match(box_distance, score_distance, box_tolerance, score_tolerance)
 
     cuts = (cut_scores, score_tolerance, max_detections)
-    missing, num_cut_expected = _without_partner(scores, other_scores, rows, *cuts)
-    surplus, num_cut_found = _without_partner(other_scores, scores, columns, *cuts)
+    missing, num_cut_expected = _unmatched(scores, other_scores, rows, *cuts)
+    surplus, num_cut_found = _unmatched(other_scores, scores, columns, *cuts)
     box_difference = float(box_distance[rows, columns].max(initial=0.0))
     score_difference = float(score_distance[rows, columns].max(initial=0.0))
     num_cut = num_cut_expected + num_cut_found
@@ -94,8 +94,10 @@ def compare_detections(
         f"{len(missing)} of {len(scores)} expected and {len(surplus)} of {len(other_scores)} found "
         f"detections have no partner within {box_tolerance:g} pixels and {score_tolerance:g} of "
         "score",
-        *_listed("expected", missing, boxes, scores, box_distance, score_distance),
-        *_listed("found", surplus, other_boxes, other_scores, box_distance.T, score_distance.T),
+        *_describe_unmatched("expected", missing, boxes, scores, box_distance, score_distance),
+        *_describe_unmatched(
+            "found", surplus, other_boxes, other_scores, box_distance.T, score_distance.T
+        ),
         f"largest differences of partners: {box_difference:.2g} pixels, {score_difference:.2g} of "
         "score",
     ]
@@ -113,7 +115,7 @@ def compare_detections(
     )
 
 
-def _checked(detections: ScoredBoxes) -> tuple[np.ndarray, np.ndarray]:
+def _validate(detections: ScoredBoxes) -> tuple[np.ndarray, np.ndarray]:
     """Boxes and scores in double precision.
 
     Raises:
@@ -128,7 +130,7 @@ def _checked(detections: ScoredBoxes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _box_distances(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The largest difference of a coordinate, of each pair: (n, m)."""
+    """Largest coordinate difference of each pair: (n, m)."""
     distances = np.zeros((len(boxes), len(others)))
     for axis in range(4):
         difference = np.abs(boxes[:, axis, None] - others[None, :, axis])
@@ -142,10 +144,10 @@ def _match(
     box_tolerance: float,
     score_tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the partners in the one and in the other set.
+    """Indices of matched pairs in the first and in the second set.
 
-    Nearly all detections have but one possible partner, which has no other one. The assignment
-    problem is solved for the rest, as boxes that coincide: it takes cubic time.
+    Nearly all detections have a unique candidate, which has no other. The assignment problem, of
+    cubic time, is solved only for the rest, such as coinciding boxes.
     """
     possible = (box_distance <= box_tolerance) & (score_distance <= score_tolerance)  # no NaN
     only = possible & (possible.sum(axis=1, keepdims=True) == 1) & (possible.sum(axis=0) == 1)
@@ -154,7 +156,9 @@ def _match(
     rows, columns = np.flatnonzero(rest.any(axis=1)), np.flatnonzero(rest.any(axis=0))
     block = np.ix_(rows, columns)
     tiny = np.finfo(np.float64).tiny
-    cost = np.full((len(rows), len(columns)), float(len(rows) + 1))  # dearer than all other pairs
+    cost = np.full(
+        (len(rows), len(columns)), float(len(rows) + 1)
+    )  # exceeds any sum of pairs
     allowed = rest[block]
     cost[allowed] = np.maximum(
         box_distance[block][allowed] / max(box_tolerance, tiny),
@@ -168,7 +172,7 @@ def _match(
     )
 
 
-def _without_partner(
+def _unmatched(
     scores: np.ndarray,
     other_scores: np.ndarray,
     matched: np.ndarray,
@@ -176,7 +180,7 @@ def _without_partner(
     score_tolerance: float,
     max_detections: int | None,
 ) -> tuple[np.ndarray, int]:
-    """Indices of a set's detections without a partner; how many further ones a cut explains."""
+    """Indices of a set's unmatched detections; number of further ones that a cut explains."""
     alone = np.setdiff1d(np.arange(len(scores)), matched)
     may_be_cut = np.zeros(len(alone), dtype=bool)
     for cut in cut_scores:
@@ -186,7 +190,7 @@ def _without_partner(
     return alone[~may_be_cut], int(may_be_cut.sum())
 
 
-def _listed(
+def _describe_unmatched(
     name: str,
     indices: np.ndarray,
     boxes: np.ndarray,
@@ -194,7 +198,7 @@ def _listed(
     box_distance: np.ndarray,
     score_distance: np.ndarray,
 ) -> list[str]:
-    """Some detections without a partner in words, each with the nearest box of the other set."""
+    """Description of some unmatched detections, each with the nearest box of the other set."""
     lines = []
     for index in indices[:MAX_LISTED]:
         box = ", ".join(f"{value:.2f}" for value in boxes[index])

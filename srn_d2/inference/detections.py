@@ -1,4 +1,4 @@
-"""What a network finds in an image. Needs neither torch nor detectron2.
+"""Detections of a network in an image, as arrays. Needs neither torch nor detectron2.
 
 n detections
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Detections(NamedTuple):
-    """Boxes with scores and classes; those of a network are sorted by score, the best first.
+    """Boxes with scores and classes; those of a network are sorted by descending score.
 
     Attributes:
         boxes: (n, 4) float32, XYXY in pixels of an image.
@@ -27,11 +27,11 @@ class Detections(NamedTuple):
         return cls(boxes, scores, np.zeros(len(scores), dtype=np.int64))
 
     def take(self, chosen: np.ndarray) -> "Detections":
-        """Some of them, by indices or by a mask (n,)."""
+        """Subset by indices or by a mask (n,)."""
         return Detections(*(values[chosen] for values in self))
 
     def clip(self, image_size: tuple[int, int]) -> "Detections":
-        """Boxes clipped to an image (height, width); those without area leave."""
+        """Detections clipped to an image (height, width); boxes without area are dropped."""
         height, width = image_size
         limit = np.array([width, height] * 2, dtype=self.boxes.dtype)
         clipped = self._replace(boxes=self.boxes.clip(0, limit))
@@ -39,5 +39,5 @@ class Detections(NamedTuple):
 
 
 def concatenate(found: Sequence[Detections]) -> Detections:
-    """The detections of one or more sets, one set after the other."""
+    """Concatenate one or more sets of detections."""
     return Detections(*map(np.concatenate, zip(*found, strict=True)))

@@ -1,4 +1,4 @@
-"""Faces in pictures, in three lines:
+"""The face detector of the Python interface:
 
 from srn_d2 import FaceDetector
 
@@ -45,22 +45,21 @@ class FaceDetector(ImageDetector):
             ``srn_d2.model_zoo``, or a whole config.
         weights: a checkpoint for that config; None: its MODEL.WEIGHTS.
         device: "auto" (CUDA if there is a GPU), "cpu", "cuda", "cuda:1", ...
-        score_threshold: faces have at least this score.
-        size: of the image that the network sees: "original"; the pixels of its longer side, to
-            which it is reduced or enlarged; or "config": as INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST
-            say.
+        score_threshold: minimum score of a face.
+        size: size of the network's input: "original"; its longer side in pixels, to which the
+            image is reduced or enlarged; or "config": by INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST.
         min_face_size: instead of it, the size in pixels (square root of the area) of the smallest
             faces wanted: the image is reduced or enlarged until the smallest anchor, of 8 pixels,
             fits these. Large values are fast, small ones find more.
         dtype: "float32" or "bfloat16", in which the network computes: faster where the hardware
             has it, far slower where it does not (a warning says so), with slightly other boxes
             and scores. It is TEST.BFLOAT16, which only SRN reads.
-        multi_scale: look at many sizes of each image and its mirror image, as TEST.SRN_TTA in the
-            config says; several times slower, finds more.
-        large_faces: the further passes over downscaled images.
-        max_pixels: images that have more, or would have after enlarging, are refused. The network
-            sees what has more than 4096 x 4096 pixels in overlapping tiles, so its memory ends at
-            some 5 GB ("lite", float32, on a CPU).
+        multi_scale: multi-scale and flip testing by the config's TEST.SRN_TTA; several times
+            slower, finds more.
+        large_faces: run further passes over downscaled images.
+        max_pixels: images with more pixels, before or after enlarging, are refused. Images of more
+            than 4096 x 4096 pixels are processed in overlapping tiles, which bounds memory to some
+            5 GB ("lite", float32, on a CPU).
 
     Raises:
         ValueError: an argument has a wrong value, or weights do not fit the config
@@ -117,7 +116,7 @@ class FaceDetector(ImageDetector):
 
 
 def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -> None:
-    """Raise a ValueError for a wrong value of what only this detector has."""
+    """Raise a ValueError for an invalid argument that only this detector has."""
     if size == "config" and min_face_size is not None:
         raise ValueError(f"min_face_size is {min_face_size}, size 'config': give one of them")
     if isinstance(size, str) and size not in ("original", "config"):
@@ -127,7 +126,7 @@ def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -
 
 
 def _configure(cfg: CfgNode, device: str, dtype: str, multi_scale: bool) -> None:
-    """Set in a config what ``FaceDetector``'s arguments of these names say, and check it.
+    """Apply ``FaceDetector``'s arguments of these names to a config, and check it.
 
     Raises:
         ValueError, RuntimeError: as ``FaceDetector``.

@@ -24,9 +24,9 @@ def draw_boxes(
     Args:
         image: uint8 (H, W, 3), RGB.
         boxes: (M, 4), XYXY.
-        colors: one for each box, as CSS names them.
-        labels: one for each box, to stand above it or, at the upper edge of the image, in it; None
-            for no text.
+        colors: CSS color of each box.
+        labels: text of each box, above it or, at the upper edge of the image, inside; None: no
+            text.
     """
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)

@@ -1,4 +1,4 @@
-"""What a detector finds in an image."""
+"""Faces found in an image, the result of a detector."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from srn_d2.data.image_input import ImageInput
 
-# Of to_dict: a hundredth of a pixel and a ten-thousandth of a score.
+# Decimal places in to_dict: a hundredth of a pixel and a ten-thousandth of a score.
 BOX_DIGITS, SCORE_DIGITS = 2, 4
 
 
@@ -38,13 +38,14 @@ class Face(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """The faces of an image, best first. Its arrays cannot be written to.
+    """The faces of an image, by descending score; read-only arrays.
 
-    ``len(faces)`` is their number, iteration gives each as a ``Face``, and no face is false.
+    ``len(faces)`` is their number, iteration yields ``Face`` objects, and an empty result is
+    false.
 
     Attributes:
-        boxes: (n, 4) float32, XYXY, in pixels of the image as it is seen (upright).
-        scores: (n,) float32, between 0 and 1, falling.
+        boxes: (n, 4) float32, XYXY, in pixels of the upright image (after EXIF rotation).
+        scores: (n,) float32, between 0 and 1, descending.
         image_size: (height, width) of the image, in pixels.
 
     Raises:
@@ -92,7 +93,7 @@ class Faces:
         return json.dumps(self.to_dict(), indent=indent)
 
     def draw(self, image: "ImageInput") -> np.ndarray | Image.Image:
-        """The image with the faces framed, and their scores unless there are many.
+        """Draw the faces' boxes on the image, with their scores unless there are many.
 
         Args:
             image: the image in which they were found, of any kind that the detector takes.

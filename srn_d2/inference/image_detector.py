@@ -1,4 +1,4 @@
-"""What detectors have in common: kinds of pictures, lists, errors, several views of one picture.
+"""Base class of the detectors: input types, lists, errors, several views of one picture.
 
 Needs neither torch nor detectron2.
 """
@@ -18,7 +18,7 @@ from .merging import merge_passes
 from .views import View, ViewPolicy, batches
 
 CHUNK_IMAGES = 8
-"""So many images of a list are decoded at a time."""
+"""Number of images of a list that are decoded at a time."""
 
 
 class ImageDetector(ABC):
@@ -28,17 +28,17 @@ class ImageDetector(ABC):
     which others are in the list with it.
 
     Args:
-        view_policy: in which sizes the network sees a picture.
-        score_threshold: faces have at least this score.
-        nms_threshold: IoU above which the weaker of two faces, seen in two views, is dropped.
-        max_faces: the most of a picture.
+        view_policy: sizes in which a picture is passed to the network.
+        score_threshold: minimum score of a face.
+        nms_threshold: IoU above which the weaker of two faces from two views is dropped.
+        max_faces: maximum number of faces of a picture.
 
     Raises:
         ValueError: the score threshold is not between 0 and 1.
     """
 
     size_divisibility = 1
-    """Pixels to whose multiples the network pads each image of a batch."""
+    """Multiple, in pixels, to which the network pads height and width of a batch."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class ImageDetector(ABC):
 
     @property
     def max_pixels(self) -> int:
-        """Images that have more are refused."""
+        """Maximum number of pixels of an image; larger ones are refused."""
         return self.view_policy.max_pixels
 
-    @overload  # a str is a sequence of str, too: the first one that fits counts
+    @overload  # a str is a sequence of str, too: the first match wins
     def __call__(self, images: ImageInput) -> Faces: ...  # type: ignore[overload-overlap]
 
     @overload
@@ -79,15 +79,15 @@ class ImageDetector(ABC):
         Args:
             images: a path, a Pillow image, a uint8 array (H, W, 3) RGB or (H, W) grey, a uint8
                 tensor (3, H, W) RGB, or a list or tuple of such.
-            errors: what happens at an image that cannot be used: "raise", or "return": its
-                exception stands in its place in the list, and the others are done.
+            errors: handling of an image that cannot be used: "raise", or "return": its exception
+                takes its place in the list, and the other images are processed.
 
         Returns:
             for one image its faces; for a list a list of the same length.
 
         Raises:
-            InvalidImageError: an image is none, is truncated, has too many pixels or none, or is
-                of a wrong dtype or shape: a subclass for each.
+            InvalidImageError: an image is not decodable, is truncated, has too many pixels or
+                none, or is of a wrong dtype or shape: a subclass for each.
             OSError: a file cannot be read.
         """
         if errors not in ("raise", "return"):
@@ -102,9 +102,9 @@ class ImageDetector(ABC):
     def _detect_chunk(
         self, images: Sequence[ImageInput], errors: str
     ) -> list[Faces | InvalidImageError | OSError]:
-        """The faces of images that are in memory together."""
+        """Detect the faces of a chunk of images, all in memory at once."""
         views: list[View] = []
-        owners: list[int] = []  # of each view, its image's index
+        owners: list[int] = []  # image index of each view
         results: list = []
         for index, image in enumerate(images):
             try:
@@ -120,11 +120,11 @@ class ImageDetector(ABC):
         return [self._merge(x) if isinstance(x, list) else x for x in results]
 
     def _views(self, image: np.ndarray) -> list[View]:
-        """What the network sees of an image (H, W, 3)."""
+        """The network's inputs for an image (H, W, 3)."""
         return self.view_policy.views(image)
 
     def _run_all(self, views: Sequence[View]) -> list[Detections]:
-        """What the network finds in each view."""
+        """Run the network on all views, in batches: the detections of each."""
         found: dict[int, Detections] = {}
         for batch in batches(views, self.size_divisibility):
             images = [views[index].pixels for index in batch]
@@ -134,7 +134,7 @@ class ImageDetector(ABC):
 
     @abstractmethod
     def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
-        """What the network finds in a batch of images.
+        """Run the network on a batch of images.
 
         Args:
             images: uint8 (h, w, 3), RGB, of one size after padding.
@@ -145,11 +145,11 @@ class ImageDetector(ABC):
         """
 
     def _filter(self, found: Detections, view: View) -> Detections:
-        """The detections in a view that are good and large enough, in pixels of its image."""
+        """Filter a view's detections by score and size; boxes in pixels of its image."""
         return view.in_image(found.take(found.scores >= self.score_threshold))
 
     def _merge(self, passes: Sequence[tuple[View, Detections]]) -> Faces:
-        """The faces of all views of an image, best first, each once."""
+        """Merge the detections of all views of an image, by descending score."""
         views, found = zip(*passes, strict=True)
         faces = merge_passes(found, self.nms_threshold, self.max_faces)
         return Faces(faces.boxes, faces.scores, views[0].image_size)

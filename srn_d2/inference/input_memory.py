@@ -1,4 +1,4 @@
-"""How large an image a detector can be given, by the memory that is free."""
+"""Largest input size of a detector, from the free memory."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ MAX_AUTOMATIC_SIZE = 2100
 """Side of the largest square, in pixels: the released code's --max_size for its best figures."""
 
 USED_SHARE = 0.8
-"""Share of the free memory that is counted on: the rest is for fragments and for other programs."""
+"""Share of the free memory to use: the rest is for fragmentation and for other programs."""
 
 CALIBRATION_SIZE = 512
 """Side of the square, in pixels, on which a GPU's use of memory is measured."""
@@ -28,14 +28,14 @@ For configs/srn_R50_released.yaml, where the peak resident size grew by 625 byte
 
 
 def automatic_max_size(detect: Callable[[Tensor], object], device: torch.device) -> int:
-    """The side of the largest square image for which there is memory, in pixels.
+    """Side of the largest square image that fits in memory, in pixels.
 
-    Between CALIBRATION_SIZE and MAX_AUTOMATIC_SIZE: what a forward needs is nearly proportional
-    to the image's pixels.
+    Between CALIBRATION_SIZE and MAX_AUTOMATIC_SIZE. The memory of a forward pass is nearly
+    proportional to the number of pixels.
 
     Args:
         detect: runs the model on an image (3, H, W), uint8, on the CPU.
-        device: where it runs. On CUDA one small image is run to measure what a pixel takes.
+        device: the model's device. On CUDA one small image is run to measure memory per pixel.
 
     Raises:
         OSError: on the CPU of a system without /proc/meminfo.
@@ -55,7 +55,7 @@ def automatic_max_size(detect: Callable[[Tensor], object], device: torch.device)
 
 
 def free_ram(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes that programs can still have without swapping, from Linux' /proc/meminfo."""
+    """Bytes available without swapping, from Linux' /proc/meminfo."""
     for line in meminfo.read_text(encoding="ascii").splitlines():
         name, value = line.split(":")
         if name == "MemAvailable":
@@ -64,7 +64,7 @@ def free_ram(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 
 def _cuda_bytes_per_pixel(detect: Callable[[Tensor], object], device: torch.device) -> float:
-    """Peak memory of one forward for each pixel, workspaces included."""
+    """Peak memory of one forward pass in bytes per pixel, workspaces included."""
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     detect(torch.zeros(3, CALIBRATION_SIZE, CALIBRATION_SIZE, dtype=torch.uint8))
@@ -72,7 +72,7 @@ def _cuda_bytes_per_pixel(detect: Callable[[Tensor], object], device: torch.devi
 
 
 def _free_cuda_memory(device: torch.device) -> int:
-    """Bytes that the allocator can still hand out, those it has reserved included."""
+    """Free bytes of the device, including unused ones that the allocator has reserved."""
     free, _ = torch.cuda.mem_get_info(device)
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return free + unused

@@ -33,7 +33,7 @@ def to_instances(
 
 
 def detect_unclipped(model: nn.Module, image: Tensor) -> Detections:
-    """What a model finds in an image (3, H, W), in its pixels.
+    """Run a model on an image (3, H, W); boxes in its pixels.
 
     SRN's boxes may reach beyond the image; other models clip theirs.
 

@@ -1,4 +1,4 @@
-"""Faces too large for one pass: the further passes over a downscaled image.
+"""Further passes over a downscaled image, for faces too large for the first pass.
 
 A network finds faces up to a certain size, that of its largest anchor or of the largest faces that
 it has been trained on. A face that fills the frame is larger than that in all but small images.
@@ -12,24 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FACE_ASPECT = 1.25
-"""Height of a face by its width, as the anchors have it."""
+"""Aspect ratio (height / width) of the anchors, assumed for faces."""
 TOLERANCE = math.sqrt(2)
 """A face larger than the largest anchor by this factor still has an IoU of 0.5 with it."""
 MAX_REDUCTION = 6.0
-"""Of a pass against the one before it. The smallest faces that count in it then have a ninth of the
-largest size, 24 pixels of 200: small, but far from the smallest that a network finds."""
+"""Maximum downscaling of a pass against the one before it. The smallest faces kept from it then
+have a ninth of the largest size, 24 pixels of 200, far above the smallest detectable size."""
 
 PART_SHARE = 2 / 3
-"""Of its area: a box that lies so far in a larger face is a part of it, such as an eye."""
+"""Share of a box's area inside a larger face from which the box is a part of it, such as an eye."""
 
 
 class DownscaledPass(NamedTuple):
     """A further pass over an image, downscaled.
 
     Attributes:
-        reduction: of the sides, against the first pass; at least 1.
-        min_size: of the smallest faces that count, in pixels of the first pass: those that begin to
-            be too large for the pass before this one.
+        reduction: downscaling factor of the sides against the first pass; at least 1.
+        min_size: size of the smallest faces kept, in pixels of the first pass: the upper end of
+            the range of the pass before this one.
     """
 
     reduction: float
@@ -37,7 +37,7 @@ class DownscaledPass(NamedTuple):
 
 
 def largest_learned_face(cfg: Any) -> float:
-    """Up to which size a network finds faces: those that fit its anchors and were in its training.
+    """Size of the largest faces that a network finds, by its anchors and its training data.
 
     Args:
         cfg: a config of this project, detectron2's CfgNode.
@@ -50,29 +50,29 @@ def largest_learned_face(cfg: Any) -> float:
 
 
 def longest_side_found(largest_face: float) -> float:
-    """Longer side in pixels of the largest faces that a network finds, if not at their best.
+    """Longer side in pixels of the largest faces detected at all, with reduced quality.
 
     Args:
-        largest_face: up to which size the network finds faces well.
+        largest_face: size of the largest faces that the network finds reliably.
     """
     return largest_face * TOLERANCE * math.sqrt(FACE_ASPECT)
 
 
 def frame_filling_size(height: float, width: float) -> float:
-    """Size of the largest face that an image has room for, upright or lying."""
+    """Size of the largest face that fits in an image, upright or rotated by 90 degrees."""
     shorter, longer = sorted((height, width))
     return min(shorter * math.sqrt(FACE_ASPECT), longer / math.sqrt(FACE_ASPECT))
 
 
 def downscaled_passes(height: int, width: int, largest_face: float) -> list[DownscaledPass]:
-    """The further passes over an image, so that faces of all sizes are found in one of them.
+    """The further passes over an image that cover faces of all sizes up to the whole frame.
 
-    In the last pass a face that fills the frame has ``largest_face``. There is none if the first
-    pass tolerates such a face.
+    In the last pass a face that fills the frame has size ``largest_face``. Empty if the first pass
+    detects such a face.
 
     Args:
-        height, width: of the image in the first pass.
-        largest_face: up to which size the network finds faces.
+        height, width: size of the image in the first pass, in pixels.
+        largest_face: size of the largest faces that the network finds.
     """
     needed = frame_filling_size(height, width) / largest_face
     passes: list[DownscaledPass] = []
@@ -89,15 +89,15 @@ def downscaled_passes(height: int, width: int, largest_face: float) -> list[Down
 def inside_larger_face(
     boxes: np.ndarray, scores: np.ndarray, is_downscaled: np.ndarray
 ) -> np.ndarray:
-    """Which boxes lie within a larger and better one that a downscaled pass has found.
+    """Mask of boxes inside a larger box of higher score from a downscaled pass.
 
-    A face too large for the first pass seems there to be several, at its eyes or its mouth, and
-    non-maximum suppression does not remove these: their IoU with the whole face is small.
+    On a face that is too large for it, the first pass gives false detections at parts such as the
+    eyes. Non-maximum suppression keeps these: their IoU with the whole face is small.
 
     Args:
         boxes: (n, 4) XYXY.
         scores: (n,).
-        is_downscaled: (n,) bool, whether a downscaled pass has found it.
+        is_downscaled: (n,) bool, True for boxes from a downscaled pass.
 
     Returns:
         (n,) bool.
@@ -105,7 +105,7 @@ def inside_larger_face(
     top_left, bottom_right = boxes[:, :2], boxes[:, 2:]
     areas = (bottom_right - top_left).prod(axis=1)
     is_part = np.zeros(len(boxes), dtype=bool)
-    for face in np.flatnonzero(is_downscaled):  # a few
+    for face in np.flatnonzero(is_downscaled):  # few iterations
         shared = np.minimum(bottom_right, bottom_right[face]) - np.maximum(top_left, top_left[face])
         lies_within = shared.clip(min=0).prod(axis=1) >= PART_SHARE * areas
         is_part |= lies_within & (areas < areas[face]) & (scores < scores[face])

@@ -1,4 +1,4 @@
-"""Several sets of detections of an image made one: by non-maximum suppression or by voting.
+"""Merging of several sets of detections of an image, by non-maximum suppression or box voting.
 
 Boxes are XYXY. Where corners are a box's first and last pixels, as in the authors' released code,
 ``include_last_pixel`` gives the box that they fill. Needs neither torch nor detectron2.
@@ -18,26 +18,26 @@ VOTING_IOU = 0.5
 
 
 def include_last_pixel(boxes: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) whose width is x2 - x1, of such whose width is x2 - x1 + 1."""
+    """Convert boxes (n, 4) of width x2 - x1 + 1 to boxes of width x2 - x1."""
     return boxes + np.array([0, 0, 1, 1], dtype=boxes.dtype)
 
 
 def group_boxes(
     boxes: np.ndarray, iou_threshold: float, *, inclusive: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Group boxes with those that they overlap: the loop of NMS and of voting.
+    """Group overlapping boxes greedily: the loop of NMS and of voting.
 
-    The best box and all that overlap it make a group and leave; so does the best of the rest with
-    those of the rest that overlap it, and so on. Memory grows with n, time with n x G.
+    The box of the highest score and all boxes that overlap it form a group and are removed; this
+    repeats on the rest. Memory grows with n, time with n x G.
 
     Args:
-        boxes: (n, 4), best first. IoUs are computed in their precision.
-        iou_threshold: of the IoU with the best box of a group, its leader.
-        inclusive: whether two boxes overlap from this IoU on, or only above it.
+        boxes: (n, 4), by descending score. IoUs are computed in their precision.
+        iou_threshold: threshold of the IoU with the first box of a group, its leader.
+        inclusive: True: boxes overlap at IoU >= threshold; False: at IoU > threshold.
 
     Returns:
-        (n,) int64, each box's group, numbered in the order of their leaders, and (G,) int64, the
-        leader of each group, its first box.
+        (n,) int64, group of each box, numbered in the order of the leaders, and (G,) int64, index
+        of each group's leader.
     """
     x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)  # each (n,)
     areas = (x2 - x1) * (y2 - y1)
@@ -48,7 +48,7 @@ def group_boxes(
         if groups[leader] >= 0:
             continue
         groups[leader] = len(leaders)
-        # Comparisons of one axis leave few boxes for the overlap. All before the leader are taken.
+        # Pre-filter by one axis. All boxes before the leader are already in a group.
         rest = slice(leader + 1, None)
         near = (groups[rest] < 0) & (x1[rest] <= x2[leader]) & (x2[rest] >= x1[leader])
         near = leader + 1 + np.flatnonzero(near)
@@ -63,15 +63,15 @@ def group_boxes(
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of the boxes that stay, best first; of equal scores the first is the better.
+    """Indices of the boxes kept by NMS, by descending score; ties keep their order.
 
-    A box leaves if its IoU with a better one that stays is above the threshold, in the boxes'
-    precision: as ONNX' NonMaxSuppression, and torchvision's on CUDA.
+    A box is dropped if its IoU with a kept one of higher score is above the threshold, in the
+    boxes' precision: as in ONNX' NonMaxSuppression, and torchvision's on CUDA.
 
     Args:
         boxes: (n, 4).
         scores: (n,).
-        threshold: of the IoU.
+        threshold: IoU threshold.
     """
     order = np.argsort(-scores, kind="stable")
     _, leaders = group_boxes(boxes[order], threshold, inclusive=False)
@@ -85,20 +85,20 @@ def vote_boxes(
     iou_threshold: float = VOTING_IOU,
     keep_single: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Merge each group of boxes that overlap its best one into their mean, weighted by score.
+    """Box voting: merge each group of overlapping boxes into their mean, weighted by score.
 
-    A merged box has the best score of its group. As in the released code, corners are first and
+    A merged box has the highest score of its group. As in the released code, corners are first and
     last pixels, sums and overlaps are in float64, and groups of score 0 are dropped.
 
     Args:
         boxes: (n, 4).
         scores: (n,), not negative.
-        iou_threshold: boxes overlap from this IoU on, in (0, 1].
-        keep_single: keep the boxes that nothing else overlaps, which the released code drops: a
-            face is what at least two views found.
+        iou_threshold: boxes overlap at IoU >= this, in (0, 1].
+        keep_single: keep groups of a single box. The released code drops them: it requires two
+            overlapping detections.
 
     Returns:
-        boxes (G, 4) and scores (G,), best first, of the types of the input.
+        boxes (G, 4) and scores (G,), by descending score, of the types of the input.
     """
     order = np.argsort(-scores, kind="stable")
     ordered, weights = boxes[order].astype(np.float64), scores[order].astype(np.float64)
@@ -115,28 +115,30 @@ def vote_boxes(
 
 
 def clip_to_pixels(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Boxes (n, 4) with every corner on a pixel of an image (height, width)."""
+    """Clip the corners of boxes (n, 4) to the pixels of an image (height, width)."""
     height, width = image_size
     return boxes.clip(0, np.array([width - 1, height - 1] * 2, dtype=boxes.dtype))
 
 
 def merge_by_nms(found: Detections, threshold: float, max_detections: int) -> Detections:
-    """Detections without the weaker ones of an IoU above ``threshold``, best first, by class."""
+    """Merge detections by NMS within each class; result by descending score."""
     kept = [np.zeros(0, dtype=np.int64)]
     for label in np.unique(found.labels):
         of_class = np.flatnonzero(found.labels == label)
         kept.append(of_class[nms(found.boxes[of_class], found.scores[of_class], threshold)])
-    return _best(found.take(np.concatenate(kept)), max_detections)
+    return _top_k(found.take(np.concatenate(kept)), max_detections)
 
 
 def merge_by_voting(
     found: Detections, image_size: tuple[int, int], *, keep_single: bool, max_detections: int
 ) -> Detections:
-    """Voted detections, best first, by class; clipped to an image's pixels, none leaves by that.
+    """Merge detections by box voting within each class; result by descending score.
+
+    Boxes are clipped to the image; clipping drops none.
 
     Args:
         image_size: (height, width).
-        keep_single: as of ``vote_boxes``.
+        keep_single: see ``vote_boxes``.
     """
     merged = [found.take(slice(0))]
     for label in np.unique(found.labels):
@@ -144,17 +146,17 @@ def merge_by_voting(
         boxes, scores = vote_boxes(boxes, scores, keep_single=keep_single)
         labels = np.full(len(scores), label)
         merged.append(Detections(clip_to_pixels(boxes, image_size), scores, labels))
-    return _best(concatenate(merged), max_detections)
+    return _top_k(concatenate(merged), max_detections)
 
 
 def merge_passes(passes: Sequence[Detections], threshold: float, max_faces: int) -> Detections:
-    """The faces of all passes over an image, best first, each once.
+    """Merge the detections of all passes over an image; result by descending score.
 
     Args:
-        passes: what the first found, which stays as it is if no further one found anything, and
-            what those over the downscaled image found.
+        passes: detections of the first pass, unchanged if all others are empty, and of the passes
+            over the downscaled image.
         threshold: IoU above which the weaker of two faces is dropped.
-        max_faces: the most faces.
+        max_faces: maximum number of faces.
     """
     first, *further = passes
     if not any(len(found.scores) for found in further):
@@ -165,6 +167,6 @@ def merge_passes(passes: Sequence[Detections], threshold: float, max_faces: int)
     return merge_by_nms(found, threshold, max_faces)
 
 
-def _best(found: Detections, most: int) -> Detections:
-    """The best detections, best first."""
-    return found.take(np.argsort(-found.scores, kind="stable")[:most])
+def _top_k(found: Detections, k: int) -> Detections:
+    """The detections of the highest scores, by descending score."""
+    return found.take(np.argsort(-found.scores, kind="stable")[:k])

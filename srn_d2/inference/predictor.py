@@ -1,4 +1,4 @@
-"""One image in, its faces out: the model outside training and evaluation."""
+"""Inference on single images, outside training and evaluation."""
 
 import functools
 from collections.abc import Sequence
@@ -29,17 +29,16 @@ class FacePredictor:
 
     Unlike detectron2's DefaultPredictor it takes RGB, whatever INPUT.FORMAT is, resizes as the
     test loader does (INPUT.MIN_SIZE_TEST 0: original size), and refuses weights that do not fit.
-    With TEST.SRN_TTA.ENABLED it looks at several scales.
+    With TEST.SRN_TTA.ENABLED it runs multi-scale testing.
 
-    The memory that it takes is bounded: an image of more than ``max_tile_pixels`` is done in
-    overlapping tiles, and so is one for which a GPU has too little memory. Faces of the sizes that
-    the network has learned are whole in a tile; near a seam scores and boxes may differ a little
-    from those of the whole image.
+    Memory is bounded: an image of more than ``max_tile_pixels``, or one that runs out of GPU
+    memory, is processed in overlapping tiles. Faces of the sizes that the network has learned lie
+    within one tile; near a seam scores and boxes may differ a little from those of the whole
+    image.
 
     Args:
-        cfg: the model; its weights are MODEL.WEIGHTS, its device MODEL.DEVICE.
-        max_tile_pixels: the most pixels, of the resized image or of a view, that the network is
-            given at a time, padding included.
+        cfg: config of the model, with MODEL.WEIGHTS and MODEL.DEVICE.
+        max_tile_pixels: maximum number of pixels of a network input, padding included.
 
     Raises:
         ValueError: MODEL.WEIGHTS is empty, or some of the file's keys and the model's do not
@@ -54,7 +53,7 @@ class FacePredictor:
         self.augmentations = T.AugmentationList(build_face_augmentation(cfg, is_train=False))
         self.single_scale_model = build_model(cfg).eval()
         SRNCheckpointer(self.single_scale_model, strict=True).load(cfg.MODEL.WEIGHTS)
-        # Batches of images are padded to a multiple of it.
+        # Height and width of a batch are padded to a multiple of this.
         self.size_divisibility = max(self.single_scale_model.backbone.size_divisibility, 1)
         self.model = self.single_scale_model
         if cfg.TEST.SRN_TTA.ENABLED:
@@ -62,7 +61,7 @@ class FacePredictor:
                 cfg, self.single_scale_model, max_tile_pixels=max_tile_pixels
             ).eval()
         self.max_tile_pixels = max_tile_pixels
-        # Longer side of the largest face, in pixels, that tiles show whole.
+        # Longer side in pixels of the largest face that fits within a tile.
         self.max_tile_face = longest_side_found(largest_learned_face(cfg))
         self._merge_tiles = functools.partial(
             merge_by_nms,
@@ -84,28 +83,28 @@ class FacePredictor:
         return to_instances(view.in_image(found), view.image_size)
 
     def resize(self, image: np.ndarray) -> np.ndarray:
-        """An image (H, W, 3) in the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST ask for."""
+        """Resize an image (H, W, 3) by INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST."""
         augmented = T.AugInput(image)
         self.augmentations(augmented)
         return augmented.image
 
     @torch.no_grad()
     def detect(self, images: Sequence[np.ndarray], single_scale: bool = False) -> list[Detections]:
-        """The detections of a batch of images, resized before.
+        """Detect faces in a batch of images that are already resized.
 
         Args:
             images: uint8 (h, w, 3), RGB.
-            single_scale: one scale only, with TEST.SRN_TTA.ENABLED too.
+            single_scale: use one scale even with TEST.SRN_TTA.ENABLED.
 
         Returns:
-            for each image boxes in its pixels, clipped to it, best first.
+            for each image boxes in its pixels, clipped to it, by descending score.
         """
         if single_scale or self.model is self.single_scale_model:
             return self._detect_once([self._in_model_order(image) for image in images])
         return self._run(self.model, [self._in_model_order(image) for image in images])
 
     def _detect_once(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detections in one scale: of all images together or, if they do not fit, one by one."""
+        """Single-scale detections: as one batch or, if out of memory, image by image."""
         if not images:
             return []
         sides = np.array([image.shape[:2] for image in images])
@@ -115,7 +114,7 @@ class FacePredictor:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            release_cached_memory()  # the error, which holds the run's tensors, is gone by now
+            release_cached_memory()  # after the handler: the error holds the run's tensors
         return [self._detect_in_tiles(image).clip(image.shape[:2]) for image in images]
 
     def _detect_in_tiles(self, image: np.ndarray) -> Detections:
@@ -130,12 +129,12 @@ class FacePredictor:
         )
 
     def _in_model_order(self, image: np.ndarray) -> np.ndarray:
-        """RGB (h, w, 3) in the model's order of channels."""
+        """Convert RGB (h, w, 3) to the model's order of channels."""
         return image if self.image_format == "RGB" else image[:, :, ::-1]
 
     @staticmethod
     def _run(model: nn.Module, images: Sequence[np.ndarray]) -> list[Detections]:
-        """What a model finds in a batch of images (h, w, 3)."""
+        """Run a model on a batch of images (h, w, 3)."""
         inputs = [
             {"image": to_tensor(image), "height": image.shape[0], "width": image.shape[1]}
             for image in images

@@ -1,4 +1,4 @@
-"""Multi-scale testing: a detector's answers to several views of an image, made one.
+"""Multi-scale testing: merged detections of several views of an image.
 
 Source: the authors' released test code. Boxes are XYXY; those of a view are in its pixels, whose
 centres have whole coordinates, as there.
@@ -27,22 +27,22 @@ ENLARGEMENT = 1.5
 """Factor from one enlarged view to the next."""
 
 SMALL_FACE = 100
-"""Enlarged views are for faces whose smaller side is below this, in pixels of the image."""
+"""Enlarged views keep faces whose smaller side is below this, in pixels of the image."""
 
 LARGE_FACE = 30
-"""Reduced views are for faces whose larger side is above this, in pixels of the image."""
+"""Reduced views keep faces whose larger side is above this, in pixels of the image."""
 
 LONGEST_FACE_SHAPE = 1.5
-"""Longer side of a face over its shorter one, at most: for the overlap of tiles only."""
+"""Maximum aspect ratio of a face, longer side over shorter one: for the overlap of tiles only."""
 
 
 class ScheduledView(NamedTuple):
-    """How an image is to be shown to the detector, and which of the detections count.
+    """Resizes and flip that make a view of an image, and the size limits of its detections.
 
     Attributes:
-        resizes: factors of the image's sides, one resize after the other; none: as it is.
-        flip: whether it is mirrored, after that.
-        larger_side_above, smaller_side_below: as of ``View``.
+        resizes: factors of successive resizes; empty: original size.
+        flip: whether the resized image is mirrored.
+        larger_side_above, smaller_side_below: see ``View``.
     """
 
     resizes: tuple[float, ...] = ()
@@ -61,10 +61,10 @@ class ScheduledView(NamedTuple):
         return height, width
 
     def render(self, image: np.ndarray) -> View:
-        """The view of an image (H, W, C), of its type: bilinear, without smoothing.
+        """Make the view of an image (H, W, C), of its type: bilinear, without smoothing.
 
-        OpenCV is given factors, as in the released code: the pixel at x then is at
-        (x - (s - 1) / 2) / s before, also where the rounded size is not s times the old one.
+        OpenCV is given factors, as in the released code: pixel x of the view is at
+        (x - (s - 1) / 2) / s of the image, also where the rounded size is not s times the old one.
         """
         pixels = image
         for factor in self.resizes:
@@ -83,25 +83,25 @@ class ScheduledView(NamedTuple):
 def released_schedule(
     height: int, width: int, max_size: int, flip: bool = True, scales: Sequence[float] = ()
 ) -> list[ScheduledView]:
-    """The views of an image of which multi-scale testing consists.
+    """The views of an image in multi-scale testing.
 
-    An image of fewer pixels than max_size² is seen as it is, mirrored, at half its size, and
-    enlarged 1.5, 2.25, ... times and by the factor that gives it max_size² pixels. A larger one
-    is reduced to max_size² pixels and seen so, mirrored, and reduced again to 0.75 and to 0.5 of
-    that.
+    An image of fewer pixels than max_size² is viewed in its original size, mirrored, at half its
+    size, and enlarged 1.5, 2.25, ... times and by the factor that gives it max_size² pixels. A
+    larger one is reduced to max_size² pixels, and viewed at that size, mirrored, and at 0.75 and
+    0.5 of it.
 
     Args:
-        height, width: of the image.
-        max_size: side of the square that has the pixels of the largest view.
+        height, width: size of the image in pixels.
+        max_size: side of a square with the pixels of the largest view.
         flip: whether there are mirrored views.
-        scales: take these factors instead, each with a mirrored view, whatever ``max_size`` is.
+        scales: factors to use instead, each with a mirrored view, whatever ``max_size`` is.
     """
     if scales:
         views = [
             ScheduledView((scale,), mirrored) for scale in scales for mirrored in (False, True)
         ]
     elif height * width < max_size**2:
-        # log, floor and the order of the divisions are the released code's: rounding is, too.
+        # Same log, floor and order of divisions as the released code, so rounding is the same.
         times = math.floor(math.log(max_size**2 / width / height, ENLARGEMENT**2))
         factors = [ENLARGEMENT ** (t + 1) for t in range(times)]
         factors.append(math.sqrt(max_size**2 / height / width))
@@ -120,33 +120,33 @@ def released_schedule(
             ScheduledView((ratio, 0.5), larger_side_above=LARGE_FACE),
         ]
     views = [view for view in views if flip or not view.flip]
-    # A side of very few pixels may round to none: such views are left out.
+    # Skip views with a side that rounds to 0 pixels.
     return [view for view in views if min(view.size(height, width)) > 0] or [ScheduledView()]
 
 
 class SRNWithTTA(nn.Module):
-    """Multi-scale testing around a one-stage detector: same input, same output.
+    """Multi-scale testing around a one-stage detector, with the detector's input and output.
 
     Detectron2's own test-time augmentation is for R-CNN. This one takes SRN, RetinaNet, or any
     model whose output has ``pred_boxes``, ``scores`` and ``pred_classes``; classes are merged
-    separately. SRN's boxes are not clipped to a view, those of other detectors are, as they do
-    it themselves. A view that does not fit in memory is done in tiles (``detect_within_memory``).
+    separately. SRN's boxes are not clipped to a view; other detectors clip theirs. A view that
+    does not fit in memory is processed in tiles (``detect_within_memory``).
 
     Built from a config: ``SRNWithTTA(cfg, model)``.
 
     Args:
         model: list[dict] with "image" (3, H, W) -> list of {"instances": Instances}.
-        max_size: as in ``released_schedule``, in pixels; 0: by the free memory, once, at the first
-            image (``automatic_max_size``).
-        flip, scales: as in ``released_schedule``.
+        max_size: see ``released_schedule``, in pixels; 0: from the free memory at the first image
+            (``automatic_max_size``).
+        flip, scales: see ``released_schedule``.
         voting: merge the views' boxes by voting, clipped to [0, W - 1] x [0, H - 1] of the image
-            as released; otherwise NMS chooses among them, and the model's own clipping applies.
-        keep_single: voting keeps faces that only one box shows.
+            as released; otherwise by NMS, with the model's own clipping.
+        keep_single: keep groups of a single box in voting.
         nms_threshold: IoU above which NMS removes the weaker box, without voting and where tiles
             overlap.
-        max_detections: the most detections of an image.
-        max_tile_pixels: views of more pixels are done in tiles, too: ``detect_within_memory``'s
-            ``max_pixels``.
+        max_detections: maximum number of detections of an image.
+        max_tile_pixels: views of more pixels are processed in tiles, too: ``max_pixels`` of
+            ``detect_within_memory``.
 
     Raises:
         ValueError: ``max_size`` is negative or a scale not positive.
@@ -195,7 +195,7 @@ class SRNWithTTA(nn.Module):
 
     @torch.no_grad()
     def forward(self, batched_inputs: list[dict]) -> list[dict]:
-        """Detections as the model gives them; each image is done by itself, view after view.
+        """Detections in the model's format; images are processed one by one, view by view.
 
         Raises:
             RuntimeError: in training mode: there are no losses.
@@ -229,7 +229,7 @@ class SRNWithTTA(nn.Module):
         return instances
 
     def _detect_in_view(self, scheduled: ScheduledView, pixels: np.ndarray) -> Detections:
-        """The detections in a view that count, in pixels of the image (H, W, 3)."""
+        """Detections of a view within its size limits, in pixels of the image (H, W, 3)."""
         view = scheduled.render(pixels)
         largest = view.smaller_side_below * scheduled.scale * LONGEST_FACE_SHAPE
         found = detect_within_memory(
@@ -243,7 +243,7 @@ class SRNWithTTA(nn.Module):
         return view.in_image(found)
 
     def _detect(self, image: Tensor) -> Detections:
-        """What the model finds in an image (3, h, w), in its pixels."""
+        """Run the model on an image (3, h, w); boxes in its pixels."""
         return detect_unclipped(self.model, image)
 
     def _merge_by_nms(self, found: Detections) -> Detections:

@@ -1,4 +1,4 @@
-"""Detection within the memory that there is: an image that does not fit is done in tiles.
+"""Detection within the available memory: an image that does not fit is processed in tiles.
 
 Sides, overlaps and boxes are in pixels of the image that the detector is given. Needs neither
 torch nor detectron2.
@@ -18,7 +18,7 @@ from .tiles import OVERLAP_PER_FACE, SMALLEST_CUT_SIDE, Span, cut, grid, padded_
 logger = logging.getLogger(__name__)
 
 Detect = Callable[[np.ndarray], Detections]
-"""From an image (H, W, C) to what is in it, in its pixels."""
+"""Function from an image (H, W, C) to its detections, in its pixels."""
 
 OUT_OF_MEMORY_MESSAGES = (
     "can't allocate memory",  # torch on a CPU
@@ -30,11 +30,11 @@ OUT_OF_MEMORY_MESSAGES = (
     "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
     "unable to find an engine to execute this computation",  # no workspace for any of cuDNN's
 )
-"""How torch's allocators, cuDNN and cuBLAS say it in a plain RuntimeError."""
+"""Parts of out-of-memory messages of torch's allocators, cuDNN and cuBLAS in RuntimeErrors."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of a GPU or of the machine, could not be had."""
+    """Return whether an error is an out-of-memory error, of a GPU or of the machine."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and (
@@ -44,7 +44,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_cached_memory() -> None:
-    """Give what torch, if it is in use, keeps of a GPU's memory back to the GPU."""
+    """Release torch's cached GPU memory, if torch is imported."""
     if "torch" in sys.modules:
         sys.modules["torch"].cuda.empty_cache()
 
@@ -58,16 +58,16 @@ def detect_within_memory(
     name: str,
     max_pixels: int | None = None,
 ) -> Detections:
-    """``detect(image)``; where that takes too much memory, the same in overlapping tiles.
+    """``detect(image)``, in overlapping tiles where the whole image takes too much memory.
 
-    An image of more than ``max_pixels`` is cut in the grid that has the fewest pixels in all. One
-    that runs out of memory is cut in 2 x 2 tiles (2 x 1 where a side is too short to be cut), and
-    logged as a warning. A tile that still does not fit is cut again.
+    An image of more than ``max_pixels`` is cut into the grid that has the fewest pixels in all.
+    One that runs out of memory is cut into 2 x 2 tiles (2 x 1 where a side is too short to be
+    cut), with a warning in the log. A tile that still does not fit is cut again.
 
-    In the overlap of two tiles each one's detections count up to a little beyond the middle, by
-    their centres. So a face of up to ``max_face`` is taken from a tile that shows it whole with
-    some surroundings, and a part of it that the neighbour shows is not taken. What both found is
-    left to ``merge``.
+    In the overlap of two tiles, each keeps the detections whose centres lie up to a little beyond
+    the middle. So a face of up to ``max_face`` is taken from a tile that contains it whole with
+    some context, and partial detections from the neighbour are dropped. Duplicates are left to
+    ``merge``.
 
     Args:
         detect: the detector; its boxes are in pixels of the image it is given.
@@ -76,14 +76,14 @@ def detect_within_memory(
         max_face: longer side of the largest face that is to be found; None: any size. Overlaps
             are at most half of the side that is cut, and of the root of ``max_pixels``: faces
             larger than half of that can be found in part only.
-        name: of the image, for the log.
-        max_pixels: the most that ``detect`` is given, at least SMALLEST_CUT_SIDE squared, each
-            side rounded up to a multiple of TILE_ALIGNMENT; None: any number.
+        name: name of the image, for the log.
+        max_pixels: maximum number of pixels of an input of ``detect``, each side rounded up to a
+            multiple of TILE_ALIGNMENT; at least SMALLEST_CUT_SIDE squared; None: no limit.
 
     Raises:
         ValueError: ``max_pixels`` is too small.
-        the detector's error, if it has another reason or if an image is too small to be cut:
-            a side of SMALLEST_CUT_SIDE never is.
+        the detector's error, if it has another reason or if the image is too small to be cut; a
+            side of SMALLEST_CUT_SIDE is large enough.
     """
     if max_pixels is not None and max_pixels < SMALLEST_CUT_SIDE**2:
         raise ValueError(f"max_pixels is {max_pixels}, less than {SMALLEST_CUT_SIDE}²")
@@ -96,7 +96,7 @@ def detect_within_memory(
             if not is_out_of_memory(error) or len(rows) == len(columns) == 1:
                 raise
             _log(logging.WARNING, f"Out of memory for {name}", rows, columns, max_face)
-        # Not in the handler: the error's traceback would keep the failed run's tensors alive.
+        # Outside the handler: the error's traceback would keep the failed run's tensors alive.
         release_cached_memory()
     else:
         rows, columns = grid(height, width, max_face, max_pixels)
@@ -109,7 +109,7 @@ def detect_within_memory(
 def _detect_in_tiles(
     detect: Detect, image: np.ndarray, rows: list[Span], columns: list[Span]
 ) -> Detections:
-    """What counts of each tile, in pixels of the whole image."""
+    """Detections of each tile in its own region, in pixels of the whole image."""
     found = []
     for y, x in itertools.product(rows, columns):
         in_tile = detect(image[y.start : y.stop, x.start : x.stop])
@@ -123,7 +123,7 @@ def _detect_in_tiles(
 def _log(
     level: int, reason: str, rows: list[Span], columns: list[Span], max_face: float | None
 ) -> None:
-    """Log into which tiles an image is cut, and which faces they are too small for."""
+    """Log the tiles of an image, and the size of faces that exceed them."""
     height, width = (max(span.stop - span.start for span in spans) for spans in (rows, columns))
     overlaps = [spans[0].stop - spans[1].start for spans in (rows, columns) if len(spans) > 1]
     whole = min(overlaps) / OVERLAP_PER_FACE

@@ -1,6 +1,6 @@
-"""Which overlapping tiles a large image is cut into.
+"""Layout of the overlapping tiles of a large image.
 
-Sides, overlaps and places are in pixels of the image. Needs neither torch nor detectron2.
+Sides, overlaps and positions are in pixels of the image. Needs neither torch nor detectron2.
 """
 
 import math
@@ -9,33 +9,33 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_TILE_PIXELS = 4096 * 4096
-"""More pixels than these, after padding to multiples of TILE_ALIGNMENT, are done in tiles.
+"""Maximum number of pixels of an untiled image, after padding to multiples of TILE_ALIGNMENT.
 
-For all machines the same, so that all find the same faces. On a CPU in float32 the network then
-takes some 5 GB ("lite", 300 bytes a pixel) to 11 GB (configs/srn_R50_released.yaml, 650).
+The same on all machines, for the same results. On a CPU in float32 the network then takes some
+5 GB ("lite", 300 bytes a pixel) to 11 GB (configs/srn_R50_released.yaml, 650).
 """
 
 TILE_ALIGNMENT = 128
-"""Tiles begin at multiples of a detector's coarsest stride: its cells and anchors stay in place."""
+"""Tiles start at multiples of the coarsest stride, so that cells and anchors keep their grid."""
 
 SMALLEST_CUT_SIDE = 4 * TILE_ALIGNMENT
-"""A side of so many pixels can be cut, whatever the overlap."""
+"""Side in pixels from which an image can be cut, whatever the overlap."""
 
 MAX_PARTS = 16
-"""A side is cut in at most so many tiles at a time; larger images are cut again."""
+"""Maximum number of tiles along a side; tiles of larger images are cut again."""
 
 OVERLAP_PER_FACE = 2.0
-"""Overlap of two tiles, in sides of the largest face that is to be found whole in one of them."""
+"""Overlap of two tiles, as a multiple of the largest face that has to lie within one tile."""
 
 MAX_OVERLAP_SHARE = 0.5
-"""The largest overlap, as a share of the side that is cut: tiles must be smaller than the image."""
+"""Maximum overlap, as a share of the side that is cut: tiles must be smaller than the image."""
 
 OWNED_OVERLAP_SHARE = 1 / 8
-"""How far beyond the middle of an overlap, as a share of it, a tile's detections count."""
+"""Margin beyond the middle of an overlap, as a share of it, in which a tile keeps detections."""
 
 
 class Span(NamedTuple):
-    """A tile along one axis: its pixels [start, stop); centres in [owned_from, owned_to) count."""
+    """A tile along one axis: pixels [start, stop); keeps box centres in [owned_from, owned_to)."""
 
     start: int
     stop: int
@@ -43,7 +43,7 @@ class Span(NamedTuple):
     owned_to: float
 
     def owns(self, centres: np.ndarray) -> np.ndarray:
-        """Which of the centres along the axis count: bool, of their shape."""
+        """Mask, of the same shape, of the box centres along the axis that belong to this tile."""
         return (centres >= self.owned_from) & (centres < self.owned_to)
 
 
@@ -57,14 +57,15 @@ def grid(
 ) -> tuple[list[Span], list[Span]]:
     """Rows and columns of overlapping tiles, each of up to ``max_pixels`` after padding.
 
-    Of all such grids the one with the fewest pixels in all; without any (images of thousands of
-    megapixels), 2 x 2 tiles that have to be cut again. Overlaps are at most half of the side of a
-    square of ``max_pixels``: so all tiles together have at most some four times the image's pixels.
+    The grid with the fewest pixels in all; if there is none (images of thousands of megapixels),
+    2 x 2 tiles that have to be cut again. Overlaps are at most half of the side of a square of
+    ``max_pixels``, so that all tiles together have at most some four times the image's pixels.
 
     Args:
-        height, width: of the image.
-        max_face: longer side of the largest face that is to be found whole in a tile; None: any.
-        max_pixels: the most of a tile, each side rounded up to a multiple of TILE_ALIGNMENT.
+        height, width: size of the image.
+        max_face: longer side of the largest face that has to lie within a tile; None: any size.
+        max_pixels: maximum number of pixels of a tile, each side rounded up to a multiple of
+            TILE_ALIGNMENT.
     """
 
     def lengths(spans: list[Span]) -> list[int]:
@@ -85,11 +86,11 @@ def grid(
 
 
 def cut(side: int, max_face: float | None, parts: int = 2) -> list[Span]:
-    """Overlapping tiles of a side, fewer than ``parts`` or one if it is too short.
+    """Cut a side into overlapping tiles, fewer than ``parts`` or one if it is too short.
 
     Args:
-        side: its length.
-        max_face: as in ``grid``.
+        side: length of the side.
+        max_face: see ``grid``.
     """
     overlap = int(side * MAX_OVERLAP_SHARE)
     if max_face is not None:

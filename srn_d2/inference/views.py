@@ -1,4 +1,4 @@
-"""Images as a network is to see them: resized, and in batches that do not change the result.
+"""Network inputs of an image: resized views, and batches that do not change the result.
 
 Needs neither torch nor detectron2.
 """
@@ -18,28 +18,28 @@ from .detections import Detections
 from .large_faces import downscaled_passes
 
 MAX_BATCH_PIXELS = 4_000_000
-"""Images form one batch up to this many pixels together, padding included."""
+"""Maximum number of pixels of a batch, padding included."""
 MAX_PIXELS = 100_000_000
-"""Default limit of an image's pixels."""
+"""Default maximum number of pixels of an image."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An image as the network is to see it, the way back, and which of the detections count.
+    """A network input made from an image, its mapping to the image, and limits of face sizes.
 
     Attributes:
         pixels: (h, w, C).
-        image_size: (H, W) of the image itself, in whose pixels boxes are wanted.
+        image_size: (H, W) of the original image, in whose pixels boxes are returned.
         scale: None: whole coordinates are pixels' edges, a box is x2 - x1 wide, and x of the view
             is x * W / w of the image. Of a view of the authors' released code the factor s of both
             sides: whole coordinates are pixels' centres, a box is x2 - x1 + 1 wide, and x of the
             view is (x - (s - 1) / 2) / s of the image.
         flip: whether a view with a ``scale`` is mirrored.
-        min_size: detections count whose size, square root of the area, is at least this. Sizes
-            and sides are in pixels of the image.
-        larger_side_above: detections count whose larger side exceeds this.
-        smaller_side_below: detections count whose smaller side is below this.
-        is_downscaled: whether it is for a further, downscaled pass, for large faces.
+        min_size: minimum size, square root of the area, of detections to keep. Sizes and sides are
+            in pixels of the image.
+        larger_side_above: detections are kept if their larger side exceeds this.
+        smaller_side_below: detections are kept if their smaller side is below this.
+        is_downscaled: whether the view is a further, downscaled pass for large faces.
     """
 
     pixels: np.ndarray
@@ -52,7 +52,7 @@ class View:
     is_downscaled: bool = False
 
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (n, 4) of the view in pixels of the image."""
+        """Map boxes (n, 4) of the view to pixels of the image."""
         height, width = self.pixels.shape[:2]
         if self.scale is None:
             limit = np.array(self.image_size[::-1] * 2, dtype=boxes.dtype)
@@ -64,7 +64,7 @@ class View:
         return (boxes - (self.scale - 1) / 2) / self.scale
 
     def counts(self, boxes: np.ndarray) -> np.ndarray:
-        """(n,) bool: which boxes (n, 4), in pixels of the image, this view is for."""
+        """(n,) bool: mask of boxes (n, 4), in pixels of the image, within the size limits."""
         sides = boxes[:, 2:] - boxes[:, :2] + (0 if self.scale is None else 1)
         return (
             (np.sqrt(sides.prod(axis=1).clip(min=0)) >= self.min_size)
@@ -73,23 +73,24 @@ class View:
         )
 
     def in_image(self, found: Detections) -> Detections:
-        """The detections in the view that count, in pixels of the image."""
+        """Map detections of the view to the image and keep those within the size limits."""
         boxes = self.to_image(found.boxes)
         return found._replace(boxes=boxes).take(self.counts(boxes))
 
 
 @dataclass(frozen=True)
 class ViewPolicy:
-    """In which sizes a network sees an image.
+    """Choice of the sizes in which an image is passed to a network.
 
     Attributes:
-        anchor_sizes: of the network, square roots of the areas in pixels.
-        size: "original"; or the pixels of the image's longer side.
-        min_face_size: instead of it, the size in pixels of the smallest faces wanted, to which the
-            smallest anchor is fitted.
-        largest_face: up to which size the network finds faces, square root of the area in pixels.
+        anchor_sizes: the network's anchor sizes, square roots of the areas in pixels.
+        size: "original", or the longer side of the input in pixels.
+        min_face_size: alternative to ``size``: size in pixels of the smallest faces wanted, to
+            which the smallest anchor is fitted.
+        largest_face: size of the largest faces that the network finds, square root of the area in
+            pixels.
         large_faces: whether an image with room for larger faces is passed again, downscaled.
-        max_pixels: of an enlarged image.
+        max_pixels: maximum number of pixels of an enlarged image.
 
     Raises:
         ValueError: an attribute has a wrong value, or two contradict each other.
@@ -117,13 +118,13 @@ class ViewPolicy:
             raise ValueError(f"max_pixels is {self.max_pixels}, not positive")
 
     def views(self, image: np.ndarray, resized: np.ndarray | None = None) -> list[View]:
-        """What the network sees of an image (H, W, 3): the whole, in one size or in several.
+        """The network's inputs for an image (H, W, 3): the whole image, in one or more sizes.
 
         Args:
-            resized: the image as it is seen first; None: as ``size`` and ``min_face_size`` say.
+            resized: input of the first pass; None: resize by ``size`` and ``min_face_size``.
 
         Raises:
-            TooManyPixelsError: it would be enlarged beyond ``max_pixels``.
+            TooManyPixelsError: the image would be enlarged beyond ``max_pixels``.
         """
         height, width = image.shape[:2]
         if resized is None:
@@ -139,17 +140,17 @@ class ViewPolicy:
         return views
 
     def _scale(self, height: int, width: int) -> float:
-        """The factor of an image's sides that the size or the smallest face asks for."""
+        """Scale factor of an image's sides by ``size`` or ``min_face_size``."""
         if self.min_face_size is not None:
             return min(self.anchor_sizes) / self.min_face_size
         return 1.0 if self.size == "original" else self.size / max(height, width)
 
 
 def resize(image: np.ndarray, scale: float, max_pixels: int) -> np.ndarray:
-    """An image (H, W, 3) with its sides multiplied by ``scale``, at least 1 pixel each.
+    """Resize an image (H, W, 3) by the factor ``scale``, to at least 1 pixel a side.
 
     Raises:
-        TooManyPixelsError: it would have more than ``max_pixels``.
+        TooManyPixelsError: the result would have more than ``max_pixels``.
     """
     height, width = image.shape[:2]
     new_height, new_width = (max(math.floor(side * scale + 0.5), 1) for side in (height, width))
@@ -164,9 +165,9 @@ def resize(image: np.ndarray, scale: float, max_pixels: int) -> np.ndarray:
 
 
 def batches(views: Sequence[View], divisibility: int) -> list[list[int]]:
-    """Indices of views that can run together: of one kind, and of one size after padding.
+    """Group indices of views into batches: of one kind, and of one size after padding.
 
-    Padding to the size of a larger image would change what the network finds near the edges.
+    Padding to the size of a larger image would change detections near the edges.
     """
     groups: dict[tuple, list[list[int]]] = {}
     for index, view in enumerate(views):
