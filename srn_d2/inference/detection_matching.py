@@ -156,9 +156,7 @@ def _match(
     rows, columns = np.flatnonzero(rest.any(axis=1)), np.flatnonzero(rest.any(axis=0))
     block = np.ix_(rows, columns)
     tiny = np.finfo(np.float64).tiny
-    cost = np.full(
-        (len(rows), len(columns)), float(len(rows) + 1)
-    )  # exceeds any sum of pairs
+    cost = np.full((len(rows), len(columns)), float(len(rows) + 1))  # exceeds any sum of pairs
     allowed = rest[block]
     cost[allowed] = np.maximum(
         box_distance[block][allowed] / max(box_tolerance, tiny),
