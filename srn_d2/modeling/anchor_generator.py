@@ -16,7 +16,7 @@ RELEASED_ASPECT_RATIO = 1.25
 
 @ANCHOR_GENERATOR_REGISTRY.register()
 class ReleasedAnchorGenerator(nn.Module):
-    """The two anchors of a cell as the released code computes them: quantised to its stride.
+    """The released code's two anchors per cell, scaled from a box rounded to whole pixels.
 
     With stride S: w = round(sqrt(S^2 / 1.25)), h = round(1.25 w), half to even, times 2 and times
     2.828427; centre 0.5 (S - 1) + i S, corners at +- 0.5 (side - 1). Detectron2's

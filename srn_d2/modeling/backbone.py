@@ -21,7 +21,7 @@ PYRAMID_INPUTS = ("c2", "c3", "c4", "c5")
 
 
 class SRNFPN(Backbone):
-    """A feature pyramid that also gives out its bottom-up maps.
+    """A feature pyramid that also returns its bottom-up maps.
 
     C6 and C7 continue the bottom-up path by plain 3x3 stride-2 convolutions after C5, P6 and P7
     the top-down path after P5; no activation lies between. Each bottom-up map that the first
@@ -34,14 +34,14 @@ class SRNFPN(Backbone):
         bottom_up: network with feature maps of strides 4, 8, 16 and 32.
         in_features: names of these four maps in ``bottom_up``'s output, finest first.
         out_channels: channels of every output map.
-        first_step_features: which of c2 .. c7 to give out.
+        first_step_features: names, among c2 .. c7, of the bottom-up maps to return.
         c6_channels, c7_channels: channels of C6 and C7 before their 1x1 convolution.
         norm: normalisation after each convolution here, a name of
             :func:`detectron2.layers.get_norm`; "": none, a bias instead.
         upsample: "nearest" as in FPN [paper], or "bilinear" with aligned corners [released].
-        p6_source: what P6's convolution reads, "p5" [paper] or "c5_lateral" [released].
-        size_divisibility: to what detectron2 pads height and width, in pixels. With 1 nothing is
-            padded, and each top-down map is enlarged to the exact size of its lateral one.
+        p6_source: input of P6's convolution, "p5" [paper] or "c5_lateral" [released].
+        size_divisibility: multiple, in pixels, to which detectron2 pads height and width. With 1
+            nothing is padded, and each top-down map is enlarged to the size of its lateral one.
 
     Shapes: (N, 3, H, W) -> {"c2": (N, out_channels, H2, W2), .., "p7": ..}, c2..c7 first.
     """
@@ -104,9 +104,9 @@ class SRNFPN(Backbone):
 
     @property
     def deferrable_levels(self) -> tuple[str, ...]:
-        """Levels whose 3x3 output convolution can be left to the map's user, cell by cell.
+        """Levels whose 3x3 output convolution the second step can compute at selected cells.
 
-        P6 is made from P5; a normalisation over the whole map, as GN is, needs all cells.
+        Among p2 .. p4, as P6 is computed from P5; none with normalisation over whole maps (GN).
         """
         norms = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, type(None))
         return tuple(x for x in LEVELS[:3] if isinstance(self.outputs[x].norm, norms))
@@ -115,8 +115,8 @@ class SRNFPN(Backbone):
         """
         Args:
             image: (N, 3, H, W), normalised.
-            unfinished: those of ``deferrable_levels`` that are given before their 3x3 output
-                convolution, ``outputs[level]``, for who needs it in some places only.
+            unfinished: levels, among ``deferrable_levels``, that are returned without their 3x3
+                output convolution, ``outputs[level]``; the caller applies it at selected cells.
         """
         maps = self.bottom_up(image)
         bottom_up = dict(

@@ -1,12 +1,12 @@
-"""Convolutional layers computed at chosen cells of their output only.
+"""Sparse convolutional layers, computed only at selected cells of their output.
 
 A layer's output is a list of cells instead of a map, and a convolution is a matrix product of the
-gathered neighbourhoods with the weights. What is computed equals the dense layers' output there,
-if the input has all cells that the kernels reach (see :func:`dilate`). Where a neighbour lies
-outside the image it is zero in every layer, as zero padding has it.
+gathered neighbourhoods with the weights. The result equals the dense layers' output at these
+cells, if the input has all cells that the kernels reach (see :func:`dilate`). Neighbours outside
+the image are zero in every layer, as with zero padding.
 
 Shapes: N images · C channels · n cells of a set · a list of cells is (n + 1, C): row 0 stands for
-        whatever is outside the image, and is set to zero where it is read
+        all cells outside the image, and is set to zero where it is read
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ Kernel = tuple[int, int]
 """Height and width, both odd."""
 
 MARGIN = max(max(kernel) for kernel in KERNELS) // 2
-"""The farthest that a kernel reaches from its cell."""
+"""Maximum distance in cells that a kernel reaches from its centre."""
 
 GATHERED_ELEMENTS = 2**22
-"""Size of the largest matrix of neighbourhoods: 16 MiB in float32. That stays below the 32 MiB
-from which on the C library fetches each block from the system anew, page by page."""
+"""Maximum number of elements of a matrix of neighbourhoods: 16 MiB in float32. From 32 MiB on the C
+library maps each block anew, page by page."""
 
 
 class CellSet:
@@ -37,8 +37,8 @@ class CellSet:
 
     def __init__(self, masks: Sequence[Tensor]):
         self.masks = list(masks)
-        # One canvas has all maps of all images one above the other, with empty cells around each,
-        # so that a neighbour's place is the same number of cells away everywhere.
+        # One canvas stacks all maps of all images vertically, each padded with empty cells, so that
+        # a neighbour has the same offset everywhere.
         self._width = max(mask.shape[2] for mask in masks) + MARGIN
         canvas = torch.cat(
             [F.pad(mask, (0, self._width - mask.shape[2], 0, MARGIN)).flatten() for mask in masks]
@@ -69,7 +69,7 @@ class CellSet:
         return F.pad(torch.cat(cells), (0, 0, 1, 0))
 
     def scatter(self, cells: Tensor) -> list[Tensor]:
-        """Maps (N, C, H, W) of a list of cells (n + 1, C), 0 where they have none."""
+        """Maps (N, C, H, W) of a list of cells (n + 1, C), 0 at all other cells."""
         counts = [int(mask.sum()) for mask in self.masks]
         maps = []
         for mask, values in zip(self.masks, cells[1:].split(counts), strict=True):
@@ -80,7 +80,7 @@ class CellSet:
 
 
 def dilate(mask: Tensor, kernels: Sequence[Kernel]) -> Tensor:
-    """The cells (N, H, W), bool, that some kernel reaches from a cell of ``mask``, or the mask."""
+    """Mask (N, H, W), bool, of the cells that any kernel reaches from ``mask``, itself included."""
     cells = mask[:, None].float()
     for height, width in kernels:
         reached = F.max_pool2d(cells, (height, width), 1, (height // 2, width // 2))
@@ -89,7 +89,7 @@ def dilate(mask: Tensor, kernels: Sequence[Kernel]) -> Tensor:
 
 
 def kernels_of(layer: nn.Module) -> Sequence[Kernel]:
-    """The kernels by which a layer of a subnet reads its input; none if it works cell by cell."""
+    """Kernel sizes with which a layer of a subnet reads its input; empty for elementwise layers."""
     if isinstance(layer, RFE):
         return (*KERNELS, (1, 1))  # the input itself is added
     return [layer.kernel_size] if isinstance(layer, nn.Conv2d) else []
@@ -99,7 +99,7 @@ def subnet_tables(subnet: nn.Sequential, sets: Sequence[CellSet]) -> list[dict[K
     """For each layer of a subnet and each of its kernels, the neighbours that it gathers.
 
     Args:
-        sets: the cells that each layer reads, and last those that the last one computes.
+        sets: input cells of each layer, then the output cells of the last layer.
     """
     return [
         {kernel: inputs.neighbours(outputs, kernel) for kernel in kernels_of(layer)}
@@ -113,8 +113,8 @@ def sparse_subnet(
     """Run a subnet of 3x3 convolutions, RFE and ReLU on a list of cells.
 
     Args:
-        x: the cells that the first layer reads. Its row 0 is overwritten.
-        tables: as ``subnet_tables`` gives, of this subnet or of one with the same layers.
+        x: input cells of the first layer. Row 0 is overwritten.
+        tables: from ``subnet_tables`` for this subnet or one with the same layers.
     """
     for layer, layer_tables in zip(subnet, tables, strict=True):
         if isinstance(layer, nn.ReLU):
@@ -130,9 +130,8 @@ def sparse_conv(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) ->
     """A convolution (stride 1) at chosen cells: list (n + 1, C) -> (m + 1, C').
 
     Args:
-        x: the cells that it reads. Row 0 is overwritten.
-        neighbours: (m + 1, kh * kw) as ``CellSet.neighbours`` gives; None: the kernel is 1x1 and
-            m = n.
+        x: input cells. Row 0 is overwritten.
+        neighbours: (m + 1, kh * kw) from ``CellSet.neighbours``; None: the kernel is 1x1 and m = n.
     """
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (C', kh * kw * C)
     if neighbours is None:

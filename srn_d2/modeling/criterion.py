@@ -1,4 +1,4 @@
-"""The losses of both steps and what they are divided by.
+"""The losses of both steps and their normalisers.
 
 Shapes: N images · R anchors of an image. Labels: -1 ignore, 0 face, 1 background.
 """
@@ -38,7 +38,7 @@ class SRNCriterion:
         transform: between boxes and deltas.
         focal_alpha, focal_gamma: parameters of the focal loss.
         box_loss_type: one of :data:`BOX_LOSSES`.
-        smooth_l1_beta: where smooth L1 becomes linear, in units of the deltas.
+        smooth_l1_beta: value at which smooth L1 becomes linear, in units of the deltas.
         box_loss_weight: factor of the box losses.
     """
 
@@ -105,11 +105,10 @@ class SRNCriterion:
 
 
 def loss_normalizers(num_faces: Sequence[Tensor]) -> list[Tensor]:
-    """What each step's losses of this worker are divided by, from its number of positives.
+    """Normaliser of each step's losses on this worker, from its number of positives.
 
     The positives of all workers, at least 1, over the number of workers. As data-parallel
-    training averages the workers' gradients, they get the gradient of one worker that has the
-    whole batch.
+    training averages the workers' gradients, the result is the gradient of the whole batch.
     """
     total = torch.stack([n.float() for n in num_faces])
     world_size = comm.get_world_size()

@@ -1,6 +1,6 @@
-"""Depthwise convolution whose gradients in bfloat16 on a CPU are faster than torch's own.
+"""Depthwise convolution with faster bfloat16 gradients on a CPU than torch's own.
 
-oneDNN, which runs torch's convolutions there, has no fast kernel for two of them. With 2 images
+oneDNN, which runs torch's convolutions, has no fast kernel for two of the gradients. With 2 images
 (AMX, one thread, torch 2.14), for stride 2 and 96 channels of 224 x 224, the input's gradient took
 99 ms in bfloat16 and 16 ms in float32; for 5 x 5 kernels and 672 channels of 28 x 28 the weight's
 took 68 ms in bfloat16, 13 ms in float32 and 5 ms as four of 3 x 3 kernels in bfloat16. All others
@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SMALL_KERNEL = 3
-"""Depthwise kernels of up to so many rows and columns have fast gradients in bfloat16."""
+"""Largest side of depthwise kernels with fast gradients in bfloat16."""
 
 
 def has_slow_gradient(conv: nn.Conv2d, x: Tensor) -> bool:
-    """Whether oneDNN has no fast kernel for the gradient of this convolution."""
+    """Return True if oneDNN has no fast kernel for the gradient of this convolution."""
     return (
         conv.groups == conv.in_channels > 1
         and torch.is_grad_enabled()
@@ -59,8 +59,8 @@ class DepthwiseConv2d(torch.autograd.Function):
 def _weight_gradient(grad_output: Tensor, x: Tensor, weight: Tensor, settings: tuple) -> Tensor:
     """The gradient (C, 1, kh, kw) of a depthwise convolution's weight, float32.
 
-    That of a large kernel is put together from small ones: a part of the kernel that begins at
-    (row, column) sees the padded input from there on.
+    The gradient of a large kernel is assembled from those of small parts: the part that begins at
+    (row, column) is applied to the padded input from there on.
     """
     stride, padding, dilation, groups = settings
     if max(weight.shape[2:]) <= SMALL_KERNEL:
@@ -85,7 +85,7 @@ def _weight_gradient(grad_output: Tensor, x: Tensor, weight: Tensor, settings: t
 
 
 def _parts(size: int) -> list[slice]:
-    """An axis of a kernel in parts of at most SMALL_KERNEL taps; the last one may overlap."""
+    """Split an axis of a kernel into parts of at most SMALL_KERNEL taps; the last may overlap."""
     taps = min(size, SMALL_KERNEL)
     starts = (min(start, size - taps) for start in range(0, size, SMALL_KERNEL))
     return [slice(start, start + taps) for start in starts]

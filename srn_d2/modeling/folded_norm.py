@@ -1,9 +1,9 @@
 """Frozen batch normalisation as part of the convolution before it.
 
 With fixed statistics and a fixed affine map, batch normalisation is a scale and a shift of each
-channel, which the convolution's weights and bias can hold: the same result without two passes over
-each map, and without its gradient. Names and values in the state dict stay those of the separate
-layers; the scale is applied to the weights in each forward pass, so they can learn.
+channel, which can be folded into the convolution's weights and bias: the same result without two
+passes over each map, and without its gradient. Names and values in the state dict stay those of
+the separate layers; the scale is applied to the weights in each forward pass, so they can learn.
 """
 
 from types import ModuleType
@@ -16,18 +16,18 @@ from .depthwise_conv import DepthwiseConv2d, has_slow_gradient
 
 
 def fold_batch_norms(net: nn.Module, shape: tuple[int, ...]) -> int:
-    """Replace, in place, each batch normalisation that reads a convolution's output.
+    """Fold, in place, each batch normalisation into the convolution before it.
 
-    Which convolution it reads is seen by running the network once. What cannot be folded stays as
-    it is: normalisation without a convolution right before it, convolutions or normalisations that
-    are used more than once, and convolutions of other types than torch's own and timm's "same".
+    Pairs are found by running the network once. Layers that cannot be folded stay unchanged:
+    normalisation without a convolution right before it, convolutions or normalisations that are
+    used more than once, and convolutions of other types than torch's own and timm's "same".
 
     Args:
         net: a network whose batch normalisation is frozen.
-        shape: of an input that it takes, (N, C, H, W).
+        shape: shape of a valid input, (N, C, H, W).
 
     Returns:
-        How many were folded.
+        number of folded layers.
     """
     pairs = _read_by_norm(net, shape)
     names = {module: name for name, module in net.named_modules()}
@@ -39,10 +39,10 @@ def fold_batch_norms(net: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 class FoldedNorm(nn.BatchNorm2d):
-    """What is left of a batch normalisation once its convolution holds it: timm's activation.
+    """Batch normalisation folded into its convolution; applies only timm's activation.
 
     Args:
-        norm: the layer whose parameters, buffers and activation this one takes over.
+        norm: the original layer, whose parameters, buffers and activation are taken over.
     """
 
     def __init__(self, norm: nn.BatchNorm2d):
@@ -56,7 +56,7 @@ class FoldedNorm(nn.BatchNorm2d):
         self.train(norm.training)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What it does to each channel: two of (C,)."""
+        """Scale and shift of each channel: two tensors (C,)."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale
 
@@ -68,8 +68,8 @@ class FoldedConv2d(nn.Conv2d):
     """A convolution followed by the scale and shift of a frozen batch normalisation.
 
     Args:
-        conv: torch's own or timm's Conv2dSame, whose parameters this one takes over.
-        norm: the normalisation, which stays registered where it was.
+        conv: torch's Conv2d or timm's Conv2dSame, whose parameters are taken over.
+        norm: the normalisation, which stays registered under its own name.
     """
 
     def __init__(self, conv: nn.Conv2d, norm: FoldedNorm):
@@ -103,7 +103,9 @@ class FoldedConv2d(nn.Conv2d):
 
 def _read_by_norm(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """The pairs of a convolution and the batch normalisation that reads its output."""
-    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # with the tensor, so that its id stays
+    outputs: dict[
+        int, tuple[nn.Conv2d, Tensor]
+    ] = {}  # keeps the tensor, so that its id stays unique
     uses: dict[nn.Module, int] = {}
     pairs = []
 
@@ -138,7 +140,7 @@ def _foldable_convolutions() -> tuple[type, ...]:
 
 
 def _timm_layers() -> ModuleType:
-    """timm is slow to import: what needs it imports it."""
+    """Import timm's layers lazily: timm is slow to import."""
     import timm.layers
 
     return timm.layers

@@ -1,4 +1,4 @@
-"""Which pyramid levels take which of the two steps. Pure Python."""
+"""Selection of the pyramid levels of each of the two steps. Pure Python."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ def ordered_levels(names: Sequence[str], key: str) -> tuple[str, ...]:
     """The levels in the order of :data:`LEVELS`, each once, so that equal sets compare equal.
 
     Args:
-        names: of levels.
-        key: of the config, for the message.
+        names: names of levels.
+        key: config key, for the error message.
 
     Raises:
         ValueError: for a name that is no level; the message lists the valid ones.
@@ -50,7 +50,7 @@ class LevelSelection:
 
     @property
     def first_step_levels(self) -> tuple[str, ...]:
-        """The levels of which the first step computes anything."""
+        """The levels with a first step of either kind."""
         chosen = {*self.stc_levels, *self.str_levels}
         return tuple(name for name in LEVELS if name in chosen)
 
@@ -65,9 +65,9 @@ class LevelSelection:
         return self.first_step_features + LEVELS
 
     def has_stc(self, level: str) -> bool:
-        """Whether ``level`` classifies twice."""
+        """Return True if ``level`` classifies twice."""
         return level in self.stc_levels
 
     def has_str(self, level: str) -> bool:
-        """Whether ``level`` regresses twice."""
+        """Return True if ``level`` regresses twice."""
         return level in self.str_levels

@@ -1,4 +1,4 @@
-"""From the second step's predictions to detections, in the paper's way and in the released code's.
+"""Post-processing of the second step's predictions, by the paper and by the released code.
 
 Shapes: R anchors of an image, all levels one after the other
 """
@@ -25,9 +25,9 @@ class Postprocessing(ABC):
     Attributes:
         transform: between boxes and deltas.
         score_threshold: candidates have a score above it.
-        topk_candidates: the most confident candidates that reach NMS.
+        topk_candidates: maximum number of candidates passed to NMS.
         nms_threshold: IoU above which NMS removes the weaker box.
-        max_detections: the most detections of an image.
+        max_detections: maximum number of detections of an image.
     """
 
     transform: Box2BoxTransform
@@ -44,12 +44,12 @@ class Postprocessing(ABC):
         level_cells: Sequence[int],
         image_size: tuple[int, int],
     ) -> Instances:
-        """Detections of one image, best first. Boxes are not clipped to the image.
+        """Detections of one image, by descending score. Boxes are not clipped to the image.
 
         Args:
-            scores: (R,) probability of "face"; negative where STC took the anchor away.
-            deltas: (R, 4) of the second step.
-            anchors: (R, 4) from which they start.
+            scores: (R,) probability of "face"; negative where STC removed the anchor.
+            deltas: (R, 4), deltas of the second step.
+            anchors: (R, 4), anchors that the deltas refer to.
             level_cells: height x width of each level's map, finest level first.
             image_size: (height, width).
         """
@@ -66,11 +66,11 @@ class Postprocessing(ABC):
 
     @abstractmethod
     def _candidates(self, scores: Tensor, level_cells: Sequence[int]) -> Tensor:
-        """Indices (C,) of the anchors that are decoded."""
+        """Indices (C,) of the anchors to decode."""
 
     @abstractmethod
     def _nms(self, boxes: Tensor, scores: Tensor) -> Tensor:
-        """Indices of the boxes that are no duplicates, best first."""
+        """Indices of the boxes kept by NMS, by descending score."""
 
 
 class PaperPostprocessing(Postprocessing):
@@ -85,9 +85,9 @@ class PaperPostprocessing(Postprocessing):
 
 
 class ReleasedPostprocessing(Postprocessing):
-    """The best candidates of each level, NMS in whose areas a box includes its last pixel.
+    """The best candidates of each level, and NMS with boxes that include their last pixel.
 
-    Coarse maps of few cells take part without a score threshold.
+    Levels of few cells have no score threshold.
 
     Source: the authors' released test code.
     """
@@ -139,10 +139,10 @@ def inclusive_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     Args:
         boxes: (C, 4) XYXY.
         scores: (C,).
-        threshold: IoU above which the weaker box leaves, compared in single precision.
+        threshold: IoU above which the weaker box is dropped, compared in single precision.
 
     Returns:
-        indices of the boxes that stay, best first.
+        indices of the kept boxes, by descending score.
     """
     # On a CPU torchvision compares float32 IoUs with a float64 threshold: without rounding it
     # first, an IoU of just 0.4 would be above 0.4 there and not on CUDA nor in the released code.
@@ -151,8 +151,8 @@ def inclusive_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 
 def include_last_pixel(boxes: Tensor) -> Tensor:
-    """Boxes (..., 4) whose width is x2 - x1, of such whose width is x2 - x1 + 1.
+    """Convert boxes (..., 4) of width x2 - x1 + 1 to boxes of width x2 - x1.
 
-    Moving x2 and y2 by one pixel gives all widths, of boxes and of intersections, that pixel.
+    Moving x2 and y2 by one pixel adds it to all widths, of boxes and of intersections.
     """
     return boxes + boxes.new_tensor([0, 0, 1, 1])

@@ -10,7 +10,7 @@ KERNELS = ((1, 5), (5, 1), (1, 3), (3, 1))
 
 
 class RFE(nn.Module):
-    """Add to the input what four branches with elongated kernels see of it.
+    """Add the outputs of four branches with elongated kernels to the input.
 
     Faces are not square, and under a rotated head or an occlusion less so: kernels that are wide
     or high give the shared head receptive fields of other shapes than the square. Each branch is

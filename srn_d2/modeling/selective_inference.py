@@ -1,8 +1,8 @@
-"""The second step of inference, computed only where the first step leaves something to decide.
+"""Sparse second step of inference, computed only around anchors that survive the first step.
 
-STC takes most anchors of the fine levels away before the second step. What is predicted at the
-cells that are left depends on the cells around these only, so that each layer need be computed at
-those cells alone that a later layer reads.
+STC removes most anchors of the fine levels before the second step. A prediction depends only on
+the cells in its receptive field, so each layer is computed only at the cells that a later layer
+reads.
 
 Shapes: N images · A anchors of a cell · C channels
 """
@@ -23,45 +23,46 @@ from .srn_head import SRNHead
 MODES = ("auto", "dense", "sparse")
 
 WIDE = 128
-"""Channels from which a subnet counts as wide."""
+"""Number of channels from which a subnet counts as wide."""
 
 BREAK_EVEN = {
     # narrow, wide
     torch.float32: (0.5, 0.65),
     torch.bfloat16: (0.35, 0.7),
 }
-"""Share of a level's dense multiply-adds up to which "auto" takes the sparse way.
+"""Share of a level's dense multiply-adds up to which "auto" computes it sparsely.
 
-A multiply-add of gathered cells costs more than one of a map, and the more so the fewer channels a
-cell has. On an AMD EPYC with AVX512_BF16 both ways take the same time at shares of 0.54 (64
-channels) and 0.72 (256) in float32, 0.37 and 0.77 in bfloat16. Other types count as bfloat16.
+A multiply-add of gathered cells costs more than one of a map, the more so with few channels. On an
+AMD EPYC with AVX512_BF16 dense and sparse take the same time at shares of 0.54 (64 channels) and
+0.72 (256) in float32, 0.37 and 0.77 in bfloat16. Other types use the values of bfloat16.
 Measured by
 
     python tools/benchmark.py inference --variants dense sparse dense-bf16 sparse-bf16 \\
         --active-share 0.1 0.2 0.3 0.4 --config-file configs/srn_R50.yaml
 
-(configs/srn_efflite0.yaml has 64 channels), whose report has a table of it. CUDA has the same
-numbers, unmeasured; in float32 they may be too high there, where convolutions may use TF32 and the
-sparse way's matrix products, as torch has it by default, do not.
+(configs/srn_efflite0.yaml has 64 channels); its report has the table. CUDA uses the same numbers,
+unmeasured; in float32 they may be too high there: convolutions may use TF32, but the matrix
+products of the sparse computation, by torch's default, do not.
 """
 
 
 def break_even(channels: int, dtype: torch.dtype) -> float:
-    """The share of ``BREAK_EVEN`` for subnets of so many channels computed in a type."""
+    """Entry of ``BREAK_EVEN`` for a subnet's number of channels and data type."""
     narrow, wide = BREAK_EVEN.get(dtype, BREAK_EVEN[torch.bfloat16])
     return wide if channels >= WIDE else narrow
 
 
 class LevelPlan(NamedTuple):
-    """How one level's second step is computed.
+    """Plan of one level's second step.
 
     Attributes:
-        sparse: at chosen cells only, or else everywhere.
+        sparse: True: computed at selected cells; False: everywhere.
         unfinished: whether the backbone has left the level's output convolution to this step.
-        cells: for each layer of a subnet the cells (N, H, W), bool, whose input it reads, and
-            last the survivors, whose prediction is wanted. Empty if there is no choice.
+        cells: for each layer of a subnet the mask (N, H, W), bool, of its input cells, and last
+            that of the survivors, whose predictions are wanted. Empty on a level without STC or
+            in mode "dense".
         active_share: survivors as a share of the level's cells.
-        work_share: multiply-adds of the sparse way as a share of the dense way's.
+        work_share: multiply-adds of the sparse computation as a share of the dense one's.
     """
 
     sparse: bool = False
@@ -76,8 +77,8 @@ class SecondStep:
     """The second step's predictions in inference, by the backbone's and the head's layers.
 
     Attributes:
-        mode: "dense"; "sparse": on STC levels only what the survivors need; "auto": level by
-            level whichever of the two is faster.
+        mode: "dense"; "sparse": on STC levels only the cells that survivors depend on; "auto":
+            the faster of the two on each level.
 
     Raises:
         ValueError: for an unknown mode.
@@ -90,19 +91,19 @@ class SecondStep:
             raise ValueError(f"MODEL.SRN.SECOND_STEP is {self.mode!r}; valid are {list(MODES)}")
 
     def unfinished_levels(self, backbone: SRNFPN, head: SRNHead) -> tuple[str, ...]:
-        """The levels to which the backbone need not apply its output convolution."""
+        """The levels whose output convolution is left to this step."""
         stc_levels = () if self.mode == "dense" else head.level_selection.stc_levels
         return tuple(x for x in backbone.deferrable_levels if x in stc_levels)
 
     def plan(
         self, head: SRNHead, survivors: Sequence[Tensor | None], unfinished: Sequence[str]
     ) -> dict[str, LevelPlan]:
-        """Decide what to compute.
+        """Choose dense or sparse computation for each level.
 
         Args:
-            survivors: per level (N, Hl, Wl), bool, the cells of which the first step leaves an
-                anchor; None on a level without STC.
-            unfinished: as :meth:`unfinished_levels` gives.
+            survivors: per level (N, Hl, Wl), bool, True for cells with an anchor that survives the
+                first step; None on a level without STC.
+            unfinished: from :meth:`unfinished_levels`.
         """
         return {
             level: LevelPlan()
@@ -121,7 +122,7 @@ class SecondStep:
         work_share = work / _multiply_adds(subnet, everywhere, unfinished)
         return LevelPlan(
             sparse=self.mode == "sparse"
-            or work_share < break_even(subnet[0].in_channels, _dtype_of(subnet[0].weight)),
+            or work_share < break_even(subnet[0].in_channels, _compute_dtype(subnet[0].weight)),
             unfinished=unfinished,
             cells=cells,
             active_share=counts[-1] / survivors.numel(),
@@ -137,13 +138,12 @@ class SecondStep:
     ) -> tuple[list[Tensor], list[Tensor]]:
         """
         Args:
-            maps: at least p2 .. p7, those that are ``unfinished`` without their output
-                convolution.
-            plan: as :meth:`plan` gives.
+            maps: at least p2 .. p7; ``unfinished`` levels without their output convolution.
+            plan: from :meth:`plan`.
 
         Returns:
-            scores and deltas as ``SRNPredictions`` has them. On a level that is computed sparsely
-            they are 0 at cells without a survivor.
+            scores and deltas in the layout of ``SRNPredictions``. On a sparse level they are 0 at
+            cells without a survivor.
         """
         sparse = [level for level in LEVELS if plan[level].sparse]
         scores, deltas = {}, {}
@@ -166,7 +166,7 @@ class SecondStep:
 
 
 def _finished_cells(output: nn.Module, merged: Tensor, mask: Tensor) -> Tensor:
-    """The pyramid's output convolution ``output`` of a map (N, C, H, W), where ``mask`` is True."""
+    """Apply the pyramid's ``output`` convolution to a map (N, C, H, W) where ``mask`` is True."""
     inputs = CellSet([dilate(mask, kernels_of(output))])
     neighbours = inputs.neighbours(CellSet([mask]), output.kernel_size)
     x = sparse_conv(output, inputs.gather([merged]), neighbours)
@@ -176,8 +176,8 @@ def _finished_cells(output: nn.Module, merged: Tensor, mask: Tensor) -> Tensor:
 def _predict_at(
     head: SRNHead, inputs: Sequence[Tensor], plans: Sequence[LevelPlan]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Scores and deltas of some levels, as maps, from their cells that the subnets read."""
-    # The subnets are the same on all levels: one list has the cells of all.
+    """Scores and deltas of some levels, as maps, from the subnets' input cells."""
+    # The subnets are shared by all levels: one list holds the cells of all.
     x = torch.cat([inputs[0], *(level_cells[1:] for level_cells in inputs[1:])])
     sets = [CellSet(masks) for masks in zip(*(plan.cells for plan in plans), strict=True)]
     tables = subnet_tables(head.cls_subnet, sets)
@@ -186,17 +186,17 @@ def _predict_at(
     return sets[-1].scatter(scores), sets[-1].scatter(deltas)
 
 
-def _dtype_of(weight: Tensor) -> torch.dtype:
-    """The type in which a convolution with this weight is computed: autocast's, if there is one."""
+def _compute_dtype(weight: Tensor) -> torch.dtype:
+    """Data type in which a convolution with this weight is computed, by autocast if enabled."""
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def _multiply_adds(subnet: nn.Sequential, counts: Sequence[int], unfinished: bool) -> int:
-    """Of the pyramid's output convolution, if it is ``unfinished``, and of both subnets.
+    """Multiply-adds of the pyramid's output convolution, if ``unfinished``, and of both subnets.
 
     Args:
-        counts: number of cells that each layer reads, and last of those that are predicted.
+        counts: number of input cells of each layer, then of predicted cells.
     """
     total = 0
     for layer, inputs, outputs in zip(subnet, counts[:-1], counts[1:], strict=True):
@@ -206,5 +206,5 @@ def _multiply_adds(subnet: nn.Sequential, counts: Sequence[int], unfinished: boo
             total += entry * inputs + (weights - entry) * outputs
         else:
             total += weights * outputs
-    first = subnet[0].weight.numel()  # the output convolution has as many weights
+    first = subnet[0].weight.numel()  # same as the output convolution's
     return 2 * total + (first * counts[0] if unfinished else 0)

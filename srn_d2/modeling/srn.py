@@ -1,4 +1,4 @@
-"""The detector: what flows from the head's predictions to losses or to detections.
+"""The detector: losses in training and detections in inference from the head's predictions.
 
 Shapes: N images · A anchors of a cell · Rl = Hl * Wl * A anchors of a level · R their sum
 """
@@ -43,9 +43,9 @@ from .target_assignment import (
 class SRN(DenseDetector):
     """Selective Refinement Network (AAAI 2019).
 
-    The first step classifies the anchors of the fine levels (STC), which takes the easy
-    negatives away from the second step, and regresses those of the coarse levels (STR), which
-    gives it better anchors to start from. With neither it is a one-step RetinaNet.
+    The first step classifies the anchors of the fine levels (STC), which filters easy negatives
+    from the second step, and regresses those of the coarse levels (STR), which gives the second
+    step better anchors. With neither it is a one-step RetinaNet.
 
     Input and output are those of :class:`DenseDetector`. Training instances have ``gt_boxes``
     and, if some are ignore regions, ``gt_ignore`` (bool). Losses are ``loss_cls_s1``,
@@ -53,22 +53,22 @@ class SRN(DenseDetector):
     that step. Detections have class 0 and are sorted by score.
 
     Args:
-        backbone: gives the maps that ``head.level_selection.features`` names.
+        backbone: returns the maps named by ``head.level_selection.features``.
         head: predicts both steps.
         anchor_generator: anchors of the levels p2 .. p7.
         transform: between boxes and deltas.
-        matchers: of the first step, of the second, and of the second on refined anchors, as
-            ``build_matcher`` gives.
+        matchers: from ``build_matcher``, for the first step, the second, and the second on refined
+            anchors.
         criterion: the losses.
         first_step_loss_weight: factor of the first step's losses.
         stc_threshold: theta of STC in training, see ``stc_keep_mask``.
         stc_threshold_test: the same in inference.
-        second_step: how inference computes it, see :class:`SecondStep`.
+        second_step: computes the second step in inference, see :class:`SecondStep`.
         postprocessing: from the second step's predictions to detections.
         cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
             themselves stay in float32), in training and in inference.
         test_bfloat16: on any device, run the network under bfloat16 autocast in inference.
-        pixel_mean, pixel_std: of the input, RGB, in [0, 255].
+        pixel_mean, pixel_std: mean and standard deviation of the input, RGB, in [0, 255].
     """
 
     @configurable
@@ -109,7 +109,7 @@ class SRN(DenseDetector):
         self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
         self.test_bfloat16 = test_bfloat16
-        # Convolutions are faster so, and then give out maps that have a cell's channels together.
+        # Faster convolutions, with output maps in channels_last, too.
         self.to(memory_format=torch.channels_last)
 
     @classmethod
@@ -199,7 +199,7 @@ class SRN(DenseDetector):
         Args:
             step1: targets of the anchors in ``omega_stc | omega_str``.
             omega_stc, omega_str: (R,) bool, the anchors of STC and of STR levels.
-            phi: targets of the second step, those that the first one filtered IGNORED.
+            phi: targets of the second step; anchors filtered by the first step are IGNORED.
         """
         norm_s1, norm_s2 = loss_normalizers([step1.count(FACE), phi.count(FACE)])
         weight_s1 = self.first_step_loss_weight
@@ -222,10 +222,10 @@ class SRN(DenseDetector):
 
     @torch.no_grad()
     def detect(self, images: ImageList) -> list[Instances]:
-        """The detections of each image of a batch, best first.
+        """The detections of each image of a batch, by descending score.
 
         Args:
-            images: normalised and padded, as ``preprocess_image`` gives.
+            images: normalised and padded, from ``preprocess_image``.
 
         Returns:
             Instances of the size of each image of the batch, in its pixels, with ``pred_boxes``
@@ -240,7 +240,7 @@ class SRN(DenseDetector):
             plan = self.second_step.plan(self.head, survivors, unfinished)
             scores_s2, deltas_s2 = self.second_step(self.backbone, self.head, maps, plan)
             predictions = SRNPredictions(scores_s1, deltas_s1, scores_s2, deltas_s2)
-            # Only the maps' sizes matter from here on.
+            # Only the sizes of the maps are used from here on.
             features = [maps[name] for name in self.head_in_features]
             return self.forward_inference(images, features, predictions, stc_masks)
 
@@ -252,10 +252,10 @@ class SRN(DenseDetector):
         predictions: SRNPredictions,
         stc_masks: list[Tensor | None] | None = None,
     ) -> list[Instances]:
-        """Detections as :meth:`detect` gives them, from the head's maps.
+        """Detections in the format of :meth:`detect`, from the head's maps.
 
         Args:
-            stc_masks: as ``_stc_masks`` gives of ``predictions.scores_s1``; None: computed here.
+            stc_masks: from ``_stc_masks(predictions.scores_s1)``; None: computed here.
         """
         if stc_masks is None:
             stc_masks = self._stc_masks(predictions.scores_s1)
@@ -277,7 +277,7 @@ class SRN(DenseDetector):
         ]
 
     def _autocast(self) -> AbstractContextManager:
-        """Where the network runs: bfloat16 if asked for, else as the caller has it."""
+        """Autocast context of the network: bfloat16 if configured, else the caller's."""
         on_cpu = self.device.type == "cpu"
         if (self.cpu_bfloat16 and on_cpu) or (self.test_bfloat16 and not self.training):
             return torch.autocast(self.device.type, torch.bfloat16)
@@ -288,7 +288,7 @@ class SRN(DenseDetector):
         return [boxes.tensor for boxes in self.anchor_generator(features[-len(LEVELS) :])]
 
     def _stc_masks(self, scores_s1: list[Tensor | None]) -> list[Tensor | None]:
-        """Per level which anchors STC leaves, bool, of the logits' shape; None without STC."""
+        """Per level, mask of the anchors kept by STC, of the logits' shape; None without STC."""
         threshold = self.stc_threshold if self.training else self.stc_threshold_test
         return [None if x is None else stc_keep_mask(x, threshold) for x in scores_s1]
 

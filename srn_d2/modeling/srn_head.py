@@ -18,7 +18,7 @@ from .rfe import RFE
 
 
 class SRNPredictions(NamedTuple):
-    """What the head predicts: lists over the levels p2 .. p7, None where a step computes nothing.
+    """Predictions of the head: lists over the levels p2 .. p7, None where a step has none.
 
     Scores are logits (N, A, Hl, Wl), deltas are (N, A * 4, Hl, Wl), anchor-major. A level has
     Rl = Hl * Wl * A anchors.
@@ -49,7 +49,7 @@ def flatten_scores(levels: Sequence[Tensor | None]) -> list[Tensor | None]:
 
 
 def cat_levels(levels: Sequence[Tensor | None]) -> Tensor:
-    """Concatenate per-level (N, Rl, ...) over the levels that are there."""
+    """Concatenate per-level (N, Rl, ...) over the levels that are not None."""
     return torch.cat([level for level in levels if level is not None], dim=1)
 
 
@@ -64,12 +64,13 @@ class SRNHead(nn.Module):
     Args:
         channels: channels of every input map and of the subnets.
         num_anchors: anchors A of a cell, the same on all levels.
-        level_selection: which levels take which step.
-        use_rfe: False puts two plain 3x3 convolutions in RFE's place, as in RetinaNet.
-        prediction_init_std: of the prediction convolutions' initial weights; 0: xavier.
-        prior_prob: probability of "face" that a new head predicts, in (0, 1).
-        recomputed_levels: any of p2 .. p7. Training keeps no activations of the subnets there, in
-            either step, but computes them anew in the backward pass (activation checkpointing).
+        level_selection: levels of each step.
+        use_rfe: False: two plain 3x3 convolutions in place of RFE, as in RetinaNet.
+        prediction_init_std: standard deviation of the prediction convolutions' initial weights; 0:
+            xavier.
+        prior_prob: initial probability of "face", in (0, 1).
+        recomputed_levels: levels, among p2 .. p7, with activation checkpointing of the subnets in
+            both steps: activations are recomputed in the backward pass.
     """
 
     @configurable
@@ -130,7 +131,7 @@ class SRNHead(nn.Module):
     def first_step(
         self, maps: dict[str, Tensor]
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """First-step scores and deltas, as :class:`SRNPredictions` has them, from c2 .. c7."""
+        """First-step scores and deltas, in the layout of :class:`SRNPredictions`, from c2 .. c7."""
         selection = self.level_selection
         scores = [
             self._predict(self.scores, maps, f"c{level[1:]}") if selection.has_stc(level) else None

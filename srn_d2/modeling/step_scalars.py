@@ -1,4 +1,4 @@
-"""What a training step matches and what STC removes, as scalars for TensorBoard."""
+"""Scalars for TensorBoard: matched anchors of a training step and anchors removed by STC."""
 
 import torch
 from detectron2.utils.events import get_event_storage, has_event_storage
@@ -17,8 +17,8 @@ def log_step_scalars(
     Args:
         step1: targets of the first step.
         step2: targets of the second step, of all anchors.
-        phi: the same with those that the first step filtered IGNORED.
-        keep_stc: (N, anchors of STC levels), bool: which ones STC leaves.
+        phi: the same, with anchors filtered by the first step IGNORED.
+        keep_stc: (N, anchors of STC levels), bool: True for anchors that STC keeps.
     """
     if not has_event_storage():
         return
@@ -30,7 +30,7 @@ def log_step_scalars(
         "negatives_after_stc": phi.count(BACKGROUND),
         "kept": keep_stc.sum(),
     }
-    # One transfer from the device for all of them.
+    # A single transfer from the device.
     values = torch.stack(list(counts.values())).tolist()
     counts = dict(zip(counts, values, strict=True))
     kept = counts.pop("kept")

@@ -1,6 +1,6 @@
-"""Which anchors are faces: matching, refinement of anchors, and the filter of STC.
+"""Target assignment: matching of anchors to faces, refinement of anchors, and the filter of STC.
 
-Nothing here reads a config or needs a gradient.
+Functions of tensors, without a config and without gradients.
 
 Shapes: N images · Rl anchors of a level · R anchors of an image, all levels one after the other
         M boxes of an image, faces and ignore regions
@@ -21,17 +21,17 @@ FACE = 0
 BACKGROUND = 1
 
 IOU_CHUNK_ELEMENTS = 2**20
-"""Size of the largest IoU matrix that is held at once: bounds the memory of matching."""
+"""Maximum number of elements of an IoU matrix: bounds the memory of matching."""
 
 
 class StepTargets(NamedTuple):
-    """What one step has to predict for the anchors of a batch.
+    """Targets of one step for the anchors of a batch.
 
     Attributes:
-        labels: (N, R) int64, see the module; an anchor that the step leaves out is IGNORED.
+        labels: (N, R) int64, see the module; an anchor excluded from the step is IGNORED.
         boxes: (N, R, 4) XYXY, the face that each anchor overlaps most; only meaningful where the
             label is FACE.
-        anchors: (N, R, 4) XYXY, from which the step's deltas start.
+        anchors: (N, R, 4) XYXY, anchors that the step's deltas refer to.
     """
 
     labels: Tensor
@@ -39,7 +39,7 @@ class StepTargets(NamedTuple):
     anchors: Tensor
 
     def select(self, anchor_mask: Tensor) -> "StepTargets":
-        """The targets of the anchors that ``anchor_mask``, (R,) bool, names in every image."""
+        """The targets of the anchors in ``anchor_mask``, (R,) bool, of every image."""
         chosen = _indices(anchor_mask)
         return StepTargets(*(field[:, chosen] for field in self))
 
@@ -53,7 +53,7 @@ class Overlaps(NamedTuple):
 
     Attributes:
         face_iou: (R,) IoU with the face that the anchor overlaps most; 0 without faces.
-        face_index: (R,) int64, which face that is.
+        face_index: (R,) int64, index of that face.
         ignored_iou: (R,) IoU with the ignore region that it overlaps most.
     """
 
@@ -65,7 +65,7 @@ class Overlaps(NamedTuple):
 def build_matcher(thresholds: Sequence[float]) -> Matcher:
     """A matcher with labels 0 (background) below the first IoU, 1 (face) from the second on.
 
-    Between the two it says -1 (ignore). There are no low-quality matches (paper section 3.5).
+    Between the two the label is -1 (ignore). No low-quality matches (paper section 3.5).
 
     Raises:
         ValueError: unless 0 < first <= second <= 1.
@@ -80,13 +80,13 @@ def build_matcher(thresholds: Sequence[float]) -> Matcher:
 def best_overlaps(anchors: Tensor, boxes: Tensor, is_ignored: Tensor) -> Overlaps:
     """Find for each anchor the face and the ignore region that it overlaps most.
 
-    Works through the anchors in chunks, so that the memory does not grow with anchors x boxes.
-    Among equal overlaps the box of the lowest index counts.
+    Processes the anchors in chunks, so that the memory does not grow with anchors x boxes. Ties go
+    to the box of the lowest index.
 
     Args:
         anchors: (R, 4) XYXY.
         boxes: (M, 4) XYXY.
-        is_ignored: (M,) bool, which of the boxes are ignore regions.
+        is_ignored: (M,) bool, True for ignore regions.
     """
     face_iou, face_index = _best_iou(anchors, boxes[~is_ignored])
     ignored_iou, _ = _best_iou(anchors, boxes[is_ignored])
@@ -99,13 +99,13 @@ def label_anchors(
 ) -> tuple[Tensor, Tensor]:
     """Label each anchor of an image by its overlaps.
 
-    A face has precedence. An anchor that would be background but overlaps an ignore region too
-    much for a background (the matcher does not call it one) is ignored.
+    Faces have precedence. A background anchor is ignored if its IoU with an ignore region reaches
+    the matcher's lower threshold.
 
     Args:
-        overlaps: as :func:`best_overlaps` gives for the same boxes.
-        boxes, is_ignored: (M, 4) and (M,) as there.
-        matcher: as :func:`build_matcher` gives.
+        overlaps: from :func:`best_overlaps` for the same boxes.
+        boxes, is_ignored: (M, 4) and (M,), see :func:`best_overlaps`.
+        matcher: from :func:`build_matcher`.
 
     Returns:
         labels (R,) int64 and matched faces (R, 4), see :class:`StepTargets`.
@@ -130,17 +130,17 @@ def two_step_targets(
     gt_ignore: Sequence[Tensor],
     matchers: Sequence[Matcher],
 ) -> tuple[StepTargets, StepTargets]:
-    """The targets of both steps for all anchors of a batch, before the steps leave any out.
+    """The targets of both steps for all anchors of a batch, before any are filtered.
 
     The first step matches the regular anchors, the second the refined ones, which differ on STR
     levels only: on the others both steps share the overlaps.
 
     Args:
         anchors: (R, 4) the regular anchors.
-        refined_anchors: (N, R, 4) as :func:`refine_anchors` gives.
+        refined_anchors: (N, R, 4), from :func:`refine_anchors`.
         is_refined: (R,) bool, the anchors of STR levels.
-        gt_boxes, gt_ignore: per image (M, 4) and (M,), as :func:`best_overlaps` takes them.
-        matchers: of the first step, of the second, and of the second on refined anchors.
+        gt_boxes, gt_ignore: per image (M, 4) and (M,), see :func:`best_overlaps`.
+        matchers: for the first step, the second, and the second on refined anchors.
     """
     refined = _indices(is_refined)
     first_matcher, second_matcher, refined_matcher = matchers
@@ -198,10 +198,10 @@ def refine_anchors(
 
 @torch.no_grad()
 def stc_keep_mask(scores_s1: Tensor, threshold: float) -> Tensor:
-    """Which anchors of an STC level stay for the second step (paper section 3.2).
+    """Mask of the anchors of an STC level kept for the second step (paper section 3.2).
 
-    An anchor leaves when its negative confidence 1 - p exceeds ``threshold`` (theta). With
-    threshold 1 all stay.
+    An anchor is dropped if its negative confidence 1 - p exceeds ``threshold`` (theta). With
+    threshold 1 all are kept.
 
     Args:
         scores_s1: first-step logits, any shape.
@@ -215,11 +215,11 @@ def stc_keep_mask(scores_s1: Tensor, threshold: float) -> Tensor:
 def keep_mask(
     anchors: Sequence[Tensor], stc_masks: Sequence[Tensor | None], num_images: int
 ) -> Tensor:
-    """(N, R) bool: the anchors that the first step leaves to the second, all off STC levels.
+    """(N, R) bool: mask of the second step's anchors, with all anchors of levels without STC.
 
     Args:
         anchors: per level (Rl, 4).
-        stc_masks: per level (N, Rl), as ``stc_keep_mask`` gives; None on a level without STC.
+        stc_masks: per level (N, Rl), from ``stc_keep_mask``; None on a level without STC.
     """
     return torch.cat(
         [
@@ -233,7 +233,7 @@ def keep_mask(
 
 
 def level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:
-    """(R,) bool: the anchors of the levels that are there."""
+    """(R,) bool: mask of the anchors of levels that are not None."""
     return torch.cat(
         [
             torch.full((len(boxes),), level is not None, device=boxes.device)
@@ -243,7 +243,7 @@ def level_mask(anchors: list[Tensor], levels: list[Tensor | None]) -> Tensor:
 
 
 def ignore_mask(instances: Instances) -> Tensor:
-    """(M,) bool, which ground-truth boxes are ignore regions."""
+    """(M,) bool: True for ground-truth boxes that are ignore regions."""
     if instances.has("gt_ignore"):
         return instances.gt_ignore
     boxes = instances.gt_boxes.tensor
@@ -251,7 +251,7 @@ def ignore_mask(instances: Instances) -> Tensor:
 
 
 def _indices(mask: Tensor) -> Tensor:
-    """Where a mask (R,) is True: a GPU is waited for here once, not at each use of the mask."""
+    """Indices of a mask (R,): synchronises a GPU once, instead of at each use of the mask."""
     return mask.nonzero().squeeze(1)
 
 
@@ -262,7 +262,7 @@ def _best_iou(anchors: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     if len(boxes) == 0:
         return iou, index
     chunk = max(1, IOU_CHUNK_ELEMENTS // len(boxes))
-    # Results go into tensors made beforehand: small ones made between the large temporary ones
+    # Results go into preallocated tensors: small ones allocated between the large temporary ones
     # would fragment the heap, whose peak would then grow with the number of chunks.
     for start in range(0, len(anchors), chunk):
         part = slice(start, start + chunk)

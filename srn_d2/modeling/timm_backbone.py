@@ -25,14 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 class TimmBackbone(Backbone):
-    """A timm network, randomly initialised, that gives out its maps of strides 4, 8, 16 and 32.
+    """A timm network, randomly initialised, that returns its maps of strides 4, 8, 16 and 32.
 
-    Its weights keep timm's names, below ``net``. Layers that only the classifier needs are not
-    built.
+    Its weights keep timm's names, below ``net``. The classifier's layers are not built.
 
-    What is frozen has no gradient and stays in evaluation mode when the model trains, so that
-    statistics of batch normalisation do not change either. With "FrozenBN" the convolutions take
-    their normalisation over (:func:`fold_batch_norms`); names in the state dict stay.
+    Frozen modules have no gradient and stay in evaluation mode in training, so that statistics of
+    batch normalisation do not change either. With "FrozenBN" the normalisation is folded into the
+    convolutions (:func:`fold_batch_norms`); names in the state dict stay.
 
     Args:
         name: a name that ``timm.list_models()`` lists; its tag of weights, if any, has no effect.
@@ -86,10 +85,9 @@ class TimmBackbone(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_srn_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> SRNFPN:
-    """SRN's pyramid on the network of timm that MODEL.TIMM.NAME names.
+    """SRN's pyramid on the timm network MODEL.TIMM.NAME.
 
-    Warns if MODEL.PIXEL_MEAN and PIXEL_STD are not those that its pretrained weights were trained
-    with.
+    Warns if MODEL.PIXEL_MEAN and PIXEL_STD are not those of its pretrained weights.
     """
     bottom_up = TimmBackbone(
         cfg.MODEL.TIMM.NAME, norm=cfg.MODEL.TIMM.NORM, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT
@@ -115,12 +113,12 @@ def _import_timm() -> ModuleType:
 
 
 def _create_features(name: str) -> nn.Module:
-    """The timm network that gives out a list of its maps of ``STRIDES``."""
+    """Create the timm network with a list of its maps of ``STRIDES`` as output."""
     timm = _import_timm()
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=5)
         raise ValueError(f"MODEL.TIMM.NAME {name!r}: timm has no such model; close: {close}")
-    # The indices of the strides are known only of a network that is built.
+    # The indices of the strides are known only once the network is built.
     info = timm.create_model(name, pretrained=False, features_only=True).feature_info
     strides = [stage["reduction"] for stage in info.info]
     if not set(STRIDES) <= set(strides):
@@ -142,7 +140,7 @@ def _first_stages(
         raise ValueError(f"MODEL.BACKBONE.FREEZE_AT is {freeze_at}; valid are 0 .. 5")
     if freeze_at == 0:
         return []
-    # timm renames "stages.0" to "stages_0" where it takes a network apart.
+    # timm's feature extraction renames "stages.0" to "stages_0".
     names = [path.replace(".", "_") for path, _ in net.named_modules()]
     stage = stage_modules[max(freeze_at - 2, 0)].replace(".", "_")
     if stage not in names:
@@ -152,7 +150,7 @@ def _first_stages(
     if freeze_at > 1:
         end += len(list(modules[end].modules()))
     first = set(modules[:end])
-    # Without those that contain later modules as well, such as the whole network.
+    # Excludes containers of later modules, such as the whole network.
     return [module for module in modules[:end] if first.issuperset(module.modules())]
 
 
