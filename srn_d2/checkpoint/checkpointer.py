@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and weights whose absence is explained."""
+"""Checkpointer with atomic writes and explicit errors for missing or incompatible weights."""
 
 import os
 from pathlib import Path
@@ -20,8 +20,8 @@ AVERAGE = "average"  # in a checkpoint: the state of torch.optim.swa_utils.Avera
 DETECTRON2_SCHEME = "detectron2"
 DETECTRON2_URL = "https://dl.fbaipublicfiles.com/detectron2/"  # detectron2/utils/file_io.py
 
-BOTTOM_UP = "backbone.bottom_up."  # what the keys of the pyramid's bottom-up network begin with
-TIMM_NET = BOTTOM_UP + "net."  # ... and of one of timm, before timm's own names
+BOTTOM_UP = "backbone.bottom_up."  # key prefix of the pyramid's bottom-up network
+TIMM_NET = BOTTOM_UP + "net."  # key prefix of a timm network, before timm's own names
 
 
 class IncompatibleWeightsError(ValueError):
@@ -33,7 +33,7 @@ class UnreadableWeightsError(ValueError):
 
 
 def pretrained_cache_path(weights: str) -> Path:
-    """Where detectron2 looks for the file behind ``weights`` before it downloads it.
+    """Path in detectron2's cache of the file behind ``weights``.
 
     Args:
         weights: a URL, of the web or of detectron2's own scheme (``detectron2://...``).
@@ -44,18 +44,18 @@ def pretrained_cache_path(weights: str) -> Path:
 class SRNCheckpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, with some differences.
 
-    A file appears under its name only when it is complete, so that a killed run never leaves
-    half a checkpoint. Weights that cannot be downloaded raise a FileNotFoundError that says which
-    file to put where; a file that is no checkpoint an :class:`UnreadableWeightsError`. With
-    ``strict`` weights that do not fit the model raise an :class:`IncompatibleWeightsError` that
-    lists all unmatched keys; otherwise they are logged. With ``allow_missing`` the file may lack
-    weights all the same, which then stay as they are.
+    Files are written atomically, so that a killed run never leaves a partial checkpoint. Weights
+    that cannot be downloaded raise a FileNotFoundError that says which file to put where; a file
+    that is no checkpoint an :class:`UnreadableWeightsError`. With ``strict`` weights that do not
+    fit the model raise an :class:`IncompatibleWeightsError` that lists all unmatched keys;
+    otherwise they are logged. With ``allow_missing`` the file may still lack weights, which then
+    keep their values.
 
     The authors' released checkpoint is recognised by its keys and loads under this project's
-    names. So is an EfficientNet-Lite classifier: what comes before its classifier loads into the
-    bottom-up network, all of which it must match even without ``strict``. Of a file with averaged
-    weights (SOLVER.EMA_DECAY) the model gets those, unless the average itself is restored as well,
-    which is when training resumes.
+    names. So is an EfficientNet-Lite classifier: the layers before its classifier load into the
+    bottom-up network, all of which they must match even without ``strict``. From a file with
+    averaged weights (SOLVER.EMA_DECAY) the model loads those, unless the average itself is
+    restored as well, as on resuming training.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class SRNCheckpointer(DetectionCheckpointer):
         return super().load(path, checkpointables)
 
     def _require(self, weights: str) -> None:
-        """Fetch ``weights``, so that its absence is noticed here."""
+        """Fetch ``weights``; raise a FileNotFoundError if it is not available."""
         try:
             local = self.path_manager.get_local_path(weights.split("?")[0])
-        except FileNotFoundError:  # of a package: it says which
+        except FileNotFoundError:  # of a packaged model, with its own message
             raise
         except OSError as error:  # no network, or no such file on the server
             raise FileNotFoundError(
@@ -148,7 +148,7 @@ class SRNCheckpointer(DetectionCheckpointer):
         return torch.load(f, map_location="cpu", weights_only=True)  # executes nothing in the file
 
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
-        # What the keys begin with that must match: "" if all must, None if none has to.
+        # Prefix of the keys that must match; "": all, None: none.
         required = checkpoint.pop("required_prefix", None)
         required = "" if self.strict else required
         incompatible = super()._load_model(checkpoint)

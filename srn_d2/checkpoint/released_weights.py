@@ -1,6 +1,6 @@
-"""The authors' released checkpoint: its layout, and this project's names for its weights.
+"""Conversion of the authors' released checkpoint to this project's names.
 
-Nothing is computed: converting renames. Source of the layout: the authors' published SRN.pth.
+Conversion only renames keys. Source of the layout: the authors' published SRN.pth.
 """
 
 import os
@@ -14,10 +14,10 @@ RESNET50_BLOCKS = (3, 4, 6, 3)
 """Residual blocks of layer1 .. layer4, which are detectron2's res2 .. res5."""
 
 HEAD_PREFIXES = ("cls_subnet.", "box_subnet.")
-"""What keys of the released layout begin with and those of no other layout do."""
+"""Key prefixes that are unique to the released layout."""
 
 COUNTER = "num_batches_tracked"
-"""BatchNorm's count of training batches, of no use in a frozen one; old torch does not write it."""
+"""BatchNorm's count of training batches, unused in a frozen one; old torch does not write it."""
 
 
 class ReleasedLayoutError(ValueError):
@@ -40,13 +40,13 @@ def load_released_checkpoint(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def is_released_checkpoint(checkpoint: Any) -> bool:
-    """Whether a loaded file looks like the released layout, complete or not."""
+    """Return True if a loaded file has the released layout, complete or not."""
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else ()
     return any(str(key).removeprefix("module.").startswith(HEAD_PREFIXES) for key in weights)
 
 
 def released_state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights in a loaded file: its entry "state_dict" or all of it, without "module."."""
+    """The weights in a loaded file: entry "state_dict" or the whole file, without "module."."""
     weights = checkpoint.get("state_dict", checkpoint)
     if all(key.startswith("module.") for key in weights):  # saved from DataParallel
         return {key.removeprefix("module."): value for key, value in weights.items()}

@@ -1,8 +1,8 @@
-"""The trained models that this package brings, in srn_d2/weights/.
+"""The trained models that come with this package, in srn_d2/weights/.
 
-Of a model NAME there are NAME.json (the index: which files, the weights' SHA-256, where they come
-from), NAME.pth (weights in half precision) and NAME.yaml (the whole config). ``srn://NAME`` names
-its weights wherever detectron2 takes a path.
+A model NAME has NAME.json (index: file names, the weights' SHA-256, their source), NAME.pth
+(weights in half precision) and NAME.yaml (the whole config). ``srn://NAME`` refers to its weights
+wherever detectron2 takes a path.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from srn_d2.atomic_file import atomic_path
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 PREFIX = "srn://"
 MAX_BYTES = 30_000_000
-"""The weights of a model that comes with the package are no larger."""
+"""Maximum size of a model's weights in the package."""
 
 
 class WeightsHashError(ValueError):
-    """A file of weights is not the one that its index names."""
+    """Error for a weights file whose hash differs from its index."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class ShippedModel:
     """The files of a model.
 
     Attributes:
-        name: such as "lite".
-        weights: a checkpoint; its "model" is a state dict.
-        sha256: of that file, in hexadecimal digits.
-        config_file: builds the model by itself.
-        source: where the weights come from, as tools/package_weights.py noted it.
+        name: name of the model, such as "lite".
+        weights: checkpoint whose entry "model" is a state dict.
+        sha256: SHA-256 of that file, in hexadecimal digits.
+        config_file: complete config of the model.
+        source: origin of the weights, as recorded by tools/package_weights.py.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ShippedModel:
     source: Mapping[str, Any]
 
     def describe_training(self) -> str:
-        """How much of its training's schedule the weights have had."""
+        """Description of the training progress of the weights."""
         cfg = CfgNode.load_yaml_with_base(str(self.config_file), allow_unsafe=True)
         iteration = self.source.get("iteration")  # counted from 0
         done = "unknown" if iteration is None else f"{iteration + 1:,}"
@@ -59,12 +59,12 @@ class ShippedModel:
 
 
 def shipped_model_names(folder: Path = WEIGHTS_FOLDER) -> list[str]:
-    """The names of the models that are there, sorted."""
+    """Sorted names of the models in ``folder``."""
     return sorted(path.stem for path in folder.glob("*.json"))
 
 
 def find_shipped_model(name: str, folder: Path = WEIGHTS_FOLDER) -> ShippedModel:
-    """A model's files, present and with the right hash.
+    """Find a model's files and check that they exist and the hash matches.
 
     Raises:
         FileNotFoundError: there is no such model, or a file of it is missing.
@@ -107,11 +107,11 @@ def save_shipped_model(
     """Write a model's three files; the same arguments give the same bytes.
 
     Args:
-        name: of the files.
+        name: name of the model and stem of the files.
         weights: the model's state dict.
-        cfg: builds the model. Stored without MODEL.WEIGHTS, and for the CPU.
-        source: where the weights come from, for the index: values that JSON has.
-        folder: where to.
+        cfg: config of the model, stored without MODEL.WEIGHTS and for the CPU.
+        source: origin of the weights, for the index: JSON values.
+        folder: destination.
 
     Raises:
         ValueError: a weight is not finite in half precision, or the file is larger than
@@ -146,10 +146,10 @@ def save_shipped_model(
 
 
 def to_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Kernels in half precision, contiguous, on the CPU.
+    """Convert kernels to half precision, contiguous, on the CPU.
 
     Vectors (biases, statistics and factors of normalisation) stay in single precision: they are
-    few, and a variance may be below what half precision tells from 0.
+    small, and a variance may underflow in half precision.
 
     Raises:
         ValueError: a weight is NaN or too large for half precision.
@@ -160,7 +160,7 @@ def to_half_precision(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         tensor = tensor.detach().to("cpu", torch.float16 if is_kernel else tensor.dtype)
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{key} has values that are not finite in half precision")
-        # A clone of its own storage, row by row: a view would be saved with all that it is of.
+        # A contiguous clone: a view would be saved with its whole storage.
         converted[key] = tensor.clone(memory_format=torch.contiguous_format)
     return converted
 
