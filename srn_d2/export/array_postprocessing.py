@@ -1,4 +1,4 @@
-"""From the boxes and scores of all anchors to detections, in NumPy.
+"""Post-processing in NumPy: detections from the boxes and scores of all anchors.
 
 Shapes: R anchors of an image, all levels one after the other
 """
@@ -18,18 +18,18 @@ def choose_detections(
     image_size: tuple[int, int],
     metadata: ExportMetadata,
 ) -> np.ndarray:
-    """The detections among the anchors of one image, by the model's own post-processing.
+    """Select the detections among the anchors of one image, by the model's post-processing.
 
     Args:
         boxes: (R, 4) XYXY.
         scores: (R,).
-        image_size: (height, width) in pixels of what the network saw, before padding.
+        image_size: (height, width) of the network's input in pixels, before padding.
 
     Returns:
-        indices of the anchors, best first.
+        indices of the anchors, by descending score.
     """
     chosen = _candidates(scores, image_size, metadata)
-    # Ties: the anchor that comes first wins, as in the graph.
+    # Ties go to the first anchor, as in the graph.
     candidate_boxes = boxes[chosen]
     if metadata.postprocessing == "released":
         candidate_boxes = include_last_pixel(candidate_boxes)
@@ -40,7 +40,7 @@ def choose_detections(
 def _candidates(
     scores: np.ndarray, image_size: tuple[int, int], metadata: ExportMetadata
 ) -> np.ndarray:
-    """Indices of the anchors that reach NMS."""
+    """Indices of the anchors passed to NMS."""
     if metadata.postprocessing != "released":
         return _best(scores, metadata.score_threshold, metadata.topk_candidates)
     cells = level_cells(image_size, metadata)
@@ -62,7 +62,7 @@ def level_cells(image_size: tuple[int, int], metadata: ExportMetadata) -> list[i
 
 
 def _best(scores: np.ndarray, threshold: float, most: int) -> np.ndarray:
-    """Indices of the best scores above a threshold, best first."""
+    """Indices of the highest scores above a threshold, descending."""
     above = np.flatnonzero(scores > np.float32(threshold))
     order = np.argsort(-scores[above], kind="stable")
     return above[order[:most]]

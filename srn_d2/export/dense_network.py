@@ -1,7 +1,6 @@
-"""SRN as a function of a batch of pictures, for tracing: its sizes may be other ones afterwards.
+"""SRN as a traceable function of a batch of pictures of any size.
 
-The second step is dense. Padding, normalisation, anchors and decoding are inside, so that what
-uses the network need not know of them.
+The second step is dense. Padding, normalisation, anchors and decoding are part of the network.
 
 Shapes: N images of H x W pixels · Rl anchors of a level · R their sum
 """
@@ -24,15 +23,15 @@ from srn_d2.modeling.target_assignment import refine_anchors, stc_keep_mask
 
 
 class DenseNetwork(nn.Module):
-    """From pictures to the decoded box and the score of every anchor.
+    """Network from pictures to the decoded box and the score of every anchor.
 
     Args:
-        model: in evaluation mode.
+        model: the detector, in evaluation mode.
         image_format: the order of channels that the model was trained with, "RGB" or "BGR". The
             pictures are RGB in any case.
 
     Shapes: uint8 (N, 3, H, W), RGB, any H and W -> boxes (N, R, 4), XYXY in pixels, not clipped to
-    the image, and scores (N, R), 0 where the first step takes the anchor away. Anchors are in the
+    the image, and scores (N, R), 0 for anchors removed by the first step. Anchors are in the
     order p2 .. p7, of a level row by row, of a cell side by side.
     """
 
@@ -96,15 +95,15 @@ class DenseNetwork(nn.Module):
 class DetectionNetwork(nn.Module):
     """The dense network and its post-processing: from pictures to detections.
 
-    Which candidates reach NMS, and what its IoU is, is the model's own post-processing. With equal
-    scores the anchor that comes first wins.
+    Candidates and IoU threshold of NMS are those of the model's post-processing. Ties go to the
+    first anchor.
 
     Args:
         dense: the network.
         score_threshold: detections have a score above it, in addition to the model's threshold.
 
     Shapes: uint8 (N, 3, H, W) -> boxes (n, 4), scores (n,) and image indices (n,) int64 of all
-    images of the batch: those of the first image, best first, then those of the second, ...
+    images of the batch: those of the first image, by descending score, then of the second, ...
 
     Raises:
         ValueError: the model's post-processing is of neither known kind.
@@ -145,12 +144,12 @@ class DetectionNetwork(nn.Module):
         return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 
     def _best(self, boxes: Tensor, scores: Tensor, has_few_cells: bool) -> tuple[Tensor, Tensor]:
-        """The best of some anchors.
+        """Select the anchors of the highest scores.
 
         Args:
-            has_few_cells: whether anchors of fewer than ``FEW_CELLS`` cells have no threshold.
+            has_few_cells: whether levels of fewer than ``FEW_CELLS`` cells have no threshold.
         """
-        # Of tensors, not of numbers: a trace would keep the numbers of its example.
+        # Computed from tensors: a trace would keep Python numbers of its example as constants.
         total = torch.ones_like(scores[0], dtype=torch.int64).sum()
         best, index = scores.topk(total.clamp(max=self.rules.topk_candidates))
         threshold = torch.full_like(total, self.rules.score_threshold, dtype=torch.float32)
@@ -164,9 +163,9 @@ class DetectionNetwork(nn.Module):
 class BatchedNms(torch.autograd.Function):
     """NMS of each image of a batch, ONNX' NonMaxSuppression.
 
-    Boxes (N, C, 4) and scores (N, C) become the selected ones, (n, 3) int64: image, 0 (the class)
-    and candidate. Of a candidate's IoU with a better one above the threshold, in float32, the
-    weaker leaves; so does a score that is not above ``score_threshold``.
+    Boxes (N, C, 4) and scores (N, C) -> selected indices (n, 3) int64: image, 0 (the class) and
+    candidate. A candidate is dropped if its IoU with a better one, in float32, is above the
+    threshold, or if its score is not above ``score_threshold``.
     """
 
     @staticmethod

@@ -23,7 +23,7 @@ INPUT_FORMAT = "uint8 (N, 3, H, W), RGB, 0 to 255, any N, H and W"
 
 
 class NotExportableError(ValueError):
-    """A model, or a part of one, that a file of another runtime cannot hold."""
+    """Error for a model, or a part of one, that cannot be expressed in an export format."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class ExportableModel:
     """A model to export.
 
     Attributes:
-        network: in float32, on the CPU.
-        name: of the model, for whoever looks into the file.
-        weights_sha256: of the file of weights; "" if it is unknown.
-        anchor_sizes: square roots of the areas, in pixels.
-        largest_face: up to which size the network finds faces, likewise.
+        network: the network, in float32 on the CPU.
+        name: name of the model, for the export metadata.
+        weights_sha256: SHA-256 of the weights file; "" if unknown.
+        anchor_sizes: square roots of the anchors' areas, in pixels.
+        largest_face: size of the largest faces that the network finds, likewise.
     """
 
     network: DenseNetwork
@@ -55,7 +55,7 @@ class ExportableModel:
         config_file: str | os.PathLike | CfgNode | None = None,
         weights: str | os.PathLike | None = None,
     ) -> "ExportableModel":
-        """A model that comes with the package or of the user's; arguments as ``FaceDetector``'s.
+        """Load a packaged model or the user's own; arguments are those of ``FaceDetector``.
 
         Raises:
             NotExportableError: MODEL.META_ARCHITECTURE is not SRN.
@@ -69,7 +69,7 @@ class ExportableModel:
             )
         cfg.MODEL.DEVICE = "cpu"
         cfg.TEST.SRN_TTA.ENABLED = False
-        # The same network in full precision, and in one way whatever the first step leaves.
+        # Full precision, and the same graph whatever the first step filters.
         cfg.SOLVER.CPU_BFLOAT16 = cfg.TEST.BFLOAT16 = False
         cfg.MODEL.SRN.SECOND_STEP = "dense"
         predictor = FacePredictor(cfg)
@@ -80,10 +80,10 @@ class ExportableModel:
 
     @classmethod
     def of(cls, model: SRN, cfg: CfgNode, name: str, weights_sha256: str = "") -> "ExportableModel":
-        """A model that is built, in evaluation mode, on the CPU.
+        """Wrap a built model, in evaluation mode on the CPU.
 
         Args:
-            cfg: of the model.
+            cfg: config of the model.
         """
         return cls(
             network=DenseNetwork(model, cfg.INPUT.FORMAT).eval(),
@@ -94,11 +94,11 @@ class ExportableModel:
         )
 
     def metadata(self, *, nms: bool, score_threshold: float) -> ExportMetadata:
-        """What a file of this model says of itself.
+        """The export metadata of this model.
 
         Args:
             nms: whether the graph ends with NMS.
-            score_threshold: of the graph's NMS.
+            score_threshold: score threshold of the graph's NMS.
         """
         rules = self.model.postprocessing
         [kind] = [name for name, known in POSTPROCESSINGS.items() if type(rules) is known]
@@ -124,6 +124,6 @@ class ExportableModel:
 
 
 def _sha256(weights: str) -> str:
-    """Of a file of weights, fetched before where its name is an address."""
+    """SHA-256 of a weights file, which is downloaded if given by URL."""
     path = Path(PathManager.get_local_path(weights))
     return hashlib.sha256(path.read_bytes()).hexdigest()

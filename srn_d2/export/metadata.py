@@ -1,4 +1,4 @@
-"""What an exported file says of itself, beside its graph."""
+"""Metadata of an exported file."""
 
 import dataclasses
 import json
@@ -11,24 +11,24 @@ class ExportMetadata:
     """The properties of an exported model, each a JSON text under its own name.
 
     Attributes:
-        project_version: of srn_d2.
-        model: its name, or the name of its config file.
-        weights_sha256: of the file of weights, in hexadecimal digits.
-        class_names: of class 0, ...
-        input_format: what the input is, in words.
-        nms: whether the graph ends with NMS; else it gives all anchors.
-        graph_threshold: with NMS: detections have a score above it, whatever the model says.
-        score_threshold: the model's own: anchors that reach NMS have a score above it.
+        project_version: version of srn_d2.
+        model: name of the model, or of its config file.
+        weights_sha256: SHA-256 of the weights file, in hexadecimal digits.
+        class_names: names of class 0, ...
+        input_format: description of the input.
+        nms: whether the graph ends with NMS; otherwise its outputs are all anchors.
+        graph_threshold: score threshold of detections in the graph's NMS, beside the model's.
+        score_threshold: the model's score threshold of anchors passed to NMS.
         postprocessing: "paper" or "released", see ``MODEL.SRN.POSTPROCESSING``.
-        topk_candidates: the most confident anchors that reach NMS: of an image ("paper"), of a
-            level ("released").
+        topk_candidates: maximum number of anchors passed to NMS: of an image ("paper"), of a level
+            ("released").
         nms_threshold: IoU above which NMS removes the weaker box.
-        max_detections: the most detections of an image.
+        max_detections: maximum number of detections of an image.
         few_cells: "released": a level of fewer cells has no score threshold.
-        size_divisibility: to what the graph pads height and width, in pixels.
-        strides: of the levels, in pixels.
+        size_divisibility: multiple, in pixels, to which the graph pads height and width.
+        strides: strides of the levels, in pixels.
         anchor_sizes: square roots of the anchors' areas, in pixels.
-        largest_face: up to which size the network finds faces, see
+        largest_face: size of the largest faces that the network finds, see
             :mod:`srn_d2.inference.large_faces`.
     """
 

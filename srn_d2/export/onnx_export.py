@@ -13,18 +13,17 @@ from .exportable import ExportableModel, NotExportableError
 from .metadata import ExportMetadata
 
 OPSET = 17
-"""Version of the ONNX operators: ONNX Runtime has them since 1.12."""
+"""Version of the ONNX operator set, supported by ONNX Runtime since 1.12."""
 
 DEFAULT_SCORE_THRESHOLD = 0.05
-"""Of the NMS in a graph: far below any useful one, but it leaves few candidates to NMS."""
+"""Default score threshold of a graph's NMS: below any useful threshold, but with few candidates."""
 
-# Of the picture that is traced: no size of it may be 1 or equal to another, or be taken for a
-# constant.
+# Shape of the traced picture: no dimension may be 1 or equal another, lest it become a constant.
 EXAMPLE_SHAPE = (2, 3, 97, 131)
 
 INPUT = "images"
 BATCH_AXES = {0: "batch", 2: "height", 3: "width"}
-# Output -> its axes that differ from batch to batch.
+# Output -> its dynamic axes.
 DENSE_OUTPUTS = {
     "boxes": {0: "batch", 1: "anchors"},
     "scores": {0: "batch", 1: "anchors"},
@@ -43,24 +42,24 @@ def export_onnx(
     nms: bool = True,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
 ) -> ExportMetadata:
-    """Write a model as an ONNX file, which is there whole or not at all.
+    """Write a model as an ONNX file, atomically.
 
     The input, ``images``, is uint8 (N, 3, H, W), RGB, any N, H and W; padding and normalisation
     are in the graph. With NMS the outputs are those of ``DetectionNetwork``, ``boxes`` (n, 4),
     ``scores`` (n,) and ``image_index`` (n,); else those of ``DenseNetwork``, ``boxes`` (N, R, 4)
     and ``scores`` (N, R). The file's properties are those of ``ExportMetadata``.
 
-    It is traced: torch.export needs minutes for the symbolic sizes of these maps where tracing
-    takes seconds.
+    The graph is traced: torch.export needs minutes for the symbolic sizes of these maps where
+    tracing takes seconds.
 
     Args:
-        model: what to write.
-        path: the file; its folder is made.
+        model: the model to write.
+        path: the file; its folder is created.
         nms: whether the graph ends with NMS.
-        score_threshold: detections of the graph's NMS have a score above it.
+        score_threshold: score threshold of the graph's NMS.
 
     Returns:
-        what the file says of itself.
+        the file's metadata.
 
     Raises:
         ImportError: onnx is not installed.
@@ -87,8 +86,8 @@ def _trace(
 ) -> None:
     example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
-        # Of tracing as such, which is called old, and of numbers in timm's and detectron2's code
-        # that do not depend on the picture.
+        # Deprecation of tracing, and Python numbers in timm and detectron2 that do not depend on
+        # the picture.
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
@@ -107,7 +106,7 @@ def _trace(
 
 
 def import_onnx() -> ModuleType:
-    """The package onnx.
+    """Import the package onnx.
 
     Raises:
         ImportError: it is not installed; the message says how to install it.

@@ -1,4 +1,4 @@
-"""Faces in pictures with ONNX Runtime alone, without torch and detectron2:
+"""Face detector on ONNX Runtime, without torch and detectron2:
 
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
 
@@ -33,23 +33,22 @@ if TYPE_CHECKING:
 
 
 class OnnxFaceDetector(ImageDetector):
-    """Finds faces in pictures of any kind, as ``FaceDetector`` does, by an exported model.
+    """Finds faces in pictures of any kind with an exported model, like ``FaceDetector``.
 
     Calls, results and errors are ``FaceDetector``'s. Several threads may call one detector at the
     same time.
 
     Args:
-        path: what ``srn-d2 export`` or ``export_onnx`` wrote, with NMS or without.
-        score_threshold: faces have at least this score.
-        size: of the image that the network sees: "original", or the pixels of its longer side.
-        min_face_size: instead of it, the size in pixels of the smallest faces wanted.
-        large_faces: further passes over a downscaled image with room for large faces.
-        max_pixels: images that have more, or would have after enlarging, are refused. What has
-            more than 4096 x 4096 pixels is done in overlapping tiles, so memory does not grow with
-            it.
-        threads: of ONNX Runtime; None: as many as there are cores.
-        providers: of ONNX Runtime, the best first, such as ("CUDAExecutionProvider",
-            "CPUExecutionProvider").
+        path: a file written by ``srn-d2 export`` or ``export_onnx``, with NMS or without.
+        score_threshold: minimum score of a face.
+        size: size of the network's input: "original", or its longer side in pixels.
+        min_face_size: alternative to ``size``: size in pixels of the smallest faces wanted.
+        large_faces: run further passes over downscaled images.
+        max_pixels: images with more pixels, before or after enlarging, are refused. Images of more
+            than 4096 x 4096 pixels are processed in overlapping tiles, which bounds memory.
+        threads: number of ONNX Runtime's threads; None: number of cores.
+        providers: execution providers of ONNX Runtime in order of preference, such as
+            ("CUDAExecutionProvider", "CPUExecutionProvider").
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -96,18 +95,18 @@ class OnnxFaceDetector(ImageDetector):
                 f"{self.metadata.graph_threshold}"
             )
         self.max_tile_pixels = MAX_TILE_PIXELS
-        # Longer side of the largest face, in pixels, that tiles show whole.
+        # Longer side in pixels of the largest face that fits within a tile.
         self.max_tile_face = longest_side_found(self.metadata.largest_face)
 
     def detect(self, images: np.ndarray) -> list[Detections]:
-        """The network's detections, best first, of a batch of images of one size.
+        """Run the network on a batch of images of one size; detections by descending score.
 
         Args:
             images: uint8 (N, H, W, 3), RGB.
 
         Returns:
-            of each image, boxes in its pixels; of a file without NMS only those that reach the
-            score threshold.
+            for each image, boxes in its pixels; for a file without NMS only detections that reach
+            the score threshold.
         """
         batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         [name] = [x.name for x in self.session.get_inputs()]
@@ -118,7 +117,7 @@ class OnnxFaceDetector(ImageDetector):
         found = []
         for image_boxes, image_scores in zip(boxes, scores, strict=True):
             size = images.shape[1:3]
-            # The weaker ones cannot take a better one away, but time.
+            # Anchors below the threshold cannot suppress any above it.
             image_scores = image_scores * (image_scores >= self.score_threshold)
             chosen = choose_detections(image_boxes, image_scores, size, self.metadata)
             found.append(Detections.of_faces(image_boxes[chosen], image_scores[chosen]))
@@ -133,7 +132,7 @@ class OnnxFaceDetector(ImageDetector):
         return [detections.clip((height, width)) for detections in found]
 
     def _detect_in_tiles(self, image: np.ndarray) -> Detections:
-        """The network's detections in an image (H, W, 3)."""
+        """Detections in an image (H, W, 3), whole or in tiles."""
         return detect_within_memory(
             lambda tile: self.detect(tile[None])[0],
             image,
@@ -153,7 +152,7 @@ def open_session(
     """An ``onnxruntime.InferenceSession`` for pictures of many sizes.
 
     Args:
-        threads, providers: as of ``OnnxFaceDetector``.
+        threads, providers: see ``OnnxFaceDetector``.
 
     Raises:
         ImportError, FileNotFoundError, ValueError: as ``OnnxFaceDetector``.
@@ -169,16 +168,16 @@ def open_session(
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    # It plans, and keeps, one layout of memory for each size that it sees: there may be thousands.
+    # ONNX Runtime caches a memory plan for each input size, of which there may be thousands.
     options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
-    except Exception as error:  # its errors have no base of their own
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ValueError(f"{path} cannot be loaded: {error}") from error
 
 
 def import_onnxruntime() -> ModuleType:
-    """The package onnxruntime.
+    """Import the package onnxruntime.
 
     Raises:
         ImportError: it is not installed; the message says how to install it.

@@ -1,4 +1,4 @@
-"""Does an exported file compute what the model does in PyTorch?"""
+"""Comparison of an exported file's results with the model's in PyTorch."""
 
 import os
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ MAX_SCORE_DIFFERENCE = 1e-3
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a file's results are from the model's.
+    """Differences between a file's results and the model's.
 
     Attributes:
-        num_expected, num_found: boxes that the model and that the file gives, of all images.
+        num_expected, num_found: number of boxes of the model and of the file, over all images.
         box: largest difference of a corner's coordinate, in pixels.
         score: largest difference of a score.
-        problems: of each image whose detections are not the model's, in what way.
+        problems: descriptions of mismatches, one for each image that has any.
     """
 
     num_expected: int
@@ -47,7 +47,7 @@ class Parity:
 
 
 def check_picture() -> np.ndarray:
-    """A picture with drawn faces, (1, H, W, 3), always the same; H and W are odd."""
+    """A fixed picture with drawn faces, (1, H, W, 3); H and W are odd."""
     pixels, _ = draw_scene(SCENE_KINDS[1], np.random.default_rng(0))
     height, width = pixels.shape[:2]
     return pixels[None, : height - 1 + height % 2, : width - 1 + width % 2]
@@ -55,10 +55,10 @@ def check_picture() -> np.ndarray:
 
 @torch.no_grad()
 def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndarray) -> Parity:
-    """An ONNX file, run by ONNX Runtime, against the model's own detections.
+    """Compare an ONNX file, run by ONNX Runtime, with the model's own detections.
 
-    They are compared as sets: nearly equal scores may change places, and which of them are above
-    a threshold or among the best K is not defined.
+    Detections are compared as sets: nearly equal scores may swap ranks, and may fall on either
+    side of a threshold or of the top K.
 
     Args:
         images: uint8 (N, H, W, 3), RGB.
@@ -96,7 +96,7 @@ def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndar
 def torchscript_parity(
     model: ExportableModel, path: str | os.PathLike, images: np.ndarray
 ) -> Parity:
-    """A TorchScript file's boxes and scores of all anchors against the dense network's.
+    """Compare a TorchScript file's boxes and scores of all anchors with the dense network's.
 
     Args:
         images: uint8 (N, H, W, 3), RGB.
@@ -116,18 +116,18 @@ def torchscript_parity(
 
 
 def _preprocessed(model: ExportableModel, images: np.ndarray) -> ImageList:
-    """Normalised and padded by the model itself, not by what was exported."""
+    """Images normalised and padded by the model, not by the exported graph."""
     in_order = images if model.network.image_format == "RGB" else images[..., ::-1].copy()
     return model.model.preprocess_image([{"image": image} for image in _to_tensor(in_order)])
 
 
 def _to_tensor(images: np.ndarray) -> Tensor:
-    """(N, H, W, 3) to (N, 3, H, W)"""
+    """(N, H, W, 3) -> (N, 3, H, W)"""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def _cut_scores(model: ExportableModel, images: np.ndarray) -> list[list[float]]:
-    """The scores at which the model itself cuts what reaches NMS, of each image."""
+    """Scores at which the model cuts the candidates of NMS, for each image."""
     rules = model.model.postprocessing
     scores = [scores for _, scores in model.network.levels(_to_tensor(images))]
     if isinstance(rules, PaperPostprocessing):  # the best of all levels, not of each

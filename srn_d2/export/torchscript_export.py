@@ -17,14 +17,14 @@ METADATA_FILE = "metadata.json"
 
 
 def export_torchscript(model: ExportableModel, path: str | os.PathLike) -> ExportMetadata:
-    """Write a model as a TorchScript file, which is there whole or not at all.
+    """Write a model as a TorchScript file, atomically.
 
-    ``torch.jit.load(path)``, in Python or C++, needs nothing of this project. It is a function of
-    ``DenseNetwork``'s shapes: uint8 (N, 3, H, W) -> boxes (N, R, 4) and scores (N, R). NMS is left
-    to its user, such as ``torchvision.ops.nms``.
+    ``torch.jit.load(path)``, in Python or C++, does not need this project. The module has the
+    shapes of ``DenseNetwork``: uint8 (N, 3, H, W) -> boxes (N, R, 4) and scores (N, R). NMS is up
+    to the caller, such as ``torchvision.ops.nms``.
 
     Returns:
-        what the file says of itself.
+        the file's metadata.
 
     Raises:
         OSError: the file cannot be written.
