@@ -15,10 +15,10 @@ BEST_CHECKPOINT = "model_best"
 
 
 class UpdateAverage(HookBase):
-    """Bring a moving average of the weights up to date after each step.
+    """Update a moving average of the weights after each step.
 
     Args:
-        average: of the trainer's model.
+        average: average of the trainer's model.
     """
 
     def __init__(self, average: AveragedModel):
@@ -32,9 +32,9 @@ class UpdateAverage(HookBase):
 
 
 class Evaluate(hooks.EvalHook):
-    """Detectron2's EvalHook, except after a training that failed in its last iteration.
+    """Detectron2's EvalHook, skipped after a training that failed in its last iteration.
 
-    Where one of several workers failed, it would evaluate alone and wait for the others.
+    A failed worker among several would evaluate alone and wait for the others.
     """
 
     def after_train(self) -> None:
@@ -46,11 +46,11 @@ class Evaluate(hooks.EvalHook):
 class KeepBestCheckpoint(HookBase):
     """Keep the weights of the best evaluation so far as model_best.pth.
 
-    Unlike detectron2's BestCheckpointer it knows the best metric again after a resume, since it
-    is written into that file, and it never makes ``--resume`` go back to that file.
+    Unlike detectron2's BestCheckpointer it restores the best metric on resuming, from that file,
+    and ``--resume`` never starts from that file.
 
     Args:
-        eval_period: iterations between evaluations, as of the EvalHook that runs before.
+        eval_period: iterations between evaluations, as in the EvalHook that runs before.
         checkpointer: writes the file.
         metric: name in the event storage, "task/metric"; the higher the better.
     """
@@ -69,7 +69,7 @@ class KeepBestCheckpoint(HookBase):
                 self._best = saved["best_metric"]
 
     def after_step(self) -> None:
-        # The last iteration's evaluation is that of after_train.
+        # The last iteration is evaluated in after_train.
         next_iter = self.trainer.iter + 1
         if self._period > 0 and next_iter % self._period == 0 and next_iter < self.trainer.max_iter:
             self._keep_if_best()

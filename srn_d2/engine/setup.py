@@ -25,8 +25,8 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     Raises:
         FileNotFoundError: there is no such config; the message names those of the model zoo.
         KeyError: for an unknown key; the message names the closest valid ones.
-        RuntimeError: where MODEL.DEVICE is a CUDA device and there is none; where several workers
-            talk through NCCL, which knows CUDA only, and it is none.
+        RuntimeError: MODEL.DEVICE is a CUDA device and there is none; or several workers use NCCL,
+            which supports CUDA only, and MODEL.DEVICE is the CPU.
     """
     # default_setup opens the file by this path.
     args = argparse.Namespace(**{**vars(args), "config_file": config_path(args.config_file)})
@@ -35,7 +35,8 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     check_device(cfg)
     check_backend(cfg)
     default_setup(cfg, args)
-    # It sets up detectron2's and fvcore's loggers only; ours carries the evaluators' tables.
+    # default_setup configures detectron2's and fvcore's loggers only; srn_d2's has the evaluators'
+    # tables.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="srn_d2")
     if cfg.MODEL.DEVICE == "cpu" and cfg.SOLVER.CPU_BFLOAT16 == AUTO:
         logger.info("SOLVER.CPU_BFLOAT16 auto: %s", explain_auto())
@@ -43,9 +44,9 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
 
 
 def leave_process_group() -> None:
-    """End this worker's communication once all workers are done; nothing with one worker.
+    """Destroy the process group once all workers are done; no-op with one worker.
 
-    A worker that leaves early breaks gloo's connections, and NCCL warns of groups that are left.
+    A worker that exits early breaks gloo's connections, and NCCL warns of groups left undestroyed.
     """
     if comm.get_world_size() > 1:
         comm.synchronize()
@@ -53,7 +54,7 @@ def leave_process_group() -> None:
 
 
 def check_backend(cfg: CfgNode) -> None:
-    """Raise a RuntimeError where several workers talk through NCCL and the model is on the CPU.
+    """Raise a RuntimeError where several workers use NCCL and the model is on the CPU.
 
     Detectron2 launches them with NCCL on every machine that has a GPU.
     """

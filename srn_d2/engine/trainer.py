@@ -27,7 +27,7 @@ from .hooks import Evaluate, KeepBestCheckpoint, UpdateAverage
 OPTIMIZERS = ("SGD", "AdamW")
 P6_STRIDE = 64
 
-# The buffers are not synchronised in each step: it has another name from torch 2.14 on.
+# DistributedDataParallel's option for broadcasting buffers in each step; renamed in torch 2.14.
 _SYNC_BUFFERS = (
     "forward_sync_buffers"
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -42,11 +42,11 @@ class NonFiniteLossError(FloatingPointError):
 class SRNTrainer(DefaultTrainer):
     """Detectron2's default trainer with the project's data, evaluation and checkpoints.
 
-    It also trains on CPUs, with several gloo workers if wished; a run that is killed and resumed
-    sees the same images, augmented in the same way, as one that was not; a loss that is not
-    finite stops it before the optimizer's step, with everything saved that explains it. With
-    SOLVER.EMA_DECAY the exponential moving average of the weights is what is evaluated and what
-    its checkpoints load for everything but ``--resume``.
+    It also trains on CPUs, optionally with several gloo workers. A resumed run gets the same
+    images and augmentations as an uninterrupted one. A loss that is not finite stops the run
+    before the optimizer's step, with the state saved for diagnosis. With SOLVER.EMA_DECAY the
+    exponential moving average of the weights is evaluated, and loaded from the checkpoints except
+    by ``--resume``.
 
     Args:
         cfg: configuration with the keys of ``add_srn_config``.
@@ -57,7 +57,7 @@ class SRNTrainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         _check_crop_size(cfg)
-        # Not DefaultTrainer.__init__: its data-parallel wrapper supposes GPUs.
+        # Not DefaultTrainer.__init__: its data-parallel wrapper assumes GPUs.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         model = self.build_model(cfg)
@@ -77,7 +77,7 @@ class SRNTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Resume or load as DefaultTrainer; the data resume at the iteration of the checkpoint."""
+        """Resume or load as DefaultTrainer; data resume at the iteration of the checkpoint."""
         super().resume_or_load(resume)
         if self.start_iter > 0:
             self._trainer.reset_data_loader(
@@ -102,7 +102,7 @@ class SRNTrainer(DefaultTrainer):
         return built
 
     def _evaluate(self) -> dict:
-        """Evaluate as DefaultTrainer, but the averaged weights where there are some."""
+        """Evaluate as DefaultTrainer, with the averaged weights if there are any."""
         model = self.model if self.average is None else self.average.module
         self._last_eval_results = self.test(self.cfg, model)
         return self._last_eval_results
@@ -159,7 +159,7 @@ class SRNTrainer(DefaultTrainer):
 
 
 class _RememberLast:
-    """A data loader that remembers the batch it gave last."""
+    """A data loader that keeps its last batch."""
 
     def __init__(self, loader: Iterable[list[dict]]):
         self._loader = loader
@@ -172,14 +172,14 @@ class _RememberLast:
 
 
 class _CheckLosses:
-    """Stop before the optimizer's step where a worker's own losses are not finite.
+    """Stop before the optimizer's step if this worker's losses are not finite.
 
-    Each worker looks at its own: the one that has the bad image knows its name. When one stops,
+    Each worker checks its own losses: only it knows the names of its images. When one stops,
     detectron2's launcher ends the others.
     """
 
     def _write_metrics(self, loss_dict: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> None:
-        # All in one transfer, so that the device is waited for once; super() reads CPU tensors.
+        # A single transfer, to synchronise once; super() reads CPU tensors.
         values = torch.stack(list(loss_dict.values())).detach().cpu()
         if not values.isfinite().all():
             losses = dict(zip(loss_dict, values.tolist(), strict=True))
@@ -200,7 +200,7 @@ class _AMPStep(_CheckLosses, AMPTrainer):
     """A training step in CUDA's mixed precision."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # A checkpoint of a training without mixed precision has no scale: it begins anew.
+        # A checkpoint of a training without mixed precision has no scale: keep the initial one.
         super().load_state_dict({"grad_scaler": self.grad_scaler.state_dict(), **state_dict})
 
 

@@ -1,4 +1,4 @@
-"""A web page that finds faces, and the HTTP interface behind it: what ``srn-d2 serve`` runs.
+"""The web application of ``srn-d2 serve``: a page that finds faces, and its HTTP interface.
 
 Pictures come as the body of ``POST /detect``, stay in memory, and are neither stored nor logged.
 

@@ -7,8 +7,8 @@
 
 The answer is ``Faces.to_dict()`` as JSON. An error is {"error": reason, "message": text} with a
 status: 400 damaged or empty, 403 from another site, 408 too slow, 413 too many bytes or pixels, 415
-not a picture, 422 a wrong threshold, 503 (with Retry-After) too many pictures wait, 500 something
-else, which the server's terminal tells.
+not a picture, 422 a wrong threshold, 503 (with Retry-After) queue full, 500 any other error, which
+is logged in the server's terminal.
 """
 
 import socket
@@ -20,7 +20,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException  # FastAPI's own is not what StaticFiles raises
+from starlette.exceptions import HTTPException  # the base class, which StaticFiles raises
 from starlette.requests import ClientDisconnect
 
 from srn_d2 import __version__
@@ -35,9 +35,9 @@ from .uploads import FORMATS, Limits, RequestRefusedError
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 
-# Of errors of pictures; the others are 400.
+# HTTP status of image errors; 400 for all others.
 STATUSES = {NotAnImageError: 415, TooManyPixelsError: 413}
-CLIENT_CLOSED_REQUEST = 499  # as nginx logs it; nobody reads the answer
+CLIENT_CLOSED_REQUEST = 499  # nginx's code; the response is not received
 
 
 def create_app(
@@ -51,12 +51,11 @@ def create_app(
     Args:
         detector: its ``score_threshold`` is the lowest that the page and requests can ask for, its
             ``max_pixels`` the limit of a picture.
-        threshold: where the page's slider starts, and of requests that name none.
+        threshold: initial value of the page's slider, and default of requests.
         limits: None: the defaults.
-        host_name: a name of this machine, besides "localhost" and what it calls itself, by which
-            the page may be opened.
+        host_name: accepted host name of this machine, besides "localhost" and its own host name.
     """
-    # Without its API documentation, which would load scripts from elsewhere.
+    # Without the API documentation, which would load scripts from other sites.
     app = FastAPI(title="srn-d2", docs_url=None, redoc_url=None, openapi_url=None)
     names = {"localhost", socket.gethostname(), host_name}
     app.add_middleware(SameOriginMiddleware, host_names=names)

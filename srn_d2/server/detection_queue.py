@@ -1,4 +1,4 @@
-"""A queue of pictures for the detector, so that the server goes on answering meanwhile."""
+"""A queue of pictures for the detector, so that the server stays responsive."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,17 +15,17 @@ from srn_d2.inference.faces import Faces
 from .uploads import FORMATS, Limits, RequestRefusedError, read_body
 
 RETRY_AFTER = 2
-"""Seconds after which a client that was turned away may try again."""
+"""Seconds after which a refused client may retry."""
 
 
 class DetectionQueue:
-    """One picture at a time is processed, in a thread of its own; the others wait in turn.
+    """First-in-first-out queue; one picture at a time is processed, in a separate thread.
 
-    More at a time would take more memory and not be faster: the detector uses all cores.
+    Concurrency would take more memory without a speed-up: the detector uses all cores.
 
     Args:
         detect: finds the faces of a picture.
-        limits: of pictures that wait, and of each of them.
+        limits: limits of the queue and of each picture.
     """
 
     def __init__(self, detect: Callable[[Image.Image], Faces], limits: Limits):
@@ -43,14 +43,14 @@ class DetectionQueue:
             InvalidImageError: as ``open_image`` and the detector do.
             ClientDisconnect: the client has gone before its picture's turn.
         """
-        with self._place():  # before the body is received: it would be kept
+        with self._place():  # before the body is received, as it is kept in memory
             try:
                 encoded = await read_body(request, self.limits)
                 async with self._turn:
                     if await request.is_disconnected():
                         raise ClientDisconnect
                     return await run_in_threadpool(self._decode_and_detect, encoded)
-            except asyncio.CancelledError as error:  # nobody but the server at its end cancels
+            except asyncio.CancelledError as error:  # only the server's shutdown cancels
                 raise RequestRefusedError(503, "ending", "the server ends") from error
 
     def _decode_and_detect(self, encoded: bytes) -> Faces:

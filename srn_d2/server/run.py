@@ -9,16 +9,16 @@ import uvicorn
 from fastapi import FastAPI
 
 SHUTDOWN_SECONDS = 5
-"""Seconds that the server waits for open requests when it ends; a picture that is being processed
-is finished in any case."""
+"""Seconds that the server waits for open requests at shutdown; the picture being processed is
+always finished."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Create a listening socket.
 
     Args:
         host: an address of this machine, or a name of one.
-        port: 0: any that is free.
+        port: TCP port; 0: any free one.
 
     Raises:
         OSError: there is no such address, or the port is taken; names both.
@@ -41,7 +41,7 @@ def url_of(listening: socket.socket) -> str:
 
 
 def is_reachable_from_elsewhere(listening: socket.socket) -> bool:
-    """Tell whether other machines can connect."""
+    """Return whether other machines can connect."""
     return not ipaddress.ip_address(listening.getsockname()[0]).is_loopback
 
 

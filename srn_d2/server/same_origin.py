@@ -1,10 +1,10 @@
-"""Access to a server on one's own machine: for its page and for programs, no other web site.
+"""Protection of a local server against requests from other web sites.
 
-Every page that the user opens can send requests to 127.0.0.1. Two checks keep them out:
+Every page that the user opens can send requests to 127.0.0.1. Two checks reject them:
 
-- The Host header must be an address or a name of this machine. A site whose name is made to point
-  to 127.0.0.1 after it was loaded (DNS rebinding) sends its own name. It cannot send an address:
-  addresses are not looked up.
+- The Host header must be an address or a name of this machine. A site whose name resolves to
+  127.0.0.1 after it was loaded (DNS rebinding) sends its own name. It cannot send an address, as
+  addresses are not resolved.
 - The Origin header, which browsers send with every POST, must name the same host and port.
   Programs such as curl send none.
 """
@@ -26,7 +26,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "connect-src 'self'",
-        "img-src 'self' blob:",  # blob: the user's picture, which the page has from the browser
+        "img-src 'self' blob:",  # blob: the picture chosen by the user
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -47,7 +47,7 @@ class SameOriginMiddleware:
     """Refuses requests of other sites (403), and sets the security headers of every answer.
 
     Args:
-        app: what answers the others.
+        app: application that handles the accepted requests.
         host_names: the machine's names, without port. Addresses are always accepted.
     """
 
@@ -80,11 +80,11 @@ class SameOriginMiddleware:
         return None
 
     def _is_own(self, host: str) -> bool:
-        """Tell whether a Host header names this machine."""
+        """Return whether a Host header names this machine."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             return name in self.host_names or bool(ipaddress.ip_address(name))
-        except ValueError:  # no host at all, or no address
+        except ValueError:  # no valid host, or not an address
             return False
 
 

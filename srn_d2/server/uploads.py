@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from fastapi import Request
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP")
-"""Formats that browsers show. Pillow reads more, some (EPS) by other programs and files."""
+"""Formats that browsers show. Pillow reads more, some (EPS) through external programs."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one request and of all that are being processed.
+    """Limits of one request and of all pending requests.
 
     Attributes:
-        max_bytes: of an encoded picture.
-        max_jobs: pictures that are being received, wait or are being processed; so many times
-            ``max_bytes`` is the memory that they take before they are decoded.
-        upload_seconds: that a picture may take to arrive.
+        max_bytes: maximum size of an encoded picture.
+        max_jobs: maximum number of pictures that are received, queued or processed; encoded, they
+            take up to ``max_jobs * max_bytes`` of memory.
+        upload_seconds: maximum duration of an upload.
     """
 
     max_bytes: int = 32_000_000
@@ -29,10 +29,10 @@ class RequestRefusedError(Exception):
     """A request that is answered with an error.
 
     Args:
-        status: of HTTP.
-        reason: in a few words, for programs.
-        message: in full, for people.
-        retry_after: seconds after which it may be tried again.
+        status: HTTP status.
+        reason: short reason, for programs.
+        message: full message, for users.
+        retry_after: seconds after which the client may retry.
     """
 
     def __init__(self, status: int, reason: str, message: str, retry_after: int | None = None):
@@ -43,11 +43,11 @@ class RequestRefusedError(Exception):
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """The body of a request. No more than the limit is kept, whatever its header says.
+    """Read the body of a request; reading stops at the limit, whatever its header says.
 
     Raises:
         RequestRefusedError: it is too large (413), too slow (408), empty (400) or a form (415).
-        ClientDisconnect: the client has gone.
+        ClientDisconnect: the client has disconnected.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise RequestRefusedError(
