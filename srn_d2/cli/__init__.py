@@ -8,7 +8,7 @@ from . import detect, doctor, evaluate, export, serve
 from .arguments import parse_command_line
 
 COMMANDS = (detect, evaluate, export, serve, doctor)
-# Former names of options -> their names.
+# Former names of options -> current names.
 OLD_NAMES = {"--images": "--image-list", "--out": "--output", "--score-threshold": "--threshold"}
 
 DESCRIPTION = """Find faces in pictures and videos.
@@ -32,12 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse a command line; its command is ``run`` of the result."""
+    """Parse a command line; the result's ``run`` is the command's function."""
     return parse_command_line(build_parser(), argv, OLD_NAMES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status, 130 after Ctrl-C unless the command ends by it."""
+    """Run a command; returns its exit status, 130 after Ctrl-C unless the command handles it."""
     args = parse_args(argv)
     try:
         return args.run(args)

@@ -1,4 +1,4 @@
-"""Anonymised pictures: of each face a few cells of colour are left."""
+"""Anonymisation of pictures: faces reduced to a few cells of colour."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ CELLS = 6
 """Cells along the longer side of a face."""
 
 MARGIN = 0.1
-"""Margin around a box that is hidden too, as a fraction of the box's sides."""
+"""Hidden margin around a box, as a fraction of the box's sides."""
 
 
 def pixelate(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -18,18 +18,18 @@ def pixelate(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         boxes: (n, 4), XYXY.
 
     Returns:
-        a copy of the image; pixels that no box (with ``MARGIN``) touches are the same.
+        a copy of the image; pixels outside the boxes (with ``MARGIN``) are unchanged.
     """
-    return _hide(image, boxes, cv2.INTER_NEAREST)
+    return _mosaic(image, boxes, cv2.INTER_NEAREST)
 
 
 def blur(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Show each face as a smooth change between the mean colours that ``pixelate`` shows."""
-    return _hide(image, boxes, cv2.INTER_LINEAR)
+    """Show each face as a smooth interpolation of the mean colours of ``pixelate``."""
+    return _mosaic(image, boxes, cv2.INTER_LINEAR)
 
 
-def _hide(image: np.ndarray, boxes: np.ndarray, enlarge: int) -> np.ndarray:
-    """Reduce what is in the boxes to few cells, and enlarge those by an OpenCV interpolation."""
+def _mosaic(image: np.ndarray, boxes: np.ndarray, enlarge: int) -> np.ndarray:
+    """Downscale the boxes' pixels to few cells, and enlarge these by an OpenCV interpolation."""
     hidden = image.copy()
     height, width = image.shape[:2]
     for x1, y1, x2, y2 in boxes.tolist():

@@ -1,4 +1,4 @@
-"""Parts of command lines that ``srn-d2`` and the tools share; nothing here imports torch."""
+"""Command line parsing shared by ``srn-d2`` and the tools; does not import torch."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 
-# The keys of a config, as build_cfg knows them: those below a node, and those of the top level.
+# The keys of a config: those below a node, and those of the top level.
 _CONFIG_KEY = re.compile(
     r"(DATALOADER|DATASETS|GLOBAL|INPUT|MODEL|SOLVER|TEST)(\.[A-Z0-9_]+)+"
     r"|CUDNN_BENCHMARK|FLOAT32_PRECISION|OUTPUT_DIR|SEED|VERSION|VIS_PERIOD"
@@ -16,8 +16,8 @@ _CONFIG_KEY = re.compile(
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Let the command line end with KEY VALUE pairs; ``parse_command_line`` puts them in ``opts``.
 
-    They are no argument of argparse's: its REMAINDER would take the options behind another
-    positional argument too, and an option with several values would take the pairs.
+    They are not parsed by argparse: its REMAINDER would also consume options after another
+    positional argument, and an option with several values would consume the pairs.
     """
     parser.set_defaults(opts=[])
     parser.add_argument_group(
@@ -34,8 +34,8 @@ def parse_command_line(
 
     Args:
         parser: takes the pairs if ``add_overrides`` was called for it or for the subparser.
-        argv: None: that of the process.
-        old_names: former names of options -> their names; a note on stderr tells of them.
+        argv: arguments; None: those of the process.
+        old_names: former names of options -> current names; their use prints a note on stderr.
 
     Raises:
         SystemExit: with status 2 after a usage error, with 0 after --help.
@@ -52,8 +52,8 @@ def parse_command_line(
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split a command line into its arguments and the KEY VALUE pairs at its end.
 
-    The pairs begin at the first key of a config that is no name of an existing file, or after
-    --opts, their former introduction.
+    The pairs begin at the first config key that is not the name of an existing file, or after
+    --opts, the former separator.
     """
     for index, token in enumerate(argv):
         if token == "--opts":
@@ -64,7 +64,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def rename_options(argv: Sequence[str], old_names: Mapping[str, str]) -> list[str]:
-    """Replace former names of options, ``--old`` and ``--old=value``, by their present ones."""
+    """Replace former names of options, ``--old`` and ``--old=value``, by the current ones."""
     renamed = []
     for token in argv:
         name, separator, value = token.partition("=")

@@ -1,4 +1,4 @@
-"""The options of the commands that describe a detector, and the detector that they describe."""
+"""The detector options of the commands, and construction of the detector from them."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -134,11 +134,11 @@ def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDet
 
 
 def _config_settings(cfg: "CfgNode", device: str | None) -> dict[str, Any]:
-    """The device, precision and multi-scale testing that a config asks for.
+    """Device, precision and multi-scale testing of a config.
 
     Args:
-        cfg: of the user.
-        device: that of the command line, which the precision depends on, if there is one.
+        cfg: the user's config.
+        device: device of the command line, if given; the precision depends on it.
     """
     import torch
 

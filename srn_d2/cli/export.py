@@ -83,13 +83,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> "Parity":
-    """Write the file that the command line asks for, and compare it with the model."""
+    """Export the model by the command line, and compare the file with the model."""
     from srn_d2.export import parity
     from srn_d2.export.exportable import ExportableModel
 
     cfg = user_config(args)
     if cfg is not None:
-        cfg.OUTPUT_DIR = args.config_file  # the model in the export metadata has its name
+        cfg.OUTPUT_DIR = args.config_file  # name of the model in the export metadata
     model = ExportableModel.load(args.model, cfg, args.weights)
     if args.format == "torchscript":
         from srn_d2.export.torchscript_export import export_torchscript

@@ -12,12 +12,12 @@ from srn_d2.evaluation.widerface.prediction_files import format_predictions
 from .sources import Source
 
 WIDER_FOLDER = "wider"
-# File names that are not UTF-8 are written as the bytes that they are.
+# File names that are not UTF-8 are written as their original bytes.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def check_writable(folder: Path) -> None:
-    """Raise an OSError if ``folder`` cannot be made, or files cannot be written to it."""
+    """Raise an OSError if ``folder`` cannot be created or is not writable."""
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
@@ -38,10 +38,10 @@ def write_faces(records: Sequence[tuple[Source, dict]], output: Path, file_forma
     """Write the faces of all pictures in one format.
 
     Args:
-        records: each picture and its entry in faces.json: its faces, or the error it had.
-        output: a folder.
+        records: each picture and its entry in faces.json: its faces or its error.
+        output: output folder.
         file_format: "json": faces.json; "csv": faces.csv, a line for each face; "wider":
-            wider/<name>.txt of each picture that was done, as WIDER FACE's evaluation reads it.
+            wider/<name>.txt for each processed picture, in WIDER FACE's prediction format.
 
     Returns:
         the file, or the folder of text files.

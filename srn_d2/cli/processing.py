@@ -1,4 +1,4 @@
-"""The work of ``srn-d2 detect``: files in; pictures, videos and faces out."""
+"""Processing of ``srn-d2 detect``: input files to pictures, videos and files of faces."""
 
 import json
 import logging
@@ -28,9 +28,9 @@ from .video_io import VideoError, VideoReader, VideoWriter
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITY = 95
-# What one bad input may raise, besides a lack of memory; the others are still done.
+# Errors of a single input, besides lack of memory; the other inputs are still processed.
 INPUT_ERRORS = (InvalidImageError, VideoError, OSError)
-# What a wrong config, weights that do not fit or are no checkpoint, or no such input raise.
+# Errors of a wrong config, incompatible or unreadable weights, or a missing input.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
 
 Render = Callable[[np.ndarray, Faces], np.ndarray]
@@ -54,13 +54,13 @@ class Job:
 
     Attributes:
         detector: finds the faces.
-        sources: the files; empty if there is a camera.
-        camera: its number.
-        output: a folder.
-        formats: of the pictures' faces, see ``write_faces``.
-        render: from an image (H, W, 3) and its faces to the picture that is written; None: no
-            pictures or videos are.
-        max_frames: of each video or of the camera; None: all.
+        sources: input files; empty with a camera.
+        camera: number of the camera.
+        output: output folder.
+        formats: formats of the pictures' faces, see ``write_faces``.
+        render: function from an image (H, W, 3) and its faces to the picture to write; None: no
+            pictures or videos are written.
+        max_frames: maximum number of frames of each video or of the camera; None: all.
     """
 
     detector: FaceDetector
@@ -73,11 +73,11 @@ class Job:
 
 
 def run_job(prepare: Callable[[], Job]) -> int:
-    """Prepare a job and do it; what goes wrong is logged.
+    """Prepare and run a job; errors are logged.
 
     Returns:
-        the exit status: 0, 1 if some input failed (the others are done), 2 if it could not be
-        prepared, 130 after Ctrl-C, which is how to end a camera's recording, with 0.
+        the exit status: 0, 1 if some input failed (the others are processed), 2 if the job could
+        not be prepared, 130 after Ctrl-C; but 0 after Ctrl-C ends a camera's recording.
     """
     try:
         job = prepare()

@@ -19,9 +19,9 @@ class Source(NamedTuple):
     """An input file.
 
     Attributes:
-        path: of the file.
-        name: of its picture or video, below the output folder.
-        stem: its own path without suffix, below the folder that all inputs have in common.
+        path: path of the file.
+        name: path of its picture or video below the output folder.
+        stem: input path without suffix, below the common folder of all inputs.
     """
 
     path: Path
@@ -34,10 +34,10 @@ class Source(NamedTuple):
 
 
 def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
-    """The files that the command line names, in its order, those of a folder sorted.
+    """The files named by the command line, in its order, those of a folder sorted.
 
-    Folders are searched to their bottom for files with a picture's or a video's suffix, but not
-    in ``output``. Names below ``output`` are relative to the deepest folder that holds all files.
+    Folders are searched recursively for files with a picture's or a video's suffix, except in
+    ``output``. Names below ``output`` are relative to the deepest common folder of all files.
 
     Raises:
         FileNotFoundError: a pattern names nothing.
@@ -70,13 +70,13 @@ def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
 
 
 def _absolute(path: str) -> Path:
-    """The path from the root on, without "..", which would lead out of the output folder."""
+    """Absolute path without "..", which would lead out of the output folder."""
     absolute = Path(path).absolute()
     return absolute.resolve() if ".." in absolute.parts else absolute
 
 
 def _expand(pattern: str, output: Path) -> list[Path]:
-    """The absolute paths of the files behind one argument; ``output`` is without links."""
+    """Absolute paths of the files of one argument; ``output`` has no symbolic links."""
     if os.path.isfile(pattern):
         return [_absolute(pattern)]
     if os.path.isdir(pattern):

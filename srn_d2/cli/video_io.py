@@ -9,27 +9,27 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# Streams without a length in their header: it is guessed from their end or from the bit rate.
+# Streams without a length in their header: OpenCV estimates it from their end or the bit rate.
 STREAM_SUFFIXES = (
     *(".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ogv"),
     *(".ts", ".mts", ".m2ts", ".m2t"),
 )
-# What the FFmpeg in OpenCV's wheels reads.
+# Suffixes that the FFmpeg in OpenCV's wheels reads.
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v"),
     *(".avi", ".divx", ".mkv", ".webm", ".flv", ".wmv", ".asf", ".mxf"),
     *STREAM_SUFFIXES,
 )
-# Frames per second of a source that does not tell: many cameras.
+# Frames per second of sources that do not report it, such as many cameras.
 DEFAULT_FPS = 25.0
-# What a whole video may lack of the frames that its header announces. MP4 and AVI count them, but
-# elsewhere (Matroska, WebM, FLV, WMV) the number is duration times rate, and the duration is that
-# of the longest track: sound that goes on for longer than the pictures. Hence seconds, but less
-# for a short clip; and some frames for rounding.
+# Frames that a complete video may lack against its header. MP4 and AVI count frames, but elsewhere
+# (Matroska, WebM, FLV, WMV) the number is duration times rate, and the duration is that of the
+# longest track, which may be the sound. Hence a tolerance in seconds, less for a short clip, and
+# some frames for rounding.
 MAX_MISSING_SECONDS = 5.0
 MAX_MISSING_PART = 0.2
 MAX_MISSING_FRAMES = 2
-# What an MP4 or QuickTime file may start with.
+# Possible first box types of an MP4 or QuickTime file.
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
@@ -45,8 +45,8 @@ class Frame(NamedTuple):
     """A picture of a video.
 
     Attributes:
-        index: from 0.
-        time: seconds since the first frame of a camera; of a file, the frame's own time stamp.
+        index: index from 0.
+        time: seconds since the first frame of a camera; of a file, the frame's time stamp.
         image: uint8 (H, W, 3), RGB.
     """
 
@@ -75,8 +75,7 @@ class VideoReader:
             kind = "camera" if self.is_camera else "video"
             raise VideoError(f"The {kind} {source} cannot be opened")
         self.fps = self._capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-        # As the file's header has it, often an estimate, of a stream a guess; None if unknown and
-        # for a camera.
+        # From the file's header, often an estimate; None if unknown and for a camera.
         self.num_frames = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0) or None
         self._num_read = 0
         self._last_time = 0.0
@@ -107,10 +106,10 @@ class VideoReader:
         self._has_ended = True
 
     def check_complete(self) -> None:
-        """Complain if the frames ended too early; to be called after the last one.
+        """Raise an error if the frames ended too early; to be called after the last one.
 
-        Nothing is said of a camera, a file whose header has no length (some WebM, a cut WMV,
-        MPEG and Ogg streams), nor before the frames have ended.
+        Not checked: a camera, a file whose header has no length (some WebM, a truncated WMV, MPEG
+        and Ogg streams), and a file whose frames have not all been read.
 
         Raises:
             TruncatedVideoError: many frames of the file are missing.
@@ -134,7 +133,7 @@ class VideoReader:
         )
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Release the file or the camera."""
         self._capture.release()
 
 
@@ -171,13 +170,13 @@ class VideoWriter:
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
-        """Write the file's end; without it players refuse the file."""
+        """Write the file's trailer, without which players refuse the file."""
         if self._writer is not None:
             self._writer.release()
 
 
 def _has_all_boxes(path: str | Path) -> bool:
-    """Check that a file is MP4 or QuickTime and that its outermost boxes end where it does.
+    """Check that a file is MP4 or QuickTime and that its top-level boxes end at its end.
 
     A box starts with its length in 32 bits, 1: see the 64 bits after its name, 0: to the file's
     end (ISO/IEC 14496-12, section 4.2).
@@ -202,10 +201,10 @@ def _has_all_boxes(path: str | Path) -> bool:
 
 
 def _opencv_name(path: str | Path) -> str:
-    """The path as text; a VideoError where OpenCV would crash at it."""
+    """The path as text; raises a VideoError for names at which OpenCV would crash."""
     name = str(path)
     try:
         name.encode()
-    except UnicodeEncodeError as error:  # os.fsdecode's stand-ins for other bytes
+    except UnicodeEncodeError as error:  # surrogates of os.fsdecode
         raise VideoError(f"The name of the video {name!r} is not UTF-8: rename it") from error
     return name
