@@ -1,8 +1,8 @@
 """Selective Refinement Network (AAAI 2019) for face detection, as detectron2 components.
 
-What this package gives out is imported when it is first used: nothing here needs torch or
-detectron2 by itself, so that the command line is quick and ``srn_d2.export.onnx_predictor`` runs
-without them. ``add_srn_config`` registers the network with detectron2's registries and the data
+Exports are imported lazily: the package itself needs neither torch nor detectron2, so that the
+command line starts fast and ``srn_d2.export.onnx_predictor`` runs without them.
+``add_srn_config`` registers the network with detectron2's registries and the data
 sets with its DatasetCatalog; so does importing ``srn_d2.modeling`` and ``srn_d2.data.datasets``.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# What detectron2 and fvcore call differently under a newer torch is no news to their users.
+# Hide deprecation warnings of detectron2 and fvcore under newer versions of torch.
 for _message, _category in (
     (".torch.jit.script. is deprecated", FutureWarning),
     ("torch.meshgrid: in an upcoming release", UserWarning),

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files."""
 
 import os
 from collections.abc import Iterator
@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STEM_LENGTH = 40
-"""Characters of a file's name that its draft's name has."""
+"""Maximum number of characters of a file's name in its draft's name."""
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, whose file becomes ``path`` at the end of the context.
+    """Context with a temporary path, whose file is renamed to ``path`` at its end.
 
-    The folder is made. If the context ends with an exception the file is removed, and what was at
-    ``path`` before stays. The suffix is that of ``path``, for writers that choose by it.
+    The folder is created. If the context ends with an exception the temporary file is removed, and
+    an existing ``path`` is kept. The suffix is that of ``path``, for writers that depend on it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stem = path.stem[:STEM_LENGTH]  # a name as long as the file system takes gets no longer
+    stem = path.stem[:STEM_LENGTH]  # stays within the file system's limit
     draft = path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield draft
@@ -28,9 +28,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def remove_drafts(folder: str | os.PathLike) -> None:
-    """Remove what killed processes left of :func:`atomic_path` in ``folder`` and below it.
+    """Remove drafts that killed processes left behind in ``folder`` and below it.
 
-    Only for a folder that no other process writes to: its drafts would go as well.
+    Only for a folder that no other process writes to: its drafts would be removed as well.
     """
     for draft in Path(folder).rglob(".*.*.partial*"):
         draft.unlink()

@@ -1,6 +1,6 @@
-"""Where bfloat16 pays: what the processor has for it, and what SOLVER.CPU_BFLOAT16 "auto" means.
+"""Hardware support of bfloat16, and the choice of SOLVER.CPU_BFLOAT16 "auto".
 
-Nothing here needs torch, but for a GPU.
+Torch is imported for a GPU only.
 """
 
 import functools
@@ -13,7 +13,7 @@ from pathlib import Path
 
 AUTO = "auto"
 
-# CPU flag in /proc/cpuinfo -> what computes in bfloat16; the fastest first.
+# CPU flag in /proc/cpuinfo -> unit that computes in bfloat16; fastest first.
 CPU_FLAGS = {
     "amx_bf16": "AMX",
     "avx512_bf16": "AVX512_BF16",
@@ -47,11 +47,11 @@ def read_cpuinfo() -> str | None:
 
 
 def cpu_units(cpuinfo: str | None, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """What a CPU computes bfloat16 with, the fastest first; empty: nothing, or it is not known.
+    """Units of a CPU that compute in bfloat16, fastest first; empty: none, or unknown.
 
     Args:
-        cpuinfo: as ``read_cpuinfo`` gives.
-        environ: its ONEDNN_MAX_CPU_ISA (formerly DNNL_MAX_CPU_ISA) counts.
+        cpuinfo: from ``read_cpuinfo``.
+        environ: environment variables; ONEDNN_MAX_CPU_ISA (formerly DNNL_MAX_CPU_ISA) is read.
     """
     match = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo or "", re.MULTILINE)
     flags = set(match.group(1).split()) if match else set()
@@ -61,13 +61,13 @@ def cpu_units(cpuinfo: str | None, environ: Mapping[str, str] = os.environ) -> l
 
 
 def resolve_cpu_bfloat16(setting: str | bool | None) -> bool:
-    """Whether SOLVER.CPU_BFLOAT16 means bfloat16 on this machine.
+    """Return whether SOLVER.CPU_BFLOAT16 selects bfloat16 on this machine.
 
     Args:
-        setting: "auto": where the CPU has one of ``FAST_UNITS``; None is False.
+        setting: True, False, None (False), or "auto": True if the CPU has one of ``FAST_UNITS``.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: any other value.
     """
     if setting == AUTO:
         return any(unit in FAST_UNITS for unit in cpu_units(read_cpuinfo()))
@@ -77,7 +77,7 @@ def resolve_cpu_bfloat16(setting: str | bool | None) -> bool:
 
 
 def explain_auto() -> str:
-    """What "auto" chooses on this machine, and why."""
+    """Describe the choice of "auto" on this machine and its reason."""
     units = cpu_units(read_cpuinfo())
     if resolve_cpu_bfloat16(AUTO):
         return f"bfloat16, since the CPU has {', '.join(units)}"
@@ -87,7 +87,7 @@ def explain_auto() -> str:
 
 
 def is_emulated(device_type: str) -> bool:
-    """Whether bfloat16 is known to be emulated on this machine's "cpu" or "cuda"."""
+    """Return whether bfloat16 is known to be emulated on this machine's "cpu" or "cuda"."""
     if device_type == "cuda":
         import torch
 
@@ -98,7 +98,7 @@ def is_emulated(device_type: str) -> bool:
 
 @functools.cache  # once a process
 def warn_if_emulated(device_type: str) -> None:
-    """Warn, once, where bfloat16 was asked for and the device emulates it.
+    """Warn, once, if the device emulates bfloat16.
 
     Args:
         device_type: as ``torch.device.type``.

@@ -44,11 +44,11 @@ def _add_model_config(cfg: CfgNode) -> None:
     # Channels of C6 and C7 [released]; P2..P7 and the heads have MODEL.FPN.OUT_CHANNELS.
     srn.C6_CHANNELS = 1024
     srn.C7_CHANNELS = 256
-    # How the top-down path enlarges: "nearest" [paper, as FPN] or "bilinear" (align_corners=True,
+    # Upsampling of the top-down path: "nearest" [paper, as FPN] or "bilinear" (align_corners=True,
     # to the lateral's size) [released].
     srn.UPSAMPLE = "nearest"
-    # What P6's stride-2 convolution reads: "p5" (after its 3x3) [paper] or "c5_lateral" (before
-    # the 3x3) [released].
+    # Input of P6's stride-2 convolution: "p5" (after its 3x3) [paper] or "c5_lateral" (before the
+    # 3x3) [released].
     srn.P6_SOURCE = "p5"
     # Images are zero-padded to a multiple of this (pixels). 1: no padding [released].
     srn.SIZE_DIVISIBILITY = 32
@@ -60,8 +60,8 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.PREDICTION_INIT_STD = 0.0
     # Initial probability of "face" that sets the class prediction's bias [RetinaNet 4.1].
     srn.PRIOR_PROB = 0.01
-    # Levels, any of p2 .. p7, of whose heads training keeps no activations: the backward pass
-    # computes them anew. ["p2"] saves the most memory for the time it costs.
+    # Levels, any of p2 .. p7, with activation checkpointing of the heads: the backward pass
+    # recomputes activations. ["p2"] saves the most memory for the time it costs.
     srn.RECOMPUTED_LEVELS = []
 
     # --- the two steps -----------------------------------------------------------------------
@@ -69,16 +69,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     # [paper 3.2, 3.3]. Both empty and RFE False: the paper's RetinaNet baseline.
     srn.STC_LEVELS = ["p2", "p3", "p4"]
     srn.STR_LEVELS = ["p5", "p6", "p7"]
-    # theta: an anchor of an STC level whose first-step negative confidence 1 - p exceeds this
-    # leaves the second step, in training and in inference [paper 3.2]. See STC_THRESHOLD_TEST.
+    # theta: an anchor of an STC level whose first-step negative confidence 1 - p exceeds this is
+    # filtered from the second step, in training and inference [paper 3.2]. See STC_THRESHOLD_TEST.
     srn.STC_THRESHOLD = 0.99
 
     # --- matching: IoU below the first is background, at or above the second is face, between
     # them ignored [paper 3.5] -----------------------------------------------------------------
     srn.FIRST_STEP_IOU_THRESHOLDS = [0.3, 0.7]
     srn.SECOND_STEP_IOU_THRESHOLDS = [0.4, 0.5]
-    # Of the second step on STR levels, whose anchors the first step has moved: near a face nearly
-    # all of them overlap it then. []: the second step's [paper].
+    # Thresholds of the second step on STR levels, whose anchors the first step has refined: nearly
+    # all anchors near a face overlap it then. []: the second step's [paper].
     srn.REFINED_IOU_THRESHOLDS = []
 
     # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
@@ -86,7 +86,7 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.FOCAL_LOSS_GAMMA = 2.0
     # "smooth_l1" [paper], "giou", "diou" or "ciou".
     srn.BBOX_REG_LOSS_TYPE = "smooth_l1"
-    # Where smooth L1 turns from quadratic to linear, in units of the deltas.
+    # Value at which smooth L1 turns from quadratic to linear, in units of the deltas.
     srn.SMOOTH_L1_BETA = 0.1
     # Weights (wx, wy, ww, wh) of the deltas.
     srn.BBOX_REG_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
@@ -99,25 +99,27 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.FIRST_STEP_LOSS_WEIGHT = 1.0
 
     # --- inference [paper 3.5] -------------------------------------------------------------------
-    # How the second step is computed on STC levels: "dense", "sparse" (only what the anchors need
-    # that the first step leaves; the same detections), or "auto", level by level the faster one.
+    # Computation of the second step on STC levels: "dense", "sparse" (only for anchors kept by the
+    # first step; the same detections), or "auto", the faster one on each level.
     srn.SECOND_STEP = "auto"
-    # Theta of inference; 0: STC_THRESHOLD [paper]. A lower one leaves less to compute. In training
-    # it would leave nothing to learn: the first step's scores begin at PRIOR_PROB.
+    # Theta of inference; 0: STC_THRESHOLD [paper]. A lower one saves computation. In training it
+    # would filter all anchors: the first step's scores start at PRIOR_PROB.
     srn.STC_THRESHOLD_TEST = 0.0
     # "paper", or "released": candidates level by level, no score threshold on a level of fewer
     # than 120 cells, NMS with boxes one pixel wider and higher [released].
     srn.POSTPROCESSING = "paper"
     # Detections at or below this score are dropped before anything else. 0: none is.
     srn.SCORE_THRESH_TEST = 0.0
-    # The most confident anchors that reach NMS: of an image [paper], of a level [released].
+    # Maximum number of anchors passed to NMS: of an image [paper], of a level [released].
     srn.TOPK_CANDIDATES_TEST = 2000
     # IoU above which NMS removes the weaker box. TEST.DETECTIONS_PER_IMAGE are kept (750).
     srn.NMS_THRESH_TEST = 0.5
 
 
 def _add_timm_config(cfg: CfgNode) -> None:
-    """What MODEL.BACKBONE.NAME build_srn_timm_fpn_backbone reads beside MODEL.BACKBONE.FREEZE_AT.
+    """Add the keys of MODEL.BACKBONE.NAME build_srn_timm_fpn_backbone.
+
+    It also reads MODEL.BACKBONE.FREEZE_AT, as follows.
 
     FREEZE_AT 0: nothing is frozen; 1: the stem; 2 .. 5: all up to the end of the stage of stride
     4, 8, 16 or 32. MODEL.FPN.IN_FEATURES is ["c2", "c3", "c4", "c5"].
@@ -165,8 +167,8 @@ def _add_solver_and_test_config(cfg: CfgNode) -> None:
     cfg.SOLVER.OPTIMIZER = "SGD"
     # Factor of the bottom-up network's learning rate: below 1 keeps pretrained weights nearer.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
-    # Decay, an iteration, of an exponential moving average of the weights, which then is what is
-    # evaluated and loaded; 0: none [paper]. SOLVER.REFERENCE_WORLD_SIZE does not rescale it.
+    # Decay per iteration of an exponential moving average of the weights, which is then evaluated
+    # and loaded; 0: none [paper]. SOLVER.REFERENCE_WORLD_SIZE does not rescale it.
     cfg.SOLVER.EMA_DECAY = 0.0
     # bfloat16 autocast around the model's forward in training and evaluation on a CPU: True, False
     # or "auto", which is True where the CPU computes in it (AMX: about 3 times as fast; or
@@ -186,12 +188,12 @@ def _add_solver_and_test_config(cfg: CfgNode) -> None:
 
 def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     # Multi-scale testing [released], in train_net.py --eval-only, in tools/write_submission.py
-    # and in srn-d2 detect; training's own evaluations see one scale.
+    # and in srn-d2 detect; evaluations during training use one scale.
     tta = cfg.TEST.SRN_TTA = type(cfg)()
     tta.ENABLED = False
-    # Side in pixels of the square that has as many pixels as the largest view: 2100 for the best
-    # of the published figures, 1400 for those of a GPU of 11 GB [released]. 0: what fits in the
-    # free memory, at most 2100, of each worker its own: no choice for figures to be compared.
+    # Side in pixels of a square with as many pixels as the largest view: 2100 for the best
+    # published figures, 1400 for a GPU of 11 GB [released]. 0: by the free memory of each worker,
+    # at most 2100; not for figures to be compared.
     tta.MAX_SIZE = 2100
     # Whether there are mirrored views.
     tta.FLIP = True
@@ -199,14 +201,15 @@ def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     tta.SCALES = ()
     # Merge the boxes of all views by voting [released]; False: by NMS at MODEL.SRN.NMS_THRESH_TEST.
     tta.VOTING = True
-    # Voting keeps a face that a single box shows. [released] drops it.
+    # Voting keeps groups of a single box. [released] drops them.
     tta.KEEP_SINGLE = False
 
 
 class SRNCfgNode(CfgNode):
     """detectron2's config, whose SOLVER.CPU_BFLOAT16 may be "auto", True or False.
 
-    A value keeps its type in yacs' merges, unless it is None; so this one is None for their time.
+    Merges in yacs require a value's type to stay the same unless it is None, so it is set to None
+    during merges.
     """
 
     def merge_from_other_cfg(self, cfg_other: CfgNode) -> None:
@@ -214,7 +217,7 @@ class SRNCfgNode(CfgNode):
             super().merge_from_other_cfg(SRNCfgNode(cfg_other))  # yacs compares classes, too
 
     def merge_from_list(self, cfg_list: list) -> None:
-        for index in range(0, len(cfg_list), 2):  # one pair at a time: a key may come twice
+        for index in range(0, len(cfg_list), 2):  # one pair at a time: a key may occur twice
             with self._free_type():
                 super().merge_from_list(cfg_list[index : index + 2])
 
@@ -273,7 +276,7 @@ def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
 
 
 def config_path(config_file: str) -> str:
-    """Path of a config: ``config_file`` where that is one or "", else the model zoo's of this name.
+    """Path of a config: ``config_file`` if it is a file or "", else the model zoo's of this name.
 
     Raises:
         FileNotFoundError: it is neither; the message names the configs that there are.
@@ -291,9 +294,9 @@ def check_device(
     """Raise a RuntimeError where the config asks for a CUDA device that is not there.
 
     Args:
-        cfg: its MODEL.DEVICE is looked at.
-        name: of what the user has set.
-        advice: what to do where there is no CUDA device.
+        cfg: config whose MODEL.DEVICE is checked.
+        name: name of the user's setting, for the message.
+        advice: remedy in the message where there is no CUDA device.
     """
     device = cfg.MODEL.DEVICE
     if not device.startswith("cuda"):

@@ -1,7 +1,7 @@
-"""Report what this machine has for the project, and how to mend what is missing.
+"""Check the installation on this machine, and report remedies.
 
-``python -m srn_d2.doctor`` exits with 1 if something is missing that everything needs. It runs
-without torch and detectron2: whatever it examines is imported inside a function, last of all.
+``python -m srn_d2.doctor`` exits with 1 if a required component is missing. It runs without torch
+and detectron2: packages to check are imported inside functions.
 """
 
 import contextlib
@@ -47,10 +47,10 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        name: what was examined.
-        value: what was found.
-        remedy: how to mend it; "" if nothing is wrong.
-        is_needed: whether the project does not work before it is mended.
+        name: subject of the check.
+        value: result of the check.
+        remedy: remedy; "" if nothing is wrong.
+        is_needed: whether the project does not work without it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Finding:
 
 
 def check_python(version: Sequence[int] = sys.version_info) -> Finding:
-    """The interpreter, against the oldest that the pinned packages run on."""
+    """Check the interpreter against the minimum version of the pinned packages."""
     text = ".".join(map(str, version[:3]))
     if tuple(version[:2]) >= MIN_PYTHON:
         return Finding("Python", f"{text} ({sys.executable})")
@@ -72,12 +72,12 @@ def check_python(version: Sequence[int] = sys.version_info) -> Finding:
 
 
 def check_import(name: str, purpose: str) -> Finding:
-    """Import a package; says its version, or what goes wrong."""
+    """Import a package; report its version or the error."""
     try:
-        # detectron2 and its friends print warnings, which are not the doctor's news.
+        # detectron2 and its dependencies print warnings on import.
         with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
             module = importlib.import_module(name)
-    except Exception as error:  # a broken build may raise anything; that is what is asked here
+    except Exception as error:  # a broken build may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == name:
             return Finding(name, f"not installed (needed for {purpose})", INSTALL, is_needed=True)
         return Finding(name, f"broken: {_one_line(error)}", REINSTALL, is_needed=True)
@@ -103,7 +103,7 @@ def check_requirements(requirements: Iterable[str] | None) -> Finding:
 def check_extras(requirements: Iterable[str]) -> Iterator[Finding]:
     """Check the requirements of each extra, such as ``h5py; extra == "eval"``.
 
-    What an extra has of another one, as ``srn_d2[eval]``, is checked as its own.
+    Requirements of an extra that it names, such as ``srn_d2[eval]``, are included.
     """
     for extra, required in requirements_by_extra(requirements).items():
         problems = {text: problem for text in required if (problem := requirement_problem(text))}
@@ -143,7 +143,7 @@ def check_cuda() -> Iterator[Finding]:
 
 
 def check_cpu() -> Iterator[Finding]:
-    """Cores that this process may use, and what the CPU has for bfloat16."""
+    """Cores that this process may use, and the CPU's bfloat16 units."""
     yield Finding("CPU cores", f"{usable_cores()} usable of {os.cpu_count()}")
     cpuinfo = read_cpuinfo()
     if cpuinfo is None:
@@ -198,10 +198,10 @@ def check_dataset(name: str, image_root: str, annotation_file: str | None) -> Fi
 
 
 def check_shipped_models(folder: Path | None = None) -> Iterator[Finding]:
-    """The trained models that come with the package: how far each was trained, and its SHA-256.
+    """The trained models that come with the package: training progress and SHA-256 of each.
 
     Args:
-        folder: where they are; by default srn_d2/weights.
+        folder: folder of the models; by default srn_d2/weights.
     """
     from srn_d2.checkpoint import shipped_models
 
@@ -225,7 +225,7 @@ def check_pretrained_weights(cache: Path | None = None) -> Finding:
     """Check whether the ImageNet backbone of configs/srn_R50.yaml has been downloaded.
 
     Args:
-        cache: iopath's cache folder; by default the one that it would use.
+        cache: iopath's cache folder; by default its standard one.
     """
     if cache is None:
         cache = Path(os.getenv("FVCORE_CACHE", "~/.torch/iopath_cache")).expanduser()
@@ -257,9 +257,9 @@ def examine() -> list[Finding]:
 
 
 def format_report(findings: Sequence[Finding]) -> str:
-    """The report: a line for each finding and a verdict at the end.
+    """Format the report: a line for each finding and a summary at the end.
 
-    The remedy stands below what it mends; below the last one, where several in a row share it.
+    The remedy follows its finding, or the last of several in a row that share it.
     """
     width = max(len(finding.name) for finding in findings)
     lines = []

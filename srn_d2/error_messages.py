@@ -1,4 +1,4 @@
-"""Errors in words for the command line."""
+"""Error messages for the command line."""
 
 
 def message_of(error: Exception) -> str:

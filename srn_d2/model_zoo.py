@@ -46,8 +46,8 @@ def get_config(name: str, trained: bool = False) -> "CfgNode":
 
     Args:
         name: as ``config_names`` lists it.
-        trained: whether MODEL.WEIGHTS names the trained weights that come with the package, not
-            those with which a training begins; the config is then the one stored with them.
+        trained: True: MODEL.WEIGHTS are the trained weights that come with the package, and the
+            config is the one stored with them; False: the initial weights of a training.
 
     Raises:
         FileNotFoundError: there is no such config.

@@ -1,4 +1,4 @@
-"""Former names of the config files in ``configs``; for one release errors tell the present ones."""
+"""Former names of the config files in ``configs``, for error messages during one release."""
 
 from pathlib import PurePath
 
@@ -10,11 +10,11 @@ RENAMED_CONFIGS = {
     "srn_R18_lite.yaml": "srn_R18.yaml",
     "srn_lite.yaml": "srn_efflite0.yaml",
 }
-"""Former name -> present name, both below the folder of the configs."""
+"""Former name -> current name, both below the folder of the configs."""
 
 
 def rename_hint(config_file: str) -> str:
-    """The end of an error message about a missing config file: its present path, or "".
+    """Suffix of an error message about a missing config file: its current path, or "".
 
     Args:
         config_file: a path that ends in a former name, or any other.

@@ -1,4 +1,4 @@
-"""What the installed package requires, and whether it is there. Needs no package."""
+"""Requirements of the installed package and their check. Needs no package."""
 
 import importlib.metadata
 import re
@@ -14,7 +14,7 @@ def installed_requirements() -> list[str] | None:
 
 
 def requirements_by_extra(requirements: Iterable[str]) -> dict[str, list[str]]:
-    """Extra -> what it requires, with what the extras require that it names (``srn_d2[eval]``).
+    """Map each extra to its requirements, including those of extras it names (``srn_d2[eval]``).
 
     Args:
         requirements: such as "numpy" and 'h5py; extra == "eval"'.
@@ -37,7 +37,7 @@ def _required_by(extra: str, by_extra: Mapping[str, Sequence[str]]) -> Iterator[
 
 
 def requirement_problem(requirement: str) -> str:
-    """What is wrong with the installed version of ``requirement``; "" if nothing is.
+    """Problem with the installed version of ``requirement``; "" if there is none.
 
     Args:
         requirement: such as "omegaconf<2.4", without a marker.

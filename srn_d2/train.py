@@ -40,8 +40,8 @@ def evaluate(cfg: CfgNode, resume: bool) -> dict:
     """Results on DATASETS.TEST, by task and name.
 
     Args:
-        cfg: MODEL.WEIGHTS is evaluated.
-        resume: whether the last checkpoint in OUTPUT_DIR, if there is one, takes its place.
+        cfg: config; MODEL.WEIGHTS is evaluated.
+        resume: evaluate the last checkpoint in OUTPUT_DIR instead, if there is one.
     """
     model = SRNTrainer.build_model(cfg)
     checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
@@ -58,8 +58,8 @@ def train(cfg: CfgNode, resume: bool) -> dict | None:
     """Train, and return the last evaluation's results.
 
     Args:
-        cfg: of the run.
-        resume: whether it goes on from the last checkpoint in OUTPUT_DIR.
+        cfg: config of the run.
+        resume: resume from the last checkpoint in OUTPUT_DIR.
     """
     trainer = SRNTrainer(cfg)
     trainer.resume_or_load(resume=resume)
@@ -67,11 +67,11 @@ def train(cfg: CfgNode, resume: bool) -> dict | None:
 
 
 def invoke_main(argv: Sequence[str] | None = None, epilog: str | None = __doc__) -> None:
-    """Start the workers that a command line asks for, and wait for them.
+    """Launch the workers of a command line, and wait for them.
 
     Args:
-        argv: its arguments; None: this process's.
-        epilog: the end of the help.
+        argv: command line arguments; None: this process's.
+        epilog: end of the help text.
     """
     args = default_argument_parser(epilog).parse_args(argv)
     launch(
@@ -85,7 +85,7 @@ def invoke_main(argv: Sequence[str] | None = None, epilog: str | None = __doc__)
 
 
 if __name__ == "__main__":
-    # By its own name: workers look main up in the module that it belongs to.
+    # Imported by its full name: workers unpickle main from the module that defines it.
     from srn_d2 import train as this_module
 
     this_module.invoke_main()
