@@ -1,7 +1,7 @@
 """Data: built-in and custom data sets, augmentation, and the loaders of training and test.
 
-What is listed here is imported when it is first used: reading images (``image_io``,
-``image_input``, ``image_resize``) needs neither torch nor detectron2.
+Exports are imported lazily: reading images (``image_io``, ``image_input``, ``image_resize``) needs
+neither torch nor detectron2.
 """
 
 import importlib

@@ -109,7 +109,7 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
 
 
 def _use_one_thread(worker_id: int) -> None:
-    """Keep a data worker to one core (torch sees to its own threads)."""
+    """Limit OpenCV to one thread in a data worker (torch limits its own threads)."""
     cv2.setNumThreads(0)
 
 
@@ -152,13 +152,13 @@ class SeededTrainingDataset(torchdata.Dataset):
             dataset_dicts: the images, in detectron2's dataset format.
             mapper: dataset dict -> sample; draws its random numbers from ``np.random``.
             seed: at least 0.
-            max_corrupt_images: different corrupt images that are accepted in one data worker.
+            max_corrupt_images: maximum number of distinct corrupt images in one data worker.
         """
         self.dataset = DatasetFromList(dataset_dicts, copy=False)
         self.mapper = mapper
         self.seed = seed
         self.max_corrupt_images = max_corrupt_images
-        self._corrupt: dict[str, str] = {}  # file name -> what is wrong with it
+        self._corrupt: dict[str, str] = {}  # file name -> error
         self._order = (-1, np.empty(0, dtype=np.int64))  # epoch, its permutation
 
     def __getitem__(self, draw: int) -> dict[str, Any]:

@@ -17,10 +17,10 @@ FACE_CLASS = 0
 
 
 class FaceDatasetMapper:
-    """Map a dataset dict of one image to what the model takes.
+    """Map a dataset dict of one image to the model's input.
 
-    Unlike detectron2's DatasetMapper it hands the boxes to the augmentations and keeps faces that
-    are to be ignored. The result has the fields of the dataset dict without "annotations", and
+    Unlike detectron2's DatasetMapper it passes the boxes to the augmentations and keeps ignore
+    regions. The result has the fields of the dataset dict without "annotations", and
 
     - "image": uint8 tensor (3, H, W), channels in the order of INPUT.FORMAT;
     - "height", "width": size of the file's image, after EXIF orientation;
@@ -81,7 +81,7 @@ class FaceDatasetMapper:
         detection_utils.check_image_size(sample, image)  # fills in "height" and "width"
 
         annotations = dataset_dict.get("annotations", ()) if self.is_train else ()
-        boxes, is_ignored = _boxes_of(annotations)
+        boxes, is_ignored = _annotation_boxes(annotations)
         augmented = T.AugInput(image, boxes=boxes)
         self.augmentations(augmented)
 
@@ -98,8 +98,8 @@ class FaceDatasetMapper:
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
 
 
-def _boxes_of(annotations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the boxes (M, 4), XYXY float64, and which of them are ignore regions (M,)."""
+def _annotation_boxes(annotations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes (M, 4), XYXY float64, and the mask of ignore regions (M,)."""
     boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
     is_ignored = [bool(a.get("ignore", False) or a.get("iscrowd", 0)) for a in annotations]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(is_ignored, dtype=bool)
@@ -108,16 +108,16 @@ def _boxes_of(annotations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.nda
 def select_faces(
     boxes: np.ndarray, is_ignored: np.ndarray, image_size: tuple[int, int], min_face_side: float
 ) -> Instances:
-    """Decide which boxes of an augmented image are faces, which ignore regions, which neither.
+    """Split the boxes of an augmented image into faces, ignore regions and dropped boxes.
 
-    A face stays if its centre lies in the image, clipped to the image [paper 3.5]; the part of
-    one whose centre lies outside is background, as in the paper. An ignore region stays as far as
-    it reaches into the image. A box without an area is dropped. A face whose shorter side is below
+    A face is kept if its centre lies in the image, clipped to the image [paper 3.5]; otherwise its
+    visible part is background, as in the paper. Ignore regions are clipped to the image. A box
+    without an area is dropped. A face whose shorter side is below
     ``min_face_side`` pixels becomes an ignore region.
 
     Args:
         boxes: (M, 4), XYXY, possibly beyond the image.
-        is_ignored: (M,) bool, boxes that are ignore regions to begin with.
+        is_ignored: (M,) bool, True for boxes annotated as ignore regions.
         image_size: height and width of the image.
         min_face_side: pixels.
 

@@ -1,6 +1,6 @@
-"""Pictures as users have them: files, Pillow images, arrays, tensors.
+"""Conversion of input images (files, Pillow images, arrays, tensors) to RGB arrays.
 
-A tensor is known by its ``permute``: torch need not be installed for the others.
+A tensor is recognised by its ``permute``: torch need not be installed for the others.
 """
 
 import os
@@ -19,16 +19,16 @@ ImageInput = Union[str, os.PathLike, Image.Image, np.ndarray, "Tensor"]
 
 
 def as_rgb(image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
-    """The pixels of any kind of picture, upright.
+    """Convert any kind of picture to upright pixels.
 
-    Files and Pillow images are turned as their EXIF orientation says.
+    The EXIF orientation of files and Pillow images is applied.
 
     Args:
         image: see ``ImageInput``; a tensor may be on any device.
         max_pixels: images with more are refused.
 
     Returns:
-        uint8 (H, W, 3), RGB, contiguous; an array itself where it is that already.
+        uint8 (H, W, 3), RGB, contiguous; not a copy of an array that is this already.
 
     Raises:
         InvalidImageError: one of its subclasses says what is wrong with the image.

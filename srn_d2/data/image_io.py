@@ -1,4 +1,4 @@
-"""Reading image files: every kind of picture to RGB uint8, every defect to a typed error."""
+"""Reading of image files as RGB uint8, with a typed error for every defect."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 EXIF_ORIENTATION = 0x0112
 
-# EXIF orientation -> what turns the stored pixels upright (CIPA DC-008, "Orientation").
+# EXIF orientation -> transform to upright pixels (CIPA DC-008, "Orientation").
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,9 +66,9 @@ class ImageTypeError(InvalidImageError):
 def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     """Read an image file upright, as RGB.
 
-    The format is told by the bytes, not by the name. Grey, palette and CMYK images are converted;
-    16-bit images are scaled to 8 bits; transparent pixels are blended with black, which is how
-    the network sees "no picture" (zero padding). Of an animation the first frame is read.
+    The format is detected from the bytes, not the name. Grey, palette and CMYK images are
+    converted; 16-bit images are scaled to 8 bits; transparent pixels are blended with black, as in
+    zero padding. Of an animation the first frame is read.
 
     Args:
         path: the image file.
@@ -136,7 +136,7 @@ def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) 
         return np.array(_to_rgb(_turn_upright(image)))
     except MemoryError:
         raise
-    except Exception as error:  # damaged palettes and the like show here
+    except Exception as error:  # such as damaged palettes
         raise CorruptImageError(f"{name} cannot be decoded: {error}") from error
 
 
@@ -154,7 +154,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; a damaged EXIF block counts as none."""
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # as detectron2 does: the pixels are good whatever the metadata are
+    except Exception:  # as in detectron2: the pixels do not depend on the metadata
         return image
     method = _UPRIGHT.get(orientation)
     return image if method is None else image.transpose(method)
@@ -186,8 +186,8 @@ def _scale_16_to_8_bits(grey: np.ndarray) -> np.ndarray:
 class ImageCache:
     """``read_image`` that keeps decoded images in memory until a budget is used up.
 
-    Nothing is ever evicted: training visits every image once an epoch, in a new order each time,
-    so that an image kept is as good as any other. Arrays from the cache are read-only.
+    Nothing is ever evicted: training visits every image once an epoch, in random order, so that
+    eviction would not raise the hit rate. Arrays from the cache are read-only.
     """
 
     def __init__(self, max_bytes: int):

@@ -1,4 +1,4 @@
-"""Choice of the square of an image that a training sample shows.
+"""Random square patches of training images.
 
 Boxes are XYXY in absolute pixels. All random numbers come from ``np.random``, as in detectron2.
 """
@@ -92,7 +92,7 @@ class AnchorSampledPatch(T.Augmentation):
             face_sizes: least and largest size of the chosen face then, in pixels.
             max_enlargement: above 0.
             prob: in [0, 1].
-            otherwise: gives the transform of the other images from the image alone.
+            otherwise: augmentation of all other images.
 
         Raises:
             ValueError: a value is out of its range; the message names its key.

@@ -25,8 +25,7 @@ DISTORTION_PROB = 0.5  # of each of the four, independently
 def build_face_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     """Return the augmentations of training (the paper's) or of testing (resizing only).
 
-    The horizontal flip comes after the resize, where it costs a view instead of a copy; the two
-    commute.
+    The horizontal flip follows the resize, with which it commutes: there it is a view, not a copy.
     """
     if not is_train:
         return [ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)]

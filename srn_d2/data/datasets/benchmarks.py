@@ -14,7 +14,7 @@ from .wider_face import load_wider_face
 
 Loader = Callable[[Path, Path], list[dict[str, Any]]]
 
-# Annotations below the benchmark's folder -> their reader; the first that is there is read.
+# Annotations below the benchmark's folder -> their reader; the first existing one is read.
 COMMON_ANNOTATIONS: dict[str, Loader] = {
     "annotations.txt": load_wider_face,
     "annotations.json": load_coco_faces,
@@ -31,17 +31,17 @@ PASCAL_FACE_ANNOTATIONS: dict[str, Loader] = {
     "Annotations_Face_PASCALLayout_large.mat": load_toolbox_mat,
     **COMMON_ANNOTATIONS,
 }
-# Images below the benchmark's folder; the first that is there.
+# Image folders below the benchmark's folder; the first existing one is used.
 IMAGE_FOLDERS = ("images", "testimages", "JPEGImages")
 
 
 def load_benchmark(
     root: str | os.PathLike, annotations: Mapping[str, Loader]
 ) -> list[dict[str, Any]]:
-    """The data set below ``root``, from the first of ``annotations`` that is there.
+    """Load the data set below ``root``, from the first existing file of ``annotations``.
 
     Raises:
-        FileNotFoundError: none of them, or none of ``IMAGE_FOLDERS``, is there; or an image.
+        FileNotFoundError: none of them, none of ``IMAGE_FOLDERS``, or not every image exists.
         AnnotationFormatError: the annotations are damaged.
     """
     root = Path(root).absolute()

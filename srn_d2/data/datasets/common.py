@@ -11,7 +11,7 @@ from detectron2.utils.logger import log_first_n
 
 README_HINT = "datasets/README.md shows the layout expected under $DETECTRON2_DATASETS"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
-# How many missing images an error names.
+# Maximum number of missing images named in an error message.
 NUM_MISSING_SHOWN = 5
 
 
@@ -32,7 +32,7 @@ class AnnotationFormatError(ValueError):
 def register_face_dataset(
     name: str, load: Callable[[], list[dict[str, Any]]], **metadata: Any
 ) -> None:
-    """Register ``load`` and its metadata, in place of what ``name`` stood for before.
+    """Register ``load`` and its metadata, replacing an earlier registration of ``name``.
 
     Nothing is read before ``DatasetCatalog.get(name)``.
     """

@@ -80,14 +80,16 @@ def load_coco_faces(
     face_category = _face_category(content, source)
     annotations_of: dict[Any, list[dict[str, Any]]] = {}
     names = []
-    for i, image in enumerate(_list_of(content, "images", _IMAGE_FIELDS, source)):
+    for i, image in enumerate(_checked_list(content, "images", _IMAGE_FIELDS, source)):
         if image["id"] in annotations_of:
             raise AnnotationFormatError(
                 source, f"images[{i}].id", f"{image['id']!r} is there twice"
             )
         annotations_of[image["id"]] = []
         names.append(image["file_name"])
-    for i, annotation in enumerate(_list_of(content, "annotations", _ANNOTATION_FIELDS, source)):
+    for i, annotation in enumerate(
+        _checked_list(content, "annotations", _ANNOTATION_FIELDS, source)
+    ):
         if annotation["category_id"] != face_category:
             continue
         if annotation["image_id"] not in annotations_of:
@@ -161,7 +163,7 @@ def _loader_for(annotations: str | os.PathLike) -> Callable[..., list[dict[str, 
     return _LOADERS[suffix]
 
 
-def _list_of(
+def _checked_list(
     content: dict[str, Any], key: str, fields: dict[str, tuple[type, ...]], source: str
 ) -> list[dict[str, Any]]:
     """``content[key]``, checked to be a list of objects with ``fields`` of the given types."""
@@ -178,7 +180,7 @@ def _list_of(
 
 def _face_category(content: dict[str, Any], source: str) -> Any:
     """The id of the category "face", or of the only category."""
-    categories = _list_of(content, "categories", _CATEGORY_FIELDS, source)
+    categories = _checked_list(content, "categories", _CATEGORY_FIELDS, source)
     faces = [c["id"] for c in categories if c["name"].lower() == "face"]
     if len(faces) == 1:
         return faces[0]

@@ -74,7 +74,7 @@ class Canvas:
 
         Args:
             owner: the face, counted from 1, that these pixels belong to from now on; 0: no face;
-                None: whichever they belonged to before, for what lies on a face.
+                None: unchanged, for features on a face.
         """
         self._draw.polygon((points * SUPERSAMPLING - 0.5).ravel().tolist(), fill=color)
         if owner is not None:
@@ -253,7 +253,7 @@ class HeadPainter:
         self._on_face(ellipse(shift, -0.7, 1.2, 0.13), shade(color, 0.7))
 
     def _wear(self) -> bool:
-        """Spectacles, sunglasses or a mask, on some; whether they hide a part of the face."""
+        """Draw spectacles, sunglasses or a mask on some; return True if they occlude the face."""
         kind = self._rng.choice(["none", "glasses", "sun", "mask"], p=[0.74, 0.12, 0.08, 0.06])
         if kind in ("glasses", "sun"):
             frame = (22, 22, 26) if kind == "sun" else (22, 22, 26, 110)

@@ -89,7 +89,7 @@ def _place_heads(kind: SceneKind, width: int, height: int, rng: np.random.Genera
         size = min(size, 0.8 * min(width, height))
         margin = size * (0.3 if rng.random() < 0.1 else 0.62)  # a few are cut by the border
         cx = rng.uniform(margin, width - margin)
-        # Who is nearer stands lower in the picture, as seen from above the crowd.
+        # Larger (nearer) heads are placed lower, as in a view from above.
         depth = (0.2 + 0.6 * nearness) * height + rng.uniform(-0.2, 0.2) * height
         cy = float(np.clip(depth, margin, max(margin, height - margin)))
         head = Head(cx, cy, size, _draw_tilt(rng), rng.uniform(-1, 1), rng.uniform(0, 0.3))

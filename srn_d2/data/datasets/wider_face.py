@@ -77,7 +77,7 @@ def parse_wider_annotations(text: str, source: str = "<text>") -> list[WiderImag
         source: the file's name for error messages.
 
     Raises:
-        WiderFaceFormatError: at the first line that is not what its place demands.
+        WiderFaceFormatError: at the first line that does not have the expected format.
     """
     lines = _Lines(text, source)
     images: list[WiderImage] = []
