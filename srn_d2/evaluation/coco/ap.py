@@ -44,12 +44,12 @@ class ImageFaces:
 
     Attributes:
         boxes: (M, 4) XYXY.
-        crowd: (M,) bool. Ignore regions: any number of detections that lie in it by at least the
-            IoU threshold (intersection over the detection's area) count neither as right nor as
-            wrong.
-        counted: (M,) bool. Faces that must be found. One detection that matches a face outside
-            this set (by IoU), and no face of it, counts neither as right nor as wrong. A crowd
-            is never counted.
+        crowd: (M,) bool. Ignore regions: detections that lie in one by at least the IoU threshold
+            (intersection over the detection's area), any number, are neither true nor false
+            positives.
+        counted: (M,) bool. Ground-truth faces of the subset. One detection that matches a face
+            outside this set (by IoU), and none in it, is neither a true nor a false positive.
+            Crowds are never counted.
     """
 
     boxes: np.ndarray
@@ -58,7 +58,7 @@ class ImageFaces:
 
     @property
     def num_counted(self) -> int:
-        """The number of faces that must be found."""
+        """Number of ground-truth faces of the subset."""
         return int(np.count_nonzero(self.counted & ~self.crowd))
 
 

@@ -15,7 +15,7 @@ from .overlap import Arithmetic, assigned_faces
 
 ImageId = Hashable
 
-# What becomes of a detection in a setting (rule 5).
+# Outcome of a detection in a setting (rule 5).
 TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
 
 
@@ -95,11 +95,11 @@ def assign_detections(
     arithmetic: Arithmetic = "official",
     sort: bool = True,
 ) -> DetectionAssignments:
-    """Rules 1 to 4: sort, normalise and assign all detections, whichever faces count.
+    """Rules 1 to 4: sort, normalise and assign all detections, independently of the setting.
 
     Args:
         predictions: image id -> (n, 5) float64: x, y, w, h in pixels and the score. An image that
-            is missing has no detections; images that are not evaluated are not looked at.
+            is missing has no detections; images that are not evaluated are skipped.
         boxes: image id -> (M, 4) XYWH, all faces in the order of the ground truth; whole numbers
             within int32 where the arithmetic is official.
         iou_thresholds: in (0, 1], see the module's docstring for others than 0.5.

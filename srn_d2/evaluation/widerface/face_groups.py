@@ -25,7 +25,7 @@ FaceMask = Mapping[ImageId, np.ndarray]  # image id -> (M,) bool
 # [low, high) in pixels.
 HEIGHT_BINS = ((8.0, 16.0), (16.0, 32.0), (32.0, 96.0), (96.0, math.inf))
 
-# What the values 0, 1, ... of each attribute mean, from WIDER FACE's readme.txt.
+# Names of the values 0, 1, ... of each attribute, from WIDER FACE's readme.txt.
 ATTRIBUTE_VALUES = {
     "blur": ("clear", "normal", "heavy"),
     "expression": ("typical", "exaggerated"),
@@ -85,7 +85,7 @@ def evaluate_height_bin(
     """The official protocol over the faces of one height bin; see the module.
 
     Args:
-        assignments: of ``predictions``.
+        assignments: assignments of ``predictions``.
         predictions: image id -> (n, 5) x, y, w, h, score.
         boxes: image id -> (M, 4) XYWH.
         faces: the faces to choose from, such as :func:`valid_faces`.

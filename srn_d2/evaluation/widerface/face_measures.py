@@ -49,8 +49,8 @@ class ScoreCurve:
 class OperatingPoint:
     """Precision, recall and false positives of the detections with score >= ``score``.
 
-    NaN where there is no such number: the score of an aim that is not reached, precision where
-    nothing is kept, recall where there is no face.
+    NaN where undefined: the score of a target that is not reached, precision without detections,
+    recall without faces.
     """
 
     score: float
@@ -112,10 +112,10 @@ def operating_points(
 
 
 def recommended_points(curve: ScoreCurve, num_images: int) -> dict[str, OperatingPoint]:
-    """Operating points that serve usual aims, by the aim's name.
+    """Operating points for common targets, by the target's name.
 
-    Of all thresholds that serve an aim it is the one of the highest recall. Scores are NaN where
-    none does.
+    Each is the threshold of highest recall that reaches the target. Scores are NaN where none
+    does.
     """
     per_image = curve.false_positives / max(num_images, 1)
     f1 = (

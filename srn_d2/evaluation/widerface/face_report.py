@@ -1,4 +1,4 @@
-"""Everything that is measured on one set of predictions of WIDER FACE."""
+"""Measurements on one set of predictions of WIDER FACE."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -35,9 +35,9 @@ class FaceGroup:
     Attributes:
         kind: "height" or an attribute, such as "blur".
         name: such as "16-32 px" or "heavy".
-        num_faces: in the group.
+        num_faces: number of faces in the group.
         ap: IoU threshold -> 0 to 1; NaN where the group is empty.
-        recall: of all detections, at IoU 0.5.
+        recall: recall of all detections, at IoU 0.5.
     """
 
     kind: str
@@ -52,10 +52,10 @@ class FaceReport:
     """Measurements of :func:`measure_predictions`.
 
     Attributes:
-        name: of the detector.
-        num_images, num_detections: evaluated.
-        warnings: what may spoil the numbers.
-        iou_thresholds: as asked for.
+        name: name of the detector.
+        num_images, num_detections: numbers of evaluated images and detections.
+        warnings: likely mistakes in the predictions.
+        iou_thresholds: requested IoU thresholds.
         results: setting -> IoU threshold -> result of the official protocol; IoU 0.5 is always
             there.
         curves: setting -> true and false positives at every score, at IoU 0.5.
@@ -90,7 +90,7 @@ def measure_predictions(
     """Measure the predictions of one detector.
 
     Args:
-        name: of the detector.
+        name: name of the detector.
         predictions: image id -> (n, 5) x, y, w, h, score in the order of the file.
         ground_truth: with attributes, where there are to be rows for them.
         iou_thresholds: in (0, 1].

@@ -83,7 +83,7 @@ class PredictionFolder:
 
 
 def read_predictions(directory: str | os.PathLike, image_ids: Iterable[str]) -> PredictionFolder:
-    """Read the prediction files of ``image_ids`` ("event/image"); other files are not looked at.
+    """Read the prediction files of ``image_ids`` ("event/image"); other files are skipped.
 
     Raises:
         NotADirectoryError: ``directory`` is not a folder.
@@ -146,7 +146,7 @@ def parse_predictions(text: str, source: str = "<text>") -> tuple[np.ndarray, in
     count = _parse_count(lines, source)
     box_lines = lines[2 : 2 + count]
     if lines[-1] == "" and len(box_lines) + 2 == len(lines):
-        box_lines = box_lines[:-1]  # what follows the last line's end is no line
+        box_lines = box_lines[:-1]  # text after the last line end is not a line
     boxes = _parse_plain_boxes(box_lines)
     if boxes is None:
         rows = [

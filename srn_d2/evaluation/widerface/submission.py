@@ -1,8 +1,8 @@
-"""A prediction folder written image by image, in runs that may be killed and started again.
+"""A prediction folder written image by image, with resuming of interrupted runs.
 
 The folder, ``<event>/<image>.txt`` (see :mod:`.prediction_files`), holds nothing else: common
-evaluation scripts take whatever they find in it for an event and its images. So the settings of
-the run, which keep detections of two detectors from being mixed, are in a file beside it.
+evaluation scripts read every entry as an event or an image. So the settings of the run, which
+prevent mixing detections of two detectors, are in a file beside it.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class NonFiniteDetectionsError(ValueError):
 
 
 class SubmissionWriter:
-    """Writer of the files of a submission folder; knows which ones are complete.
+    """Writer of the files of a submission folder, with a check for complete ones.
 
     A file appears under its name only when it is complete. A run with the same settings resumes
     the folder; one with other settings is refused. Only one process at a time may write to it.
