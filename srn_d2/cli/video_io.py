@@ -118,8 +118,8 @@ class VideoReader:
             return
         if Path(self.source).suffix.lower() in STREAM_SUFFIXES:
             return
-        # Where the rate varies, or frames were dropped, the last one's time stamp says better than
-        # the number of frames how far the file goes; some containers have no time stamps.
+        # Where the rate varies, or frames were dropped, the last time stamp is a better measure of
+        # progress than the number of frames; some containers have no time stamps.
         position = max(self._num_read, round(self._last_time * self.fps) + 1)
         tolerated = min(MAX_MISSING_SECONDS * self.fps, MAX_MISSING_PART * self.num_frames)
         if self.num_frames - position <= max(tolerated, MAX_MISSING_FRAMES):
