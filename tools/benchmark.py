@@ -51,17 +51,17 @@ from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.error_messages import message_of
 
-# What a wrong config, weights that do not fit, or data that are not there raise.
+# Errors of a wrong config, incompatible weights, or missing data.
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 SEED = 0
-# Former names of options -> their names.
+# Former names of options -> current names.
 OLD_NAMES = {
     "--batch": "--batch-size",
     "--dataset": "--use-dataset",
     "--limit": "--num-images",
     "--size": "--image-size",
 }
-CALIBRATION_SIZE = (256, 256)  # of the image on which random weights are calibrated, pixels
+CALIBRATION_SIZE = (256, 256)  # pixels of the image for calibrating random weights
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -218,7 +218,7 @@ def prepare(args: argparse.Namespace) -> CfgNode:
 def settings(args: argparse.Namespace) -> dict[str, str]:
     """The options of the measurement that affect it, for the report."""
     hidden = {"command", "run", "default_size", "output", "threads", "device"}
-    # On given images these have no effect; on synthetic ones, the others.
+    # Options without effect on given images, or on synthetic ones.
     given = getattr(args, "images", None)
     hidden |= {"size", "batch_size", "active_share"} if given else {"num_images", "warmup"}
     values = {name: value for name, value in vars(args).items() if name not in hidden}

@@ -42,7 +42,7 @@ from srn_d2.data.datasets.common import dataset_root
 from srn_d2.error_messages import message_of
 
 STEPS = ("predict", "latency")
-# What a wrong argument, a damaged or missing file, or a missing package raise.
+# Errors of a wrong argument, a damaged or missing file, or a missing package.
 INPUT_ERRORS = (OSError, ValueError, ImportError)
 
 logger = logging.getLogger("comparison")

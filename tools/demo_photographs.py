@@ -30,7 +30,7 @@ from srn_d2.atomic_file import atomic_path
 from srn_d2.data.image_input import as_rgb
 from srn_d2.inference.drawing import draw_scored_boxes
 
-# Loose: where a face ends under hair and hat is a matter of taste.
+# Low: the extent of a face under hair and hat is ambiguous.
 MIN_IOU = 0.4
 # Pixels of the montage: its width, and between two photographs.
 MONTAGE_WIDTH, MONTAGE_GAP = 900, 6

@@ -28,7 +28,7 @@ from srn_d2.data.image_io import read_image
 from srn_d2.inference.predictor import FacePredictor
 
 AP50 = "bbox/AP50"
-# Detections below this score are not drawn: AP counts them, nobody would use them.
+# Detections below this score are not drawn; AP includes them.
 MIN_SCORE = 0.5
 NUM_PICTURES, COLUMNS, CELL = 12, 4, 320
 

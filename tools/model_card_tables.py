@@ -128,7 +128,7 @@ def _read_evaluation(
 
 
 def describe_test(cfg: CfgNode) -> str:
-    """Scales, size and precision of a run's inference, in words."""
+    """Description of scales, size and precision of a run's inference."""
     multi_scale, size = cfg.TEST.SRN_TTA, cfg.INPUT.MIN_SIZE_TEST
     if multi_scale.ENABLED:
         scales = f"multi-scale, `TEST.SRN_TTA.MAX_SIZE {multi_scale.MAX_SIZE}`"
@@ -140,7 +140,7 @@ def describe_test(cfg: CfgNode) -> str:
 
 
 def read_seconds(log: str) -> float | None:
-    """Seconds of an image in the last inference that a run's log tells of; None: it has none."""
+    """Seconds per image of the last inference in a run's log; None: the log has none."""
     seconds = _SECONDS.findall(log)
     return float(seconds[-1]) if seconds else None
 

@@ -52,7 +52,7 @@ DATASET = "overfit_images"
 MIN_FACE_SIZE = 8.0  # pixels after resizing: the smallest anchor
 WARMUP_STEPS = 50
 DECAY = 0.1
-# What a wrong config or weights, or data that are missing or damaged, raise.
+# Errors of a wrong config or weights, or of missing or damaged data.
 INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 
 

@@ -54,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def package(args: argparse.Namespace) -> ShippedModel:
-    """Load the checkpoints as the detector would, and store the mean of what the model then has."""
+    """Load the checkpoints as the detector does, and store the mean of the models' weights."""
     cfg = build_cfg(args.config_file, args.opts)
     cfg.MODEL.DEVICE = "cpu"
     model = SRNTrainer.build_model(cfg)
@@ -80,7 +80,7 @@ def package(args: argparse.Namespace) -> ShippedModel:
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of state dicts of one network; what is no floating-point number is the first's."""
+    """Mean of state dicts of one network; other than floating-point values are the first's."""
     return {
         name: sum(state[name].double() for state in states).div(len(states)).to(first.dtype)
         if first.is_floating_point()

@@ -41,9 +41,9 @@ from srn_d2.inference.tiled_inference import is_out_of_memory
 
 logger = logging.getLogger("srn_d2.write_submission")
 
-# What one bad image may raise, besides a lack of memory; the others are still done.
+# Errors of a single image, besides lack of memory; the others are still processed.
 IMAGE_ERRORS = (CorruptImageError, OSError)
-# What a wrong config, weights that do not fit, another run's folder or no such data set raise.
+# Errors of a wrong config, incompatible weights, another run's folder or an unknown data set.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError)
 
 
@@ -66,7 +66,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def write_all(
     images: Sequence[dict[str, Any]], predictor: FacePredictor, writer: SubmissionWriter
 ) -> list[str]:
-    """Write the files that are not there yet; returns what is wrong with the images that failed."""
+    """Write the missing files; returns the errors of the images that failed."""
     pending = [image for image in images if not writer.is_done(image["image_id"])]
     num_done = len(images) - len(pending)
     logger.info("%d of %d images are done already", num_done, len(images))
@@ -98,7 +98,7 @@ def evaluation_command(dataset_name: str, folder: Path) -> str | None:
 def prepare(
     args: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], FacePredictor, SubmissionWriter]:
-    """Check and load everything before a folder is made; errors are those of ``SETUP_ERRORS``."""
+    """Check and load everything before the folder is created; raises ``SETUP_ERRORS``."""
     cfg = build_cfg(args.config_file, args.opts)
     check_device(cfg)
     images = DatasetCatalog.get(args.dataset)

@@ -1,4 +1,4 @@
-"""The detector as the authors' released test code runs it: what everything else is compared with.
+"""The detector as in the authors' released test code: the baseline of the benchmarks.
 
 Shapes: N images · A anchors of a cell · Rl = Hl * Wl * A anchors of a level
 """
@@ -27,9 +27,9 @@ Predictions = tuple[list[Tensor], list[Tensor]]
 class AuthorsSRN:
     """Both subnets in both steps on all six levels, then each level's candidates in NumPy.
 
-    Half of what the first step predicts, scores of STR levels and deltas of STC levels, is thrown
-    away, as is the second step of all that the first one filters. Only NMS is not NumPy but
-    torchvision's, compiled: which one the authors timed is not known, and this favours them.
+    Half of the first step's predictions, scores of STR levels and deltas of STC levels, are
+    discarded, as are the second step's for anchors filtered by the first. NMS is torchvision's,
+    compiled, instead of NumPy: which one the authors timed is unknown, and this favours them.
 
     Args:
         model: its layers are used, in the plain order of the released code; its matching,

@@ -1,4 +1,4 @@
-"""On what something was measured."""
+"""Description of the machine and software of a measurement."""
 
 import os
 import platform

@@ -1,8 +1,8 @@
-"""Synthetic masks of the cells that the first step leaves: clusters, as faces make them.
+"""Synthetic masks of the cells that survive the first step: clusters, as around faces.
 
-On random weights the first step's scores mean nothing, and what the second step costs depends on
-where the survivors are. So a benchmark imposes them: as logits in the place of the first step's
-own, which are computed all the same.
+With random weights the first step's scores are meaningless, and the cost of the second step depends
+on the positions of the survivors. So a benchmark imposes them, as logits that replace the first
+step's own, which are still computed.
 
 Shapes: N images · A anchors of a cell · a level's map has Hl x Wl cells · masks: for each STC
         level (N, Hl, Wl), bool
@@ -98,11 +98,11 @@ def masks_of_faces(
 
 
 def impose(scores: Sequence[Tensor | None], masks: Mapping[str, Tensor]) -> list[Tensor | None]:
-    """First-step logits of which exactly the masks' cells survive, with all of their anchors.
+    """First-step logits with which exactly the masks' cells survive, with all of their anchors.
 
     Args:
-        scores: the logits (N, A, Hl, Wl) that they replace, over the levels p2 .. p7; those of
-            levels without a mask stay.
+        scores: the original logits (N, A, Hl, Wl), over the levels p2 .. p7; unchanged on levels
+            without a mask.
     """
     imposed = []
     for level, logits in zip(LEVELS, scores, strict=True):

@@ -1,4 +1,4 @@
-"""The images that are measured on."""
+"""Images for measurements."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def find_images(paths: Sequence[Path], limit: int | None) -> list[Path]:
     """The images among some files and below some folders, by name.
 
     Args:
-        limit: the most that are wanted, spread evenly over all; None: all.
+        limit: maximum number of images, spread evenly over all; None: all.
 
     Raises:
         FileNotFoundError: a path that is not there, or no image at all.

@@ -22,19 +22,19 @@ from .timing import alternate, paired_ratios, spread
 from .variants import AUTHORS, RETINANET, Variant
 
 BASELINES = (AUTHORS, "dense", RETINANET)
-"""The variants that the others are compared with, as far as they run."""
+"""Baseline variants of the speed-ups, if they are measured."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Input that variants run on by turns.
+    """Input of a measurement of alternating variants.
 
     Attributes:
-        name: in the results and before the progress bar.
+        name: name in the results and of the progress bar.
         images: a normalised batch.
-        masks: the cells that the first step leaves, see ``first_step_masks``; None: those that it
-            really leaves.
-        repeats: runs of each variant.
+        masks: imposed masks of cells that survive the first step, see ``first_step_masks``; None:
+            by the first step's scores.
+        repeats: number of runs of each variant.
     """
 
     name: str
@@ -96,7 +96,7 @@ def measure_case(variants: Sequence[Variant], case: Case) -> dict[str, Any]:
 
 
 def inspect(variant: Variant, case: Case) -> dict[str, Any]:
-    """Measure all that does not depend on the clock.
+    """Count operations and detections, and measure memory.
 
     The first of its two runs warms the variant up, so that the second one's memory is its usual.
     Where it has no stages, ONNX Runtime runs it, in which no operation can be counted.
@@ -160,8 +160,8 @@ def measure_images(
     """Measure the variants, by turns, on each of some images, with what the first step leaves.
 
     Args:
-        repeats: runs of each variant on each image; their median counts.
-        warmup: runs before them.
+        repeats: runs of each variant on each image; their median is used.
+        warmup: untimed runs before them.
 
     Returns:
         {"images": [{"name", "height", "width", "active_share", "seconds": {variant: seconds}}],

@@ -1,4 +1,4 @@
-"""The peak of memory within a block of code: resident memory, or a GPU's."""
+"""Peak memory of a block of code: resident memory, or a GPU's."""
 
 import ctypes
 import resource
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # what Linux' proc(5) wants there to forget the peak of the resident size
+_RESET_PEAK = "5"  # value that resets the peak resident size, see proc(5)
 
 
 @dataclass
@@ -26,16 +26,16 @@ class MemoryUse:
 
     @property
     def added(self) -> int:
-        """Bytes that the block needed beyond what was there."""
+        """Bytes allocated by the block at its peak."""
         return max(self.peak - self.before, 0)
 
 
 @contextmanager
 def measure_memory(device: torch.device) -> Iterator[MemoryUse]:
-    """Measure the block's peak; the object that it gives is filled in at the end.
+    """Measure the block's peak; the yielded object is filled in at the end.
 
-    Where the system cannot forget an earlier peak (no Linux, or /proc is read-only), the peak is
-    the largest of the process so far: an upper bound.
+    Where an earlier peak cannot be reset (no Linux, or /proc is read-only), the peak is that of the
+    process so far: an upper bound.
     """
     use = MemoryUse()
     if device.type == "cuda":
@@ -50,11 +50,11 @@ def measure_memory(device: torch.device) -> Iterator[MemoryUse]:
     is_reset = _reset_peak()
     use.before = _status_bytes("VmRSS") if is_reset else 0
     yield use
-    use.peak = _status_bytes("VmHWM") if is_reset else _peak_of_process()
+    use.peak = _status_bytes("VmHWM") if is_reset else _process_peak()
 
 
 def _return_free_memory() -> None:
-    """Give back to the system what glibc's allocator keeps: it would hide a growth."""
+    """Return free memory of glibc's allocator to the system: it would hide a growth."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # another C library
@@ -77,5 +77,5 @@ def _status_bytes(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}")
 
 
-def _peak_of_process() -> int:
+def _process_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux

@@ -67,7 +67,7 @@ def to_markdown(results: Mapping[str, Result]) -> str:
 
 
 def _pictures(command: str, result: Result) -> dict[str, Callable[[], Figure]]:
-    """File name without ending -> what draws the picture."""
+    """File name without suffix -> function that draws the picture."""
     if command == "inference":
         pictures = {command: partial(plots.plot_cases, result["cases"])}
         if len(result["cases"]) > 1 and result["cases"][0]["speedups"]:
@@ -89,7 +89,7 @@ def _pictures(command: str, result: Result) -> dict[str, Callable[[], Figure]]:
 
 
 def _conditions(result: Result) -> str:
-    """A paragraph: on what it was measured, and how."""
+    """A paragraph on the environment and the settings of the measurement."""
     machine = result["environment"]
     units = ", ".join(machine["bfloat16"]) or "none"
     settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
@@ -155,7 +155,7 @@ def _stage_table(case: Result, key: str, unit: str, scale: float) -> str:
     rows = []
     for name, result in case["variants"].items():
         stages = result[key]
-        if len(stages) > 1:  # of ONNX Runtime there is one time for the whole
+        if len(stages) > 1:  # ONNX Runtime is timed as a whole
             values = [scale * stages[s] if s in stages else ABSENT for s in INFERENCE_STAGES]
             rows.append([name, *values, scale * sum(stages.values())])
     return table([unit, *INFERENCE_STAGES, "sum"], rows)

@@ -20,11 +20,11 @@ POSTPROCESSING = "post-processing"
 INFERENCE_STAGES = (BACKBONE, FPN, FIRST_STEP, SECOND_STEP, POSTPROCESSING)
 
 Wrapped = tuple[object, str, str]
-"""An object, the name of its method, the stage that a call of the method is."""
+"""An object, the name of its method, and the stage of the method's calls."""
 
 
 class StageMeter:
-    """Charge what a counter gains to the innermost stage that is open.
+    """Charge a counter's increments to the innermost open stage.
 
     Args:
         read: the counter: seconds, or operations so far.

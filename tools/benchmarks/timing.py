@@ -1,4 +1,4 @@
-"""Times of alternatives, measured by turns: what disturbs one run disturbs its neighbours."""
+"""Alternating time measurements: a disturbance affects neighbouring runs of all variants alike."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,11 +48,11 @@ def alternate(
     """Run the variants by turns, A B C A B C ..., and time each run.
 
     Args:
-        variants: by name; called without arguments, results are thrown away.
-        repeats: timed rounds, at least 1.
-        warmup: rounds before them that do not.
-        device: the CUDA device whose work a run has to end before it counts as done, if any.
-        description: stands before the progress bar; None: there is no bar.
+        variants: functions by name, called without arguments; results are discarded.
+        repeats: number of timed rounds, at least 1.
+        warmup: number of untimed rounds before them.
+        device: CUDA device to synchronise after each run, if any.
+        description: label of the progress bar; None: no bar.
 
     Returns:
         Seconds of each run, (repeats,) for each name.

@@ -74,7 +74,7 @@ class TrainingStep:
 
 @contextmanager
 def _kept_predictions(model: SRN, kept: list[Tensor]) -> Iterator[None]:
-    """Within the context, what the head predicts is put into ``kept`` as well."""
+    """Context in which the head's predictions are also appended to ``kept``."""
     forward = model.head.forward
 
     def keep(features: Sequence[Tensor]):
@@ -119,7 +119,7 @@ def measure_training(
     table = profile_step(run, device)
     stages = {stage: float(np.median([t[stage] for t in counted])) for stage in counted[0]}
     targets = sum(stages[stage] for stage in TARGET_STAGES)
-    memory = [_memory_of_step(step, size, num_images, number) for number in memory_faces]
+    memory = [_step_memory(step, size, num_images, number) for number in memory_faces]
     result = {
         "images": num_images,
         "faces": num_faces,
@@ -133,7 +133,7 @@ def measure_training(
 
 
 def profile_step(run: Callable[[], object], device: torch.device) -> str:
-    """The profiler's table of one run: what took most of the time, with the stages by name."""
+    """The profiler's table of one run, sorted by time, with the stages by name."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -178,7 +178,7 @@ def _metered(step: TrainingStep, batch: list[dict], totals: list[dict[str, float
     return run
 
 
-def _memory_of_step(
+def _step_memory(
     step: TrainingStep, size: tuple[int, int], num_images: int, num_faces: int
 ) -> dict[str, int]:
     batch = made_up_batch(size, num_images, num_faces)

@@ -2,8 +2,8 @@
 
 authors      both subnets, both steps, all levels; NumPy post-processing
 dense        this project's SRN, second step everywhere
-sparse       second step only where the first one leaves something
-auto         the one or the other, level by level, by what is left
+sparse       second step only where anchors survive the first one
+auto         dense or sparse on each level, by the number of survivors
 retinanet    detectron2's own RetinaNet, on the same levels and anchors
 *-bf16       in bfloat16, TEST.BFLOAT16
 onnxruntime  dense, exported, in ONNX Runtime on the CPU; its first step decides for itself
@@ -52,13 +52,13 @@ DELTA_STD = 0.1
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to detect.
+    """A detector variant to measure.
 
     Attributes:
         name: one of ``VARIANTS``.
         run: from normalised images to detections, see :meth:`srn_d2.modeling.SRN.detect`.
-        stages: the methods of its parts that are stages.
-        remaining_stage: the stage of whatever else ``run`` does.
+        stages: methods of its parts that are measured as stages.
+        remaining_stage: the stage of the rest of ``run``.
         first_step: the object whose method ``first_step`` gives the first step's logits and
             deltas; None if it has no first step.
     """
@@ -115,7 +115,7 @@ def build_variants(
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise ValueError(f"there are no variants {unknown}; valid are {list(VARIANTS)}")
-    reference: SRN = build_model(_cfg_of(cfg, "dense")).eval()
+    reference: SRN = build_model(_variant_cfg(cfg, "dense")).eval()
     if weights:
         SRNCheckpointer(reference, strict=True).load(weights)
     else:
@@ -132,7 +132,7 @@ def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Varian
     if name == ONNXRUNTIME:
         return Variant(name, onnx_detect(reference, cfg), (), SECOND_STEP)
     second_step, *_ = name.split("-")
-    model = SRNTrainer.build_model(_cfg_of(cfg, second_step, BFLOAT16 in name)).eval()
+    model = SRNTrainer.build_model(_variant_cfg(cfg, second_step, BFLOAT16 in name)).eval()
     model.load_state_dict(reference.state_dict())
     stages = (
         *_pyramid_stages(model),
@@ -142,7 +142,7 @@ def _build(cfg: CfgNode, name: str, reference: SRN, images: ImageList) -> Varian
     return Variant(name, model.detect, stages, SECOND_STEP, model.head)
 
 
-def _cfg_of(cfg: CfgNode, second_step: str, bfloat16: bool = False) -> CfgNode:
+def _variant_cfg(cfg: CfgNode, second_step: str, bfloat16: bool = False) -> CfgNode:
     """The config with one way of the second step, in float32 or in bfloat16."""
     cfg = cfg.clone()
     cfg.defrost()
@@ -218,10 +218,10 @@ def build_retinanet(cfg: CfgNode) -> nn.Module:
 
 @torch.no_grad()
 def calibrate(cls_score: nn.Conv2d, bbox_pred: nn.Conv2d, run: Callable[[], object]) -> None:
-    """Scale a head's prediction layers by what they predict, so that logits and deltas are usual.
+    """Scale a head's prediction layers so that logits and deltas have typical magnitudes.
 
     A random ResNet without normalisation statistics has activations of some hundreds: all scores
-    would be 0 or 1, and post-processing would have nothing to do, or far too much.
+    would be 0 or 1, and post-processing would get no candidates, or far too many.
 
     Args:
         run: calls the network; the last predictions are the second step's of all levels.

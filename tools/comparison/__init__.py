@@ -1,4 +1,4 @@
-"""Detectors side by side on WIDER FACE: what tools/compare_detectors.py does.
+"""Comparison of detectors on WIDER FACE, for tools/compare_detectors.py.
 
 A detector is a process (:mod:`.worker`) that runs one of the scripts in ``workers/`` in an
 environment of its own (:mod:`.environments`); ``detectors.toml`` (:mod:`.table`) names them all. To

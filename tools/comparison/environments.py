@@ -15,7 +15,7 @@ from srn_d2.atomic_file import atomic_path
 from .table import Environment
 
 STAMP = ".complete"
-"""Holds what was installed; it is written last."""
+"""Stamp file with the installed packages; written last."""
 SHARED = "shared_packages.pth"
 
 logger = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ class InstallationError(RuntimeError):
 
 
 def find_environment(environment: Environment, folder: Path) -> Path | None:
-    """The environment's Python, if it is there, whole and with the same packages; else None.
+    """The environment's Python, if it exists, complete and with the same packages; else None.
 
     Args:
-        environment: what it holds.
-        folder: of all environments.
+        environment: packages of the environment.
+        folder: folder of all environments.
     """
     root = _root(environment, folder)
     python, stamp = _python(root), root / STAMP
@@ -40,7 +40,7 @@ def find_environment(environment: Environment, folder: Path) -> Path | None:
 
 
 def ensure_environment(environment: Environment, folder: Path) -> Path:
-    """As :func:`find_environment`; made anew where that finds none.
+    """Like :func:`find_environment`, but create a missing environment.
 
     Raises:
         InstallationError: with pip's last message.
@@ -66,7 +66,7 @@ def ensure_environment(environment: Environment, folder: Path) -> Path:
 
 
 def _install(python: Path, requirements: tuple[str, ...]) -> None:
-    """Install wheels only: a detector that needs a compiler is not worth the wait."""
+    """Install wheels only, so that no detector needs a compiler."""
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
     options = ["--quiet", "--no-deps", "--only-binary=:all:"]
     done = subprocess.run(

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def spread_out(images: Sequence[Path], number: int) -> list[Path]:
-    """So many of the images (or all, if there are fewer), at even distances."""
+    """Choose ``number`` images (or all, if there are fewer), evenly spaced."""
     number = min(number, len(images))
     return [images[(2 * i + 1) * len(images) // (2 * number)] for i in range(number)]
 
@@ -36,20 +36,20 @@ def measure_latency(
     *,
     rounds: int,
 ) -> dict[str, Any]:
-    """Time the detectors by turns: what disturbs one run disturbs its neighbours.
+    """Time the detectors alternately: a disturbance affects neighbouring runs of all alike.
 
-    All workers are started first; loading and the decoding of images do not count. Then each does
-    the first image once, which does not count either, and each image ``rounds`` times.
+    All workers are started first; loading and the decoding of images are not timed. Each processes
+    the first image once untimed, then each image ``rounds`` times.
 
     Args:
-        detectors: that are timed, with their ``latency_options``.
-        images: of the sample.
+        detectors: detectors to time, with their ``latency_options``.
+        images: sample of images.
         factory: starts the workers.
-        rounds: through the sample.
+        rounds: number of rounds through the sample.
 
     Returns:
-        the content of latency.json: the machine, and for each detector what it was run with and
-        its seconds, or what is wrong with it.
+        the content of latency.json: the machine, and for each detector its settings and seconds,
+        or its error.
     """
     result: dict[str, Any] = {
         "environment": {**describe(torch.device("cpu")), "threads": factory.threads},
@@ -69,7 +69,7 @@ def measure_latency(
             else:
                 workers[detector.name] = stack.enter_context(worker)
                 entry["load_seconds"] = worker.load_seconds
-        seconds, errors = _take_turns(workers, images, rounds)
+        seconds, errors = _time_alternately(workers, images, rounds)
         for name in workers:
             result["detectors"][name] |= {"seconds": seconds[name]}
             if name in errors:
@@ -85,7 +85,7 @@ def latency_settings(detector: Detector) -> dict[str, Any]:
 
 
 def write_latency(result: Mapping[str, Any], output: Path) -> None:
-    """Write latency.json; detectors that it holds from before and were not timed now are gone."""
+    """Write latency.json, without detectors of earlier runs."""
     with atomic_path(output / LATENCY_FILE) as draft:
         draft.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
@@ -107,7 +107,7 @@ def read_latency(output: Path) -> dict[str, Any] | None:
     return result
 
 
-def _take_turns(
+def _time_alternately(
     workers: Mapping[str, Worker], images: Sequence[Path], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds of each run after the warm-up, and the first error of each detector that had one."""

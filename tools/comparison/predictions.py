@@ -1,4 +1,4 @@
-"""The prediction folder of each detector: written image by image, gone on with after a stop."""
+"""The prediction folder of each detector, written image by image, with resuming."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from .environments import InstallationError
 from .table import Detector
 from .worker import ImageError, Worker, WorkerError, WorkerFactory
 
-# A detector whose worker ends at so many images in succession is given up.
+# Number of successive images at which the worker ends before a detector is given up.
 MAX_DEATHS = 3
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def predict_all(
     output: Path,
     factory: WorkerFactory,
 ) -> dict[str, Outcome]:
-    """:func:`predict` for several detectors; what goes wrong is logged, and the rest goes on."""
+    """Run :func:`predict` for several detectors; errors are logged, and the others still run."""
     outcomes = {}
     for detector in detectors:
         try:
@@ -89,17 +89,17 @@ def predict(
     output: Path,
     factory: WorkerFactory,
 ) -> list[str]:
-    """Write the files of a detector that are not there yet.
+    """Write the missing prediction files of a detector.
 
     Args:
-        detector: of the table.
+        detector: entry of the table.
         images: image id -> file.
         source: the images' folder.
-        output: of the comparison.
-        factory: starts the worker, unless all files are there.
+        output: output folder of the comparison.
+        factory: starts the worker, unless all files exist.
 
     Returns:
-        what is wrong with the images that failed; they have no file and are tried again next time.
+        errors of the images that failed; they have no file and are retried in the next run.
 
     Raises:
         InstallationError, WorkerError: the detector does not run here.

@@ -45,10 +45,10 @@ def evaluate_detector(
     latency: Mapping[str, Any] | None,
     outcome: Outcome | None,
 ) -> Row:
-    """The row of a detector: what is there for its settings.
+    """The row of a detector, from the results for its settings.
 
-    A folder that lacks images is evaluated only if they have just been tried and failed: the AP of
-    a run that was stopped would say nothing about the detector.
+    A folder that lacks images is evaluated only if they failed in this run: the AP of an
+    interrupted run would be meaningless.
 
     Args:
         detector: of the table.

@@ -16,11 +16,11 @@ from .environments import ensure_environment
 from .table import Detector
 
 TIMEOUT = 900.0
-"""Seconds after which a worker that does not answer is given up."""
+"""Timeout of a worker's response in seconds."""
 
 _WORKERS = Path(__file__).parent / "workers"
 _PACKAGE_ROOT = Path(__file__).parents[2]
-# What the libraries of the detectors read to know how many threads to use.
+# Environment variables of the detectors' libraries for the number of threads.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -39,11 +39,11 @@ class Detections(NamedTuple):
 
 
 class ImageError(RuntimeError):
-    """A detector cannot do an image, and goes on; the message says why."""
+    """Error for one image, after which the worker continues; the message gives the reason."""
 
 
 class WorkerError(RuntimeError):
-    """A worker ended, does not answer, or answers nonsense; the message says what it wrote last."""
+    """Error for a worker that ended, timed out or broke the protocol; with its last output."""
 
 
 class Worker:

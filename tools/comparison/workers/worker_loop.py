@@ -65,7 +65,7 @@ def _answer(detect, path):
         start = time.perf_counter()
         boxes, scores = detect(image)
         seconds = time.perf_counter() - start
-    except Exception as error:  # whatever a package raises at one image; the next may be well
+    except Exception as error:  # any error of a package; the next image may succeed
         return {"error": f"{type(error).__name__}: {error}"}
     return {
         "boxes": np.asarray(boxes, dtype=np.float64).reshape(-1, 4).tolist(),
