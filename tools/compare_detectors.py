@@ -10,7 +10,7 @@ python tools/compare_detectors.py --predictions tinaface=others/tinaface
 The root is a folder in WIDER FACE's layout, or a part of it: WIDER_val/images, wider_face_split and
 ground_truth (the official .mat files). Every detector gets an environment of its own in
 OUTPUT/envs, made when it is first needed, and keeps what it finds in OUTPUT/predictions, so that a
-run that was stopped goes on. The tables are OUTPUT/comparison.md and .json, the curves
+run that was stopped resumes. The tables are OUTPUT/comparison.md and .json, the curves
 precision_recall.png; they and the seconds are those of the detectors of the last run.
 
 A detector of your own: a script like those in tools/comparison/workers and an entry in a table

@@ -41,7 +41,7 @@ class Photograph(NamedTuple):
     """A photograph of one person.
 
     Attributes:
-        name: of the files.
+        name: stem of the files.
         pixels: uint8 (H, W, 3), RGB.
         face: x1, y1, x2, y2 in pixels: from hairline to chin and without ears, as WIDER FACE
             annotates; measured by eye.

@@ -47,7 +47,7 @@ class Misses:
     """The faces of Hard, and those that no detection found at IoU 0.5, whatever its score.
 
     Attributes:
-        name: of an attribute's value, such as "blur: heavy", or "all".
+        name: value of an attribute, such as "blur: heavy", or "all".
         faces, missed: in each of ``HEIGHT_BINS``, then in all.
     """
 
@@ -81,7 +81,7 @@ def read_evaluations(folders: Sequence[Path], model: ShippedModel) -> list[Evalu
 
     Args:
         folders: each run's OUTPUT_DIR.
-        model: of the card.
+        model: model of the card.
 
     Raises:
         FileNotFoundError: a run has no config.yaml, or the data set no ground truth.
@@ -173,7 +173,7 @@ def card_sections(model: ShippedModel, evaluations: Sequence[Evaluation]) -> dic
     """Build the Markdown of each section; those about one run are about the first.
 
     Args:
-        model: of the card.
+        model: model of the card.
         evaluations: at least one.
     """
     first = evaluations[0]

@@ -15,7 +15,7 @@ python tools/overfit.py --config-file configs/srn_R50.yaml $OPTS MODEL.WEIGHTS f
 
 The first of the two comes to an AP50 of 65 to 72: 70 of the 99 faces have no anchor that overlaps
 them by the 0.7 of the paper's first step. STC learns to drop all anchors of a third of the faces,
-and the second step learns from what is left only. With 0.5 in the first step it goes on to 95.
+and the second step learns from what is left only. With 0.5 in the first step it continues to 95.
 
 Trains on the first images of the training set that have faces large enough to be seen at that
 size, whole and without augmentation, and prints COCO AP50 on them until it exceeds --min-ap50.

@@ -5,7 +5,7 @@ python tools/write_submission.py --config-file configs/srn_R50.yaml --dataset wi
     --output output/submission MODEL.WEIGHTS model_final.pth
 
 The folder holds <event>/<image>.txt: the image, the number of faces, then "x y w h score" a line.
-A run that was stopped or killed goes on where it was when the command is given again; with other
+A run that was stopped or killed resumes when the command is given again; with other
 weights or settings it refuses to (they are kept in <output>.json). One process at a time.
 
 Exit status: 0, 1 if some image failed (the others are written), 2 if the run cannot start or the

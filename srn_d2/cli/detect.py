@@ -30,7 +30,7 @@ Pictures are written below --output under their own names, upright and without m
 faces to faces.json, faces.csv or wider/NAME.txt. A video becomes NAME.mp4, its faces
 NAME.mp4.jsonl with one line for each frame. The videos written have no sound, and a variable frame
 rate becomes constant (the .jsonl has each frame's own time). Boxes are [x1, y1, x2, y2] in pixels
-of the picture as it is seen (after EXIF orientation).
+of the upright picture (after EXIF orientation).
 """
 EPILOG = """Exit status: 0, 1 if some input failed (it is named, the others are done; of a truncated
 video, what could be read is written), 2 if nothing could be started, 130 after Ctrl-C (what was

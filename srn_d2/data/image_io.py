@@ -93,7 +93,7 @@ def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) 
 
     Args:
         encoded: the whole file.
-        name: of the image, for messages.
+        name: name of the image, for messages.
         formats: Pillow's names of those to allow; None: all that Pillow reads.
 
     Raises:
@@ -118,7 +118,7 @@ def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) 
 
     Args:
         image: of any mode.
-        name: of the image, for messages.
+        name: name of the image, for messages.
         max_pixels: as in ``read_image``.
 
     Raises:

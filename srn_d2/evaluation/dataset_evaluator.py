@@ -110,7 +110,7 @@ class DatasetFaceEvaluator(DatasetEvaluator):
         """The results, in percent.
 
         Args:
-            detections: of the images that were processed, in that order; finite, but for the
+            detections: detections of the processed images, in their order; finite, but for the
                 boxes where ``keeps_non_finite_boxes``.
             sizes: (height, width) of the same images, in pixels.
         """

@@ -35,7 +35,7 @@ def clustered_mask(size: tuple[int, int], share: float, rng: np.random.Generator
 
     Args:
         size: (Hl, Wl).
-        share: of all cells, in [0, 1].
+        share: share of all cells, in [0, 1].
 
     Returns:
         bool (Hl, Wl), round(share x Hl x Wl) cells of which are True.

@@ -25,7 +25,7 @@ def measure_sides(
     """Time and memory on square images, with a share of the STC levels' cells active.
 
     Args:
-        sides: of the images, pixels.
+        sides: sides of the images, pixels.
 
     Returns:
         of each side what :func:`measure_point` gives, with "side".

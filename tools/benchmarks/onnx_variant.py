@@ -31,7 +31,7 @@ def onnx_detect(model: SRN, cfg: CfgNode) -> Callable[[ImageList], list[Instance
 
     Args:
         model: in float32.
-        cfg: of the model.
+        cfg: config of the model.
 
     Raises:
         ImportError: onnx or onnxruntime is not installed.

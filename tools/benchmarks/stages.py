@@ -30,7 +30,7 @@ class StageMeter:
         read: the counter: seconds, or operations so far.
 
     Attributes:
-        totals: of each stage, in the counter's unit, in the order of their first beginning.
+        totals: total of each stage, in the unit of the counter, in order of first use.
     """
 
     def __init__(self, read: Callable[[], float]):

@@ -99,7 +99,7 @@ def measure_training(
 
     Args:
         size: height and width of the images, pixels.
-        num_images, num_faces: of the step whose time is measured, faces of each image.
+        num_images, num_faces: images of the timed step, and faces of each image.
         memory_faces: numbers of faces of an image for which the memory is measured.
 
     Returns:

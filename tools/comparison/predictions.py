@@ -40,7 +40,7 @@ def detection_settings(detector: Detector, source: Path) -> dict[str, Any]:
     """Collect all that detections depend on, for JSON: options, packages, content of files.
 
     Args:
-        detector: of the table.
+        detector: entry of the table.
         source: the images' folder.
     """
     environment = detector.environment

@@ -51,11 +51,11 @@ def evaluate_detector(
     interrupted run would be meaningless.
 
     Args:
-        detector: of the table.
+        detector: entry of the table.
         wider: images and ground truth.
-        output: of the comparison.
+        output: output folder of the comparison.
         latency: content of latency.json, if it is there.
-        outcome: of the predictions, if they have just been made.
+        outcome: outcome of the predictions, if made in this run.
     """
     folder = prediction_folder(output, detection_settings(detector, wider.source))
     seconds, wrong = find_seconds(detector, latency)

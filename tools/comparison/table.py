@@ -176,9 +176,9 @@ def _validate(
     Args:
         kind: a model.
         content: what its fields are made of.
-        path: of the table.
-        key: of the content in the table; "": the whole table.
-        context: of the validators.
+        path: path of the table.
+        key: key of the content in the table; "": the whole table.
+        context: context of the validators.
     """
     try:
         return TypeAdapter(kind).validate_python(content, context=context)

@@ -30,7 +30,7 @@ class Detections(NamedTuple):
     Attributes:
         boxes: (n, 4) XYXY, pixels.
         scores: (n,).
-        seconds: of the detection alone: the image was decoded before.
+        seconds: duration of the detection, without decoding.
     """
 
     boxes: np.ndarray
@@ -61,7 +61,7 @@ class Worker:
         """Start it, and wait until its detector is loaded.
 
         Args:
-            detector: of the table.
+            detector: entry of the table.
             python: of its environment.
             log: what it writes to stderr; overwritten.
             threads: that the detector may use.
