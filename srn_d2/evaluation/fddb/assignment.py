@@ -4,6 +4,7 @@ M faces and D detections of one image; an overlap is the intersection over union
 detection, in [0, 1].
 """
 
+import math
 from bisect import insort
 
 import numpy as np
@@ -17,17 +18,22 @@ def official_assignment(overlaps: np.ndarray) -> Pairs:
     """Pair faces and detections as the official program does, not always for the greatest sum.
 
     1. Faces and detections that overlap nothing are left out.
-    2. The smaller side (the faces, if both have as many) chooses in the order of the file: each
-       member takes the partner with which its overlap is largest, of equal ones the first that is
-       free. It goes without one if all of these are taken. If every member of the smaller side
-       has a partner, these are the pairs.
-    3. Otherwise the larger side chooses in the same way, from the start. If that gives as many
-       pairs as the smaller side has members, these are the pairs. Here faces can be lost:
-       ``[[.2, 0, .9], [0, .4, .8]]`` gives .2 + .4, though .9 + .4 is possible.
-    4. Otherwise it is an assignment with the greatest sum (Hungarian method).
+    2. One side chooses: that whose members' largest overlaps have the smaller sum (the side with
+       fewer members, if the sums are equal). In the order of the file, each member takes the
+       partner with which its overlap is largest, of equal ones the first that is free, and goes
+       without one if all of these are taken.
+    3. If that makes as many pairs as there are members of the side with fewer, these are the pairs.
+    4. Otherwise it is the assignment with so many pairs in which the members of the side that
+       chooses lose least in all, compared with their largest overlaps (Hungarian method).
 
-    The rules were found from the program's outcomes on published detections (README of the
-    reference data, solver_cases.json), not from its source.
+    A member without a partner loses nothing. So the sum is the greatest one if the side with fewer
+    members chooses, since all of them have partners, and need not be if the other one does:
+    ``[[.2, 0, .9], [0, .4, .8]]`` gives .2 + .4, though .9 + .4 is possible. In other words, the
+    method starts from the tighter of two upper bounds of the sum, though with the other side's it
+    ends at the optimum only for matrices that are square.
+
+    The rules were found from the program's outcomes on published and made-up detections
+    (tests/evaluation/fddb/test_official_curves.py), not from its source.
 
     Args:
         overlaps: (M, D), the faces and detections in the order of their files.
@@ -65,6 +71,7 @@ class GrowingAssignment:
         # The faces with the largest overlap of each detection, rising; of those that overlap any.
         self._faces_of: dict[int, list[int]] = {}
         self._added: list[int] = []  # the keys of it, rising
+        self._largest: list[float] = []  # the largest overlaps of these detections, in any order
         self._num_faces = 0  # that overlap a detection
 
     def add(self, detection: int) -> bool:
@@ -74,6 +81,7 @@ class GrowingAssignment:
         if not largest:
             return False
         insort(self._added, detection)
+        self._largest.append(largest)
         self._faces_of[detection] = [f for f, value in enumerate(column) if value == largest]
         for face, value in enumerate(column):
             if value > self._best[face]:
@@ -90,20 +98,21 @@ class GrowingAssignment:
     def official_and_optimal(self) -> tuple[Pairs, Pairs]:
         """The pairs of :func:`official_assignment` and of :func:`optimal_assignment`."""
         pairs, is_optimal = self._assign()
-        return pairs, pairs if is_optimal else self._best_sum()
+        return pairs, pairs if is_optimal else self._greatest_sum()
 
     def _assign(self) -> tuple[Pairs, bool]:
         """The official pairs, and whether their sum is known to be the greatest."""
         num_detections = len(self._added)
-        smallest = min(self._num_faces, num_detections)
-        faces_first = self._num_faces <= num_detections
-        for choice in (faces_first, not faces_first):
-            pairs = self._faces_choose() if choice else self._detections_choose()
-            if len(pairs) == smallest:
-                # Where all of a side have their largest overlap, no sum is greater.
-                all_chose = choice == faces_first or self._num_faces == num_detections
-                return pairs, all_chose
-        return self._best_sum(), True
+        faces_sum, detections_sum = math.fsum(self._best), math.fsum(self._largest)
+        if faces_sum == detections_sum:
+            faces_choose = self._num_faces <= num_detections
+        else:
+            faces_choose = faces_sum < detections_sum
+        fewer = min(self._num_faces, num_detections)
+        pairs = self._faces_choose() if faces_choose else self._detections_choose()
+        if len(pairs) < fewer:
+            pairs = self._least_loss(faces_choose)
+        return pairs, fewer == (self._num_faces if faces_choose else num_detections)
 
     def _faces_choose(self) -> Pairs:
         taken: set[int] = set()
@@ -127,11 +136,23 @@ class GrowingAssignment:
                     break
         return pairs
 
-    def _best_sum(self) -> Pairs:
-        faces, columns = linear_sum_assignment(self._overlaps[:, self._added], maximize=True)
-        detections = [self._added[column] for column in columns.tolist()]
-        pairs = zip(faces.tolist(), detections, strict=True)
-        return [(f, d) for f, d in pairs if self._columns[d][f]]
+    def _least_loss(self, of_faces: bool) -> Pairs:
+        """The pairs in which faces, or detections, lose least against their largest overlaps."""
+        faces = [face for face, best in enumerate(self._best) if best]
+        overlaps = self._overlaps[np.ix_(faces, self._added)]
+        return self._solve(overlaps - overlaps.max(axis=1 if of_faces else 0, keepdims=True), faces)
+
+    def _greatest_sum(self) -> Pairs:
+        return self._solve(self._overlaps[:, self._added], list(range(len(self._best))))
+
+    def _solve(self, gain: np.ndarray, faces: list[int]) -> Pairs:
+        """The pairs with the greatest sum of ``gain`` among the faces and detections of it."""
+        rows, columns = linear_sum_assignment(gain, maximize=True)
+        pairs = [
+            (faces[row], self._added[column])
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        ]
+        return [(face, detection) for face, detection in pairs if self._columns[detection][face]]
 
 
 def _all_added(overlaps: np.ndarray) -> GrowingAssignment:

@@ -163,9 +163,7 @@ def drawing_windows(ellipses: np.ndarray, image_size: tuple[int, int]) -> np.nda
         half_width = math.ceil(math.hypot(major * cos, minor * sin)) + _DRAWING_MARGIN
         half_height = math.ceil(math.hypot(major * sin, minor * cos)) + _DRAWING_MARGIN
         left, right = max(x - half_width, 0), min(x + half_width + 1, width)
-        windows.append(
-            (left, max(y - half_height, 0), right, min(y + half_height + 1, height))
-        )
+        windows.append((left, max(y - half_height, 0), right, min(y + half_height + 1, height)))
     return np.array(windows, np.int64).reshape(-1, 4)
 
 

@@ -80,8 +80,7 @@ class MatchCounts(NamedTuple):
 def fddb_curves(images: Iterable[FddbImage]) -> Modes[FddbCurves]:
     """The ROC curves of a data set."""
     return curves_of_overlaps(
-        (region_overlaps(image.faces, image.regions, image.size), image.scores)
-        for image in images
+        (region_overlaps(image.faces, image.regions, image.size), image.scores) for image in images
     )
 
 
