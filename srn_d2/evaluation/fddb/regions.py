@@ -23,6 +23,8 @@ import numpy as np
 
 # Room around an ellipse's exact extent for what OpenCV draws beyond it.
 _DRAWING_MARGIN = 2
+# Above so many detections of an image, numpy finds sooner than a loop which ones touch a face.
+_MANY = 40
 
 
 class BoxToEllipse(NamedTuple):
@@ -108,76 +110,108 @@ def region_overlaps(
     overlaps = np.zeros((len(faces), len(detections)))
     if not overlaps.size:
         return overlaps
-    is_rectangle = detections.shape[1] == 4
-    face_boxes = drawing_windows(faces, image_size)
-    if is_rectangle:
-        boxes = pixel_rectangles(detections, image_size)
+    drawings: list[_Drawing] = []
+    if detections.shape[1] == 4:
+        windows = pixel_rectangles(detections, image_size)
     else:
-        boxes = drawing_windows(detections, image_size)
-    corners = np.concatenate(  # (M, D, 4), of the intersection of both windows
-        [
-            np.maximum(face_boxes[:, None, :2], boxes[None, :, :2]),
-            np.minimum(face_boxes[:, None, 2:], boxes[None, :, 2:]),
-        ],
-        axis=2,
-    )
-    touching = np.argwhere((corners[..., 2:] > corners[..., :2]).all(axis=2))
-    drawn_faces: dict[int, RegionMask] = {}
+        drawings = _drawings(detections, image_size)
+        windows = np.array([drawing[:4] for drawing in drawings])
+    window_list = windows.tolist()
     drawn: dict[int, RegionMask] = {}
-    sides = (boxes[:, 2:] - boxes[:, :2]).tolist()
-    for (m, d), window in zip(
-        touching.tolist(), corners[touching[:, 0], touching[:, 1]].tolist(), strict=True
-    ):
-        if m not in drawn_faces:
-            drawn_faces[m] = draw_ellipse(faces[m], image_size)
-        pixels = _window(drawn_faces[m], window)
-        if is_rectangle:
-            area = sides[d][0] * sides[d][1]
-        else:
-            if d not in drawn:
-                drawn[d] = draw_ellipse(detections[d], image_size)
-            pixels, area = cv2.bitwise_and(pixels, _window(drawn[d], window)), drawn[d].area
-        intersection = cv2.countNonZero(pixels)
-        if intersection:
-            overlaps[m, d] = intersection / (drawn_faces[m].area + area - intersection)
+    for m, face in enumerate(_drawings(faces, image_size)):
+        mask = None
+        for d in _touching(face[:4], windows, window_list):
+            mask = mask or _draw(face)
+            if drawings and d not in drawn:
+                drawn[d] = _draw(drawings[d])
+            intersection, area = _intersection(mask, window_list[d], drawn.get(d))
+            if intersection:
+                overlaps[m, d] = intersection / (mask.area + area - intersection)
     return overlaps
-
-
-def drawing_windows(ellipses: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Windows of the image that hold all that is drawn of the ellipses.
-
-    Args:
-        ellipses: (n, 5).
-        image_size: height, width.
-
-    Returns:
-        (n, 4) int64 XYXY, right and bottom exclusive; right <= left or bottom <= top where the
-        ellipse lies outside the image.
-    """
-    height, width = image_size
-    windows = []
-    centers = _round(ellipses[:, 3:]).tolist()
-    for ellipse, (x, y) in zip(ellipses.tolist(), centers, strict=True):
-        major, minor, degrees = _drawn_axes(ellipse)
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        half_width = math.ceil(math.hypot(major * cos, minor * sin)) + _DRAWING_MARGIN
-        half_height = math.ceil(math.hypot(major * sin, minor * cos)) + _DRAWING_MARGIN
-        left, right = max(x - half_width, 0), min(x + half_width + 1, width)
-        windows.append((left, max(y - half_height, 0), right, min(y + half_height + 1, height)))
-    return np.array(windows, np.int64).reshape(-1, 4)
 
 
 def draw_ellipse(ellipse: np.ndarray, image_size: tuple[int, int]) -> RegionMask:
     """Draw an ellipse, (5,), as the official program does; image_size is height, width."""
-    ellipse = np.asarray(ellipse, float)
-    left, top, right, bottom = drawing_windows(ellipse[None], image_size)[0].tolist()
+    return _draw(_drawings(np.asarray(ellipse, float)[None], image_size)[0])
+
+
+class _Drawing(NamedTuple):
+    """What OpenCV is told to draw, and the window of the image that holds all of it.
+
+    ``right`` and ``bottom`` are exclusive; they are not above ``left`` and ``top`` where the
+    ellipse lies outside the image.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    center: tuple[int, int]
+    radii: tuple[int, int]
+    degrees: int
+
+
+def _drawings(ellipses: np.ndarray, image_size: tuple[int, int]) -> list[_Drawing]:
+    height, width = image_size
+    drawings = []
+    centers = _round(ellipses[:, 3:]).tolist()
+    for (major, minor, angle, *_), (x, y) in zip(ellipses.tolist(), centers, strict=True):
+        major, minor = abs(int(major)), abs(int(minor))
+        # In this order: with another one, half degrees are rounded to the other side.
+        degrees = round(180 - (math.pi - angle) * 180 / math.pi)
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        half_width = math.ceil(math.hypot(major * cos, minor * sin)) + _DRAWING_MARGIN
+        half_height = math.ceil(math.hypot(major * sin, minor * cos)) + _DRAWING_MARGIN
+        left, right = max(x - half_width, 0), min(x + half_width + 1, width)
+        top, bottom = max(y - half_height, 0), min(y + half_height + 1, height)
+        drawings.append(_Drawing(left, top, right, bottom, (x, y), (major, minor), degrees))
+    return drawings
+
+
+def _draw(drawing: _Drawing) -> RegionMask:
+    left, top, right, bottom, (x, y), radii, degrees = drawing
     if right <= left or bottom <= top:
         return RegionMask(0, 0, np.zeros((0, 0), np.uint8), 0)
-    major, minor, degrees = _drawn_axes(ellipse.tolist())
-    x, y = _round(ellipse[3:]).tolist()
     pixels = np.zeros((bottom - top, right - left), np.uint8)
-    cv2.ellipse(pixels, (x - left, y - top), (major, minor), degrees, 0, 360, 1, cv2.FILLED)
+    cv2.ellipse(pixels, (x - left, y - top), radii, degrees, 0, 360, 1, cv2.FILLED)
     return RegionMask(left, top, pixels, cv2.countNonZero(pixels))
+
+
+def _touching(
+    window: tuple[int, int, int, int], windows: np.ndarray, window_list: list[list[int]]
+) -> list[int]:
+    """The indices of the windows that have a pixel in common with ``window``."""
+    left, top, right, bottom = window
+    if len(window_list) > _MANY:
+        low = np.maximum(windows[:, :2], [left, top])
+        high = np.minimum(windows[:, 2:], [right, bottom])
+        return np.flatnonzero((low < high).all(axis=1)).tolist()
+    return [
+        d
+        for d, (x1, y1, x2, y2) in enumerate(window_list)
+        if max(x1, left) < min(x2, right) and max(y1, top) < min(y2, bottom)
+    ]
+
+
+def _intersection(
+    mask: RegionMask, window: list[int], detected: RegionMask | None
+) -> tuple[int, int]:
+    """Pixels that a face shares with a detection, and those of the detection.
+
+    Args:
+        mask: the face.
+        window: of the detection, XYXY; it touches the face's.
+        detected: the detection's mask; None: it is all of its window.
+    """
+    x1, y1, x2, y2 = window
+    left, top = max(x1, mask.left), max(y1, mask.top)
+    height, width = mask.pixels.shape
+    right, bottom = min(x2, mask.left + width), min(y2, mask.top + height)
+    pixels = _window(mask, left, top, right, bottom)
+    if detected is None:
+        return cv2.countNonZero(pixels), (x2 - x1) * (y2 - y1)
+    pixels = cv2.bitwise_and(pixels, _window(detected, left, top, right, bottom))
+    return cv2.countNonZero(pixels), detected.area
 
 
 def pixel_rectangles(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -192,16 +226,7 @@ def pixel_rectangles(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarr
     return np.minimum(np.maximum(np.hstack([low, high]), 0), [width, height, width, height])
 
 
-def _drawn_axes(ellipse: list[float]) -> tuple[int, int, int]:
-    """Radii in pixels and the angle in degrees with which an ellipse is drawn."""
-    major, minor, angle = ellipse[:3]
-    # In this order: with another one, half degrees are rounded to the other side.
-    degrees = round(180 - (math.pi - angle) * 180 / math.pi)
-    return abs(int(major)), abs(int(minor)), degrees
-
-
-def _window(mask: RegionMask, window: list[int]) -> np.ndarray:
-    left, top, right, bottom = window
+def _window(mask: RegionMask, left: int, top: int, right: int, bottom: int) -> np.ndarray:
     return mask.pixels[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
 
 

@@ -122,7 +122,7 @@ def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> Modes[Match
     assignment, ranked = GrowingAssignment(overlaps), order.tolist()
     rows = overlaps.tolist()
     official, optimal = (0, 0.0), (0, 0.0)  # faces found, sum of overlaps
-    official_counts, optimal_counts = [], []
+    counts = []  # official, then optimal, at each threshold
     begin = 0
     for end in (ends + 1).tolist():
         changes = [assignment.add(detection) for detection in ranked[begin:end]]
@@ -130,12 +130,13 @@ def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> Modes[Match
             pairs, best = assignment.official_and_optimal()
             official = _count(rows, pairs)
             optimal = official if best is pairs else _count(rows, best)
-        official_counts.append(official)
-        optimal_counts.append(optimal)
+        counts.append((*official, *optimal))
         begin = end
+    discrete, continuous, best_discrete, best_continuous = np.array(counts, float).reshape(-1, 4).T
+    thresholds, numbers = scores[ends], ends + 1
     return Modes(
-        _match_counts(scores[ends], ends + 1, official_counts),
-        _match_counts(scores[ends], ends + 1, optimal_counts),
+        MatchCounts(thresholds, discrete, continuous, numbers - discrete),
+        MatchCounts(thresholds, best_discrete, best_continuous, numbers - best_discrete),
     )
 
 
@@ -153,13 +154,6 @@ def _count(rows: list[list[float]], pairs: Pairs) -> tuple[int, float]:
     """The number of pairs that count as found, and the sum of all pairs' overlaps."""
     values = [rows[face][detection] for face, detection in pairs]
     return sum(value > DISCRETE_OVERLAP for value in values), sum(values)
-
-
-def _match_counts(
-    thresholds: np.ndarray, num_detections: np.ndarray, counts: list[tuple[int, float]]
-) -> MatchCounts:
-    discrete, continuous = np.array(counts, float).reshape(-1, 2).T
-    return MatchCounts(thresholds, discrete, continuous, num_detections - discrete)
 
 
 def accumulate_curves(counts: Sequence[MatchCounts], num_faces: int) -> FddbCurves:
