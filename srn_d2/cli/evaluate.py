@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import evaluate_protocols
+
 if TYPE_CHECKING:
     from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
     from srn_d2.evaluation.widerface.face_report import FaceReport
@@ -27,7 +29,7 @@ Exit status: 0, or 2 if the input cannot be used.
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure predictions on WIDER FACE",
+        help="measure predictions on WIDER FACE, FDDB, AFW or PASCAL face",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -36,17 +38,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    evaluate_protocols.add_arguments(parser)
     parser.add_argument(
-        "--predictions", required=True, metavar="DIR", help="predictions to evaluate"
+        "--predictions",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="[NAME=]PATH",
+        help="predictions to evaluate; several are compared",
     )
     parser.add_argument(
         "--compare", nargs="+", default=[], metavar="DIR", help="other predictions to compare with"
     )
     parser.add_argument(
         "--ground-truth",
-        required=True,
         metavar="DIR",
-        help="folder of wider_{face,easy,medium,hard}_val.mat",
+        help="folder of wider_{face,easy,medium,hard}_val.mat (or --annotations DIR)",
     )
     parser.add_argument(
         "--iou",
@@ -77,7 +84,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the tables; returns the exit status."""
     try:
-        evaluate(args)
+        evaluate_protocols.run(args) if args.protocol != "widerface" else evaluate(args)
     except (OSError, ValueError, ImportError) as error:  # ImportError: no scipy for .mat files
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -87,24 +94,37 @@ def run(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> None:
     """Print the tables that the command line asks for, and write the report."""
     from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
-    from srn_d2.evaluation.widerface.image_lists import read_attributes, read_image_list
     from srn_d2.evaluation.widerface.report import to_markdown, write_report
 
+    if not args.ground_truth and args.annotations and Path(args.annotations).is_dir():
+        args.ground_truth, args.annotations = args.annotations, None
+    if not args.ground_truth:
+        raise ValueError("--ground-truth DIR is missing: folder of the four .mat files")
     ground_truth = load_ground_truth(args.ground_truth)
     if args.annotations:
+        from srn_d2.evaluation.widerface.image_lists import read_attributes  # loads detectron2
+
         attributes = read_attributes(args.annotations, ground_truth.boxes)
         ground_truth = dataclasses.replace(ground_truth, attributes=attributes)
     images = ground_truth.image_ids
     if args.image_list:
+        from srn_d2.evaluation.widerface.image_lists import read_image_list  # likewise
+
         images = read_image_list(args.image_list, ground_truth)
-    folders = [args.predictions, *args.compare]
+    folders = [*args.predictions, *args.compare]
+    if any("=" in folder and not Path(folder).exists() for folder in folders):
+        named = evaluate_protocols.named_paths(folders)
+        names, folders = list(named), [str(path) for path in named.values()]
+    else:
+        names = detector_names(folders)
     reports = [
         measure_folder(folder, name, ground_truth, args.iou, images)
-        for folder, name in zip(folders, detector_names(folders), strict=True)
+        for folder, name in zip(folders, names, strict=True)
     ]
     print(to_markdown(reports))
     if args.output:
-        print("Written:", *write_report(reports, args.output), sep="\n  ")
+        curves = evaluate_protocols.write_wider_face_curves(reports, args.output)
+        print("Written:", *write_report(reports, args.output), curves, sep="\n  ")
 
 
 def measure_folder(

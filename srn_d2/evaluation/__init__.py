@@ -1,9 +1,22 @@
-"""Evaluation protocols of face detection as functions of arrays and as detectron2 evaluators."""
+"""Evaluation protocols of face detection as functions of arrays and as detectron2 evaluators.
 
-from srn_d2.evaluation.coco.evaluator import CocoFaceEvaluator
-from srn_d2.evaluation.voc_ap.evaluator import VocApEvaluator
-from srn_d2.evaluation.widerface.evaluator import WiderFaceEvaluator
+What is listed here is imported when it is first used: the functions of arrays need neither torch
+nor detectron2.
+"""
 
-from .build import build_evaluator
+import importlib
 
-__all__ = ["CocoFaceEvaluator", "VocApEvaluator", "WiderFaceEvaluator", "build_evaluator"]
+_LAZY = {
+    "CocoFaceEvaluator": "coco.evaluator",
+    "VocApEvaluator": "voc_ap.evaluator",
+    "WiderFaceEvaluator": "widerface.evaluator",
+    "build_evaluator": "build",
+}
+
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

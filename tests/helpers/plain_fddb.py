@@ -1,4 +1,4 @@
-"""FDDB's official code, restated without windows, pruning or incremental matching."""
+"""FDDB's official program, restated without windows, pruning or incremental matching."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ def official_mask(region, size):
         cv2.rectangle(mask, point(*region[:2]), point(*region[2:]), 1, cv2.FILLED)
     else:
         major, minor, angle, x, y = map(float, region)
-        radii, degrees = (int(major), int(minor)), angle * 180 / math.pi
+        radii, degrees = (abs(int(major)), abs(int(minor))), 180 - (math.pi - angle) * 180 / math.pi
         cv2.ellipse(mask, point(x, y), radii, degrees, 0, 360, 1, cv2.FILLED)
     return mask
 
@@ -36,7 +36,29 @@ def best_assignment(overlaps):
     return max((overlaps[rows, list(columns)].tolist() for columns in candidates), key=sum)
 
 
-def official_curves(images):
+def plain_official_pairs(overlaps):
+    """The overlaps of the official pairs, by trying every assignment for the least loss.
+
+    Of several that lose as little it takes the first in the order of the permutations, so that it
+    is a restatement only where the pairs of least loss are unique.
+    """
+    u = np.asarray(overlaps, float).reshape(len(overlaps), -1)
+    u = u[u.any(axis=1)][:, u.any(axis=0)]
+    if not u.size:
+        return []
+    of_faces, of_detections = u.max(axis=1).sum(), u.max(axis=0).sum()
+    faces_choose = (
+        u.shape[0] <= u.shape[1] if of_faces == of_detections else of_faces < of_detections
+    )
+    loss = (u.max(axis=1, keepdims=True) if faces_choose else u.max(axis=0)) - u
+    if u.shape[0] > u.shape[1]:
+        u, loss = u.T, loss.T
+    rows = np.arange(u.shape[0])
+    candidates = map(list, itertools.permutations(range(u.shape[1]), u.shape[0]))
+    return u[rows, min(candidates, key=lambda columns: loss[rows, columns].sum())].tolist()
+
+
+def plain_curves(images, assignment=best_assignment):
     """{threshold: (discrete rate, continuous rate, false positives)}."""
     tables = [
         [[official_overlap(f, d, i.size) for d in i.regions] for f in i.faces] for i in images
@@ -47,7 +69,7 @@ def official_curves(images):
         discrete = continuous = false_positives = 0
         for image, table in zip(images, tables, strict=True):
             valid = [d for d, score in enumerate(image.scores) if score >= threshold]
-            pairs = best_assignment([[row[d] for d in valid] for row in table]) if table else []
+            pairs = assignment([[row[d] for d in valid] for row in table]) if table else []
             found = sum(overlap > 0.5 for overlap in pairs)
             discrete += found
             continuous += sum(pairs)

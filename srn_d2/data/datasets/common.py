@@ -9,24 +9,28 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.logger import log_first_n
 
-README_HINT = "datasets/README.md shows the layout expected under $DETECTRON2_DATASETS"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+from srn_d2.data.annotation_files import (
+    IMAGE_SUFFIXES,
+    README_HINT,
+    AnnotationFormatError,
+    has_image_suffix,
+    read_annotation_text,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "README_HINT",
+    "AnnotationFormatError",
+    "dataset_root",
+    "drop_degenerate_boxes",
+    "has_image_suffix",
+    "read_annotation_text",
+    "register_face_dataset",
+    "require_images",
+]
+
 # Maximum number of missing images named in an error message.
 NUM_MISSING_SHOWN = 5
-
-
-class AnnotationFormatError(ValueError):
-    """A damaged annotation file.
-
-    Attributes:
-        source: the file.
-        where: the line, as "line 12", or the key in a JSON file, as "annotations[3].bbox".
-    """
-
-    def __init__(self, source: str | os.PathLike, where: str, problem: str) -> None:
-        super().__init__(f"{source}, {where}: {problem}")
-        self.source = str(source)
-        self.where = where
 
 
 def register_face_dataset(
@@ -47,27 +51,6 @@ def register_face_dataset(
 def dataset_root() -> Path:
     """The absolute folder of all data sets: $DETECTRON2_DATASETS, by default ./datasets."""
     return Path(os.path.abspath(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))))
-
-
-def read_annotation_text(path: str | os.PathLike) -> str:
-    """The text of an annotation file, line ends as ``\\n``, without a byte order mark.
-
-    Bytes that are not UTF-8 become surrogates, as in ``os.fsdecode``, so that any file name
-    survives; a binary file then fails in the parser with its line.
-
-    Raises:
-        FileNotFoundError: with the exact path expected.
-    """
-    path = os.path.abspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
-    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-        return file.read()
-
-
-def has_image_suffix(name: str) -> bool:
-    """True if ``name`` has the suffix of an image file."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def require_images(image_root: str | os.PathLike, names: Sequence[str]) -> list[str]:

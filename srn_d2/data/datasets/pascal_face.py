@@ -6,7 +6,6 @@ bells and whistles" (Mathias et al., ECCV 2014) has its usual annotations, and n
 
 import math
 import os
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from xml.parsers import expat
 
 import numpy as np
 from detectron2.structures import BoxMode
+
+from srn_d2.data.toolbox_mat import read_toolbox_mat
 
 from .common import (
     README_HINT,
@@ -56,63 +57,23 @@ def load_toolbox_mat(
 ) -> list[dict[str, Any]]:
     """The faces of one of the toolbox's files as detectron2's list of dicts.
 
-    The file has a struct array ``Annotations`` with the fields ``imgname`` and ``objects``, an
-    (M, 4) or (M, 6) matrix of x1, y1, x2, y2 and, in column 6, whether the face is ignored. The
-    coordinates are taken as they are, as the toolbox does.
+    See :mod:`srn_d2.data.toolbox_mat`.
 
     Raises:
         FileNotFoundError: the file, or any image, is not where it is expected.
         AnnotationFormatError: the file has another layout; the message names the element.
         NotImplementedError: it is of MATLAB's version 7.3; re-save it with '-v7'.
     """
-    records = load_mat(path, "Annotations").ravel()
-    if records.dtype.names is None or not {"imgname", "objects"} <= set(records.dtype.names):
-        problem = f"expected a struct with imgname and objects, found {records.dtype}"
-        raise AnnotationFormatError(path, "Annotations", problem)
     names, faces = [], []
-    for i, record in enumerate(records, start=1):
-        where = f"Annotations({i})"
-        name = matlab_string(record["imgname"], path, f"{where}.imgname")
+    for name, objects in read_toolbox_mat(path):
         names.append(name if has_image_suffix(name) else f"{name}.jpg")
-        faces.append(_toolbox_annotations(record["objects"], path, f"{where}.objects"))
+        faces.append([corners_annotation(row[:4], bool(row[4])) for row in objects])
     return to_dataset(image_root, names, faces, path)
 
 
-def load_mat(path: str | os.PathLike, variable: str) -> np.ndarray:
-    """One variable of a MATLAB file up to version 7.
-
-    Raises:
-        FileNotFoundError: the file is not there.
-        NotImplementedError: it is of version 7.3, which is another format (HDF5).
-        AnnotationFormatError: it is no MATLAB file, or has no such variable.
-    """
-    # An optional dependency, only needed for these files.
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
-    try:
-        content = loadmat(path)
-    except (MatReadError, OSError, TypeError, ValueError, zlib.error) as error:
-        raise AnnotationFormatError(path, "header", f"not a MATLAB file ({error})") from error
-    if variable not in content:
-        found = sorted(name for name in content if not name.startswith("__"))
-        raise AnnotationFormatError(path, variable, f"there is no such variable, only {found}")
-    return content[variable]
-
-
-def matlab_string(value: Any, path: str | os.PathLike, where: str) -> str:
-    """The text of a char array, as scipy reads it."""
-    value = np.asarray(value)
-    while value.dtype == object and value.size == 1:
-        value = np.asarray(value.item())
-    if value.size != 1 or value.dtype.kind != "U" or not value.item().strip():
-        raise AnnotationFormatError(path, where, f"expected an image name, found {value.tolist()}")
-    return value.item().strip()
-
-
-def corners_annotation(corners: np.ndarray | list[float], ignore: bool = False) -> dict[str, Any]:
+def corners_annotation(
+    corners: np.ndarray | list[float], ignore: bool | float = False
+) -> dict[str, Any]:
     """One annotation in detectron2's form from x1, y1, x2, y2."""
     x1, y1, x2, y2 = map(float, corners)
     return {
@@ -148,22 +109,6 @@ def to_dataset(
         )
     ]
     return drop_degenerate_boxes(dataset, source)
-
-
-def _toolbox_annotations(
-    objects: np.ndarray, path: str | os.PathLike, where: str
-) -> list[dict[str, Any]]:
-    while objects.dtype == object and objects.size == 1:
-        objects = np.asarray(objects.item())
-    if objects.size == 0:
-        return []
-    if objects.ndim != 2 or objects.shape[1] not in (4, 6) or objects.dtype.kind not in "iuf":
-        problem = f"expected a matrix of 4 or 6 columns, found {objects.dtype} {objects.shape}"
-        raise AnnotationFormatError(path, where, problem)
-    if not np.isfinite(objects).all():
-        raise AnnotationFormatError(path, where, "there is a number that is not finite")
-    is_ignored = objects[:, 5] != 0 if objects.shape[1] == 6 else np.zeros(len(objects), bool)
-    return [corners_annotation(row[:4], i) for row, i in zip(objects, is_ignored, strict=True)]
 
 
 def _voc_annotation(obj: ElementTree.Element, path: Path) -> dict[str, Any]:

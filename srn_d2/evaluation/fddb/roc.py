@@ -1,28 +1,41 @@
 """FDDB's discrete and continuous ROC (Jain and Learned-Miller, UM-CS-2010-009), from arrays.
 
-At each score threshold, the detections of an image that reach it are matched to its faces anew:
-one to one, by the assignment that maximises the sum of overlaps (Hungarian method). A pair's
-discrete score is whether its overlap exceeds 0.5, its continuous score is the overlap itself; a
-detection that is not in a pair above 0.5 is a false positive, for both curves. The official code
-(evaluate.cpp) does the same, image by image, and adds the images up.
+At each score threshold, the detections of an image that reach it are matched to its faces anew,
+one to one. A pair's discrete score is whether its overlap exceeds 0.5, its continuous score is the
+overlap itself; a detection that is not in a pair above 0.5 is a false positive, for both curves.
+The images are added up.
+
+Two modes differ in the matching. Optimal is the assignment with the greatest sum of overlaps, which
+the report of the benchmark describes. Official is what the official program does: mostly the same,
+but some assignments of unequal numbers of faces and detections are not the best ones (see
+:mod:`.assignment`), and up to a few faces of a data set are lost. Published figures are of it.
 
 Assigning once, with all detections, would be wrong: a weak detection may take a face over from a
 strong one, which changes what the strong one is above the weak one's score. For the same reason
-the discrete rate may fall where the threshold does, though the continuous one cannot; and the
-continuous rate may exceed the discrete one, since pairs up to 0.5 add to it.
+the discrete rate may fall where the threshold does, though the continuous one of the optimal mode
+cannot; and the continuous rate may exceed the discrete one, since pairs up to 0.5 add to it.
 
 M faces and D detections of one image, P points of a curve.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from .assignment import GrowingAssignment, Pairs, optimal_assignment
 from .regions import region_overlaps
 
+Value = TypeVar("Value")
+
 DISCRETE_OVERLAP = 0.5  # a face is found by an overlap of more than this
+
+
+class Modes(NamedTuple, Generic[Value]):
+    """A value for each mode."""
+
+    official: Value
+    optimal: Value
 
 
 class FddbImage(NamedTuple):
@@ -64,74 +77,83 @@ class MatchCounts(NamedTuple):
     false_positives: np.ndarray  # (P,)
 
 
-def fddb_curves(images: Iterable[FddbImage]) -> FddbCurves:
+def fddb_curves(images: Iterable[FddbImage]) -> Modes[FddbCurves]:
     """The ROC curves of a data set."""
+    return curves_of_overlaps(
+        (region_overlaps(image.faces, image.regions, image.size), image.scores) for image in images
+    )
+
+
+def curves_of_overlaps(
+    images: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> Modes[FddbCurves]:
+    """The ROC curves of a data set from each image's (M, D) overlaps and (D,) scores.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
     counts, num_faces = [], 0
-    for image in images:
-        overlaps = region_overlaps(image.faces, image.regions, image.size)
-        counts.append(match_at_thresholds(overlaps, image.scores))
-        num_faces += len(image.faces)
-    return accumulate_curves(counts, num_faces)
+    for overlaps, scores in images:
+        counts.append(match_at_thresholds(overlaps, scores))
+        num_faces += len(overlaps)
+    return Modes(
+        accumulate_curves([modes.official for modes in counts], num_faces),
+        accumulate_curves([modes.optimal for modes in counts], num_faces),
+    )
 
 
-def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> MatchCounts:
+def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> Modes[MatchCounts]:
     """Match one image's detections at every threshold that changes their set.
 
     Args:
-        overlaps: (M, D).
-        scores: (D,), finite, in any order.
+        overlaps: (M, D). The order of the detections is that of their file, which the official
+            mode depends on.
+        scores: (D,), in any order.
+
+    Raises:
+        ValueError: a score is not finite.
     """
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
     order = np.argsort(-scores, kind="stable")
-    scores, overlaps = scores[order], overlaps[:, order]
+    scores = scores[order]
     # Position of the last detection of each distinct score.
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
-    # The others change nothing but the number of false positives.
-    relevant = _relevant_detections(overlaps)
-    overlaps = overlaps[:, relevant]
-    discrete, continuous = np.zeros(len(ends)), np.zeros(len(ends))
-    num_before = 0
-    for p, num_relevant in enumerate(np.searchsorted(relevant, ends, side="right")):
-        if num_relevant > num_before:
-            pairs = overlaps[:, :num_relevant][assign(overlaps[:, :num_relevant])]
-            discrete[p] = np.count_nonzero(pairs > DISCRETE_OVERLAP)
-            continuous[p] = pairs.sum()
-        elif p:
-            discrete[p], continuous[p] = discrete[p - 1], continuous[p - 1]
-        num_before = num_relevant
-    return MatchCounts(scores[ends], discrete, continuous, ends + 1 - discrete)
-
-
-def _relevant_detections(overlaps: np.ndarray) -> np.ndarray:
-    """Indices, int64, of the detections that the best assignment may need at some threshold.
-
-    A detection that is not among the M best of any face, of those before it, is not needed: where
-    it is paired, one of that face's M best is free and no worse.
-
-    Args:
-        overlaps: (M, D), by falling score.
-    """
-    num_faces = len(overlaps)
-    best = np.zeros((num_faces, num_faces))  # each face's M best overlaps so far, rising
-    relevant = []
-    for d in np.flatnonzero(overlaps.any(axis=0)):
-        better = overlaps[:, d] > best[:, 0]
-        if better.any():
-            relevant.append(d)
-            best[better, 0] = overlaps[better, d]
-            best[better] = np.sort(best[better], axis=1)
-    return np.array(relevant, dtype=np.int64)
-
-
-def assign(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (faces, detections), int indices, one to one, with the greatest sum of overlaps."""
-    return linear_sum_assignment(overlaps, maximize=True)
+    assignment, ranked = GrowingAssignment(overlaps), order.tolist()
+    rows = overlaps.tolist()
+    official, optimal = (0, 0.0), (0, 0.0)  # faces found, sum of overlaps
+    counts = []  # official, then optimal, at each threshold
+    begin = 0
+    for end in (ends + 1).tolist():
+        changes = [assignment.add(detection) for detection in ranked[begin:end]]
+        if any(changes):
+            pairs, best = assignment.official_and_optimal()
+            official = _count(rows, pairs)
+            optimal = official if best is pairs else _count(rows, best)
+        counts.append((*official, *optimal))
+        begin = end
+    discrete, continuous, best_discrete, best_continuous = np.array(counts, float).reshape(-1, 4).T
+    thresholds, numbers = scores[ends], ends + 1
+    return Modes(
+        MatchCounts(thresholds, discrete, continuous, numbers - discrete),
+        MatchCounts(thresholds, best_discrete, best_continuous, numbers - best_discrete),
+    )
 
 
 def matched_pairs(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs (faces, detections), int indices, that count as found with all detections."""
-    faces, detections = assign(overlaps)
-    found = overlaps[faces, detections] > DISCRETE_OVERLAP
-    return faces[found], detections[found]
+    """The pairs (faces, detections), int indices, that count as found with all detections.
+
+    The assignment is the optimal one.
+    """
+    pairs = [(f, d) for f, d in optimal_assignment(overlaps) if overlaps[f, d] > DISCRETE_OVERLAP]
+    faces, detections = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return faces, detections
+
+
+def _count(rows: list[list[float]], pairs: Pairs) -> tuple[int, float]:
+    """The number of pairs that count as found, and the sum of all pairs' overlaps."""
+    values = [rows[face][detection] for face, detection in pairs]
+    return sum(value > DISCRETE_OVERLAP for value in values), sum(values)
 
 
 def accumulate_curves(counts: Sequence[MatchCounts], num_faces: int) -> FddbCurves:
@@ -142,10 +164,13 @@ def accumulate_curves(counts: Sequence[MatchCounts], num_faces: int) -> FddbCurv
             the higher one; above all of them, none.
         num_faces: of all images, those without detections included.
     """
-    changes = [
-        np.stack([c.thresholds, *(np.diff(values, prepend=0) for values in c[1:])]) for c in counts
-    ]
-    changes = np.concatenate([np.zeros((4, 0)), *changes], axis=1)
+    columns = [np.concatenate([np.zeros(0), *values]) for values in zip(*counts, strict=True)]
+    changes = np.stack(columns or [np.zeros(0)] * 4)
+    is_first = np.zeros(changes.shape[1], dtype=bool)
+    lengths = [len(c.thresholds) for c in counts if len(c.thresholds)]
+    is_first[np.cumsum([0, *lengths])[:-1]] = True
+    before = np.roll(changes[1:], 1, axis=1)
+    changes[1:] -= np.where(is_first, 0, before)
     changes = changes[:, np.argsort(-changes[0], kind="stable")]
     thresholds = changes[0]
     is_last = np.append(thresholds[1:] != thresholds[:-1], True)[: len(thresholds)]

@@ -16,7 +16,8 @@ from srn_d2.config import add_srn_config
 from srn_d2.data.datasets.benchmarks import register_benchmarks
 from srn_d2.evaluation import build_evaluator
 from srn_d2.evaluation.fddb.evaluator import FddbEvaluator, write_curves
-from srn_d2.evaluation.fddb.roc import FddbCurves
+from srn_d2.evaluation.fddb.files import read_detections, read_ellipses, read_sizes
+from srn_d2.evaluation.fddb.roc import FddbCurves, FddbImage, fddb_curves
 
 # Face j of fold i is upright, half as wide as high, and lies this far into the picture.
 FACES = [(24.0, 16.0, 1.5708, 40.0 + fold, 40.0) for fold in range(1, 11)]
@@ -78,6 +79,8 @@ def test_evaluator(dataset, tmp_path, caplog):
     assert results["Cont1000"] == pytest.approx(expected)
     assert results["Cont1000_learned"] > 95 > results["Cont1000_fixed"] > results["Cont1000"] + 5
     assert not any("-" in name for name in results)
+    assert results["Cont1000_optimal"] == results["Cont1000"]
+    assert "| box       | difference" in caplog.text
     assert "10 faces in 10 images" in caplog.text
     assert "fewer than 1000 false positives" in caplog.text
     # The curve, from the lowest score up: rate, false positives, score.
@@ -86,8 +89,13 @@ def test_evaluator(dataset, tmp_path, caplog):
     text = (tmp_path / "out" / "fold-03-out.txt").read_text().splitlines()
     assert text[:2] == ["2002/08/11/big/img_3", "2"]
     np.testing.assert_allclose(
-        np.array(text[2].split(), float), [27, 25.6, 32, 38.4, 0.9], atol=1e-3
+        np.array(text[2].split(), float), [27, 25.6, 32, 38.4, 0.9], rtol=2e-7
     )
+    assert (tmp_path / "out" / "image_sizes.txt").read_text().split()[:3] == [
+        "2002/08/11/big/img_1",
+        "120",
+        "100",
+    ]
 
 
 def test_written_curves_end_at_10000_false_positives(tmp_path):
@@ -96,6 +104,24 @@ def test_written_curves_end_at_10000_false_positives(tmp_path):
     curves = FddbCurves(thresholds, np.arange(12_001), zeros, zeros, 1)
     write_curves(tmp_path, "all", curves)
     assert np.loadtxt(tmp_path / "all_DiscROC.txt")[[0, -1], 1].tolist() == [10_000, 0]
+
+
+def test_results_are_those_of_the_written_files(dataset, tmp_path):
+    """To the last digit, with numbers that are not short."""
+    rng = np.random.default_rng(4)
+    detections = {
+        fold: (np.array(detector_box(face)) + rng.normal(0, 3, (5, 4)), rng.uniform(size=5))
+        for fold, face in enumerate(FACES, start=1)
+    }
+    results = run(FddbEvaluator(dataset, str(tmp_path / "out")), detections)["fddb"]
+    found = read_detections(tmp_path / "out")
+    faces = read_ellipses(tmp_path / "fddb" / "FDDB-folds")
+    sizes = read_sizes(tmp_path / "out" / "image_sizes.txt")
+    curves = fddb_curves([FddbImage(faces[name], *found[name], sizes[name]) for name in faces])
+    for mode, suffix in ((curves.official, ""), (curves.optimal, "_optimal")):
+        discrete, continuous = mode.rates_at(1000)
+        assert results[f"Disc1000{suffix}"] == 100 * discrete
+        assert results[f"Cont1000{suffix}"] == 100 * continuous
 
 
 def test_learned_map_does_not_see_its_own_fold(dataset):

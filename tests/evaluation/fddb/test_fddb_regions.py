@@ -60,12 +60,26 @@ def test_nothing_outside_the_image_counts():
     assert region_overlaps(face - 1000, box, CANVAS)[0, 0] == 0
 
 
-def test_regions_without_area_overlap_nothing():
-    face = np.array([[30.0, 20.0, 1.5, 100.0, 100.0]])
+def test_regions_without_area_are_drawn_one_pixel_wide():
+    face = np.array([[30.0, 20.0, 0.0, 100.0, 100.0]])  # columns 70 to 130, rows 80 to 120
+    area = draw_ellipse(face[0], CANVAS).area
     boxes = np.array([[90.0, 90, 90, 110], [110, 90, 90, 110], [90, 90, 110, 110]])
-    assert (region_overlaps(face, boxes, CANVAS)[0] > 0).tolist() == [False, False, True]
-    ellipses = np.array([[0.0, 5, 0, 100, 100], [5, -5, 0, 100, 100], [5, 5, 0, 100, 100]])
-    assert (region_overlaps(face, ellipses, CANVAS)[0] > 0).tolist() == [False, False, True]
+    inside = np.array([21, 21 * 21, 21 * 21])
+    np.testing.assert_array_equal(region_overlaps(face, boxes, CANVAS)[0], inside / area)
+    ellipses = np.array([[5.0, 0, 0, 100, 100], [5, -5, 0, 100, 100], [5, 5, 0, 100, 100]])
+    circle = draw_ellipse(ellipses[2], CANVAS).area
+    expected = np.array([11, circle, circle]) / area
+    np.testing.assert_array_equal(region_overlaps(face, ellipses, CANVAS)[0], expected)
+
+
+@pytest.mark.parametrize(("half", "degrees"), [(-339.5, -339), (-329.5, -329), (-324.5, -325)])
+def test_half_degrees_are_rounded_as_by_the_official_program(half, degrees):
+    """180 - (pi - angle) * 180 / pi, which is not exactly half here; half to even gives others."""
+    center = (200, 200)
+    drawn = draw_ellipse(np.array([60.0, 20, math.radians(half), *center]), CANVAS)
+    expected = draw_ellipse(np.array([60.0, 20, math.radians(degrees), *center]), CANVAS)
+    np.testing.assert_array_equal(drawn.pixels, expected.pixels)
+    assert round(half) != degrees
 
 
 radius = st.floats(5, 120)

@@ -1,4 +1,4 @@
-"""FDDB's matching and curves, against a plain restatement of the official code."""
+"""FDDB's matching and curves, against a plain restatement."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from helpers.plain_fddb import best_assignment, official_curves, random_boxes
+from helpers.plain_fddb import best_assignment, plain_curves, random_boxes
 from srn_d2.data.datasets.fddb import ellipse_bounding_boxes
+from srn_d2.evaluation.fddb.assignment import optimal_assignment
 from srn_d2.evaluation.fddb.regions import FIXED_BOX_TO_ELLIPSE
 from srn_d2.evaluation.fddb.roc import (
     FddbImage,
     MatchCounts,
     accumulate_curves,
-    assign,
     fddb_curves,
     match_at_thresholds,
     matched_pairs,
@@ -31,8 +31,9 @@ def overlap_matrices(max_side):
 @settings(deadline=None)
 @given(overlap_matrices(5))
 def test_assignment_is_the_optimum(overlaps):
-    pairs = overlaps[assign(overlaps)]
-    assert pairs.sum() == pytest.approx(sum(best_assignment(overlaps)))
+    pairs = optimal_assignment(overlaps)
+    total = sum(overlaps[pair] for pair in pairs)
+    assert total == pytest.approx(sum(best_assignment(overlaps)))
 
 
 @settings(deadline=None)
@@ -43,7 +44,7 @@ def test_counts_at_each_threshold(overlaps, data):
     scores = np.array(
         data.draw(st.lists(score, min_size=num_detections, max_size=num_detections)), dtype=float
     )
-    counts = match_at_thresholds(overlaps, scores)
+    counts = match_at_thresholds(overlaps, scores).optimal
     assert counts.thresholds.tolist() == sorted(set(scores.tolist()), reverse=True)
     for threshold, discrete, continuous, false_positives in zip(*counts, strict=True):
         valid = scores >= threshold
@@ -55,7 +56,7 @@ def test_counts_at_each_threshold(overlaps, data):
 def test_detections_are_matched_anew_at_each_threshold():
     """With both, the strong detection leaves face 0 to the weak one; above, it has face 0."""
     overlaps = np.array([[0.6, 0.58], [0.55, 0.0]])
-    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5]))
+    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5])).optimal
     np.testing.assert_allclose(counts.continuous, [0.6, 0.55 + 0.58])
     assert counts.discrete.tolist() == [1, 2]
 
@@ -69,7 +70,7 @@ def test_pairs_that_count_as_found():
 def test_discrete_rate_may_fall_and_lie_below_the_continuous_one():
     """The greatest sum, 0.5 + 0.45, is of two pairs that are not above 0.5."""
     overlaps = np.array([[0.6, 0.5], [0.45, 0.0]])
-    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5]))
+    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5])).optimal
     assert counts.discrete.tolist() == [1, 0]
     assert counts.false_positives.tolist() == [0, 2]
     curves = accumulate_curves([counts], 2)
@@ -108,12 +109,12 @@ def random_images(rng, number):
 
 
 @pytest.mark.parametrize("as_ellipses", [False, True])
-def test_curves_are_the_official_ones(as_ellipses):
+def test_curves_are_those_of_the_plain_restatement(as_ellipses):
     images = random_images(np.random.default_rng(2), 25)
     if as_ellipses:
         images = [i._replace(regions=FIXED_BOX_TO_ELLIPSE(i.regions)) for i in images]
-    expected = official_curves(images)
-    curves = fddb_curves(images)
+    expected = plain_curves(images)
+    curves = fddb_curves(images).optimal
     assert curves.thresholds.tolist() == sorted(expected, reverse=True)
     points = np.array([expected[threshold] for threshold in curves.thresholds.tolist()])
     np.testing.assert_allclose(curves.discrete, points[:, 0], atol=1e-12)
@@ -129,7 +130,7 @@ def test_perfect_detections():
         image.faces[:, 3:] %= 50  # centres inside the image
     curves = fddb_curves(
         [i._replace(regions=i.faces, scores=np.full(len(i.faces), 0.5)) for i in images]
-    )
+    ).official
     assert curves.rates_at(0) == (1.0, 1.0)
     assert curves.num_faces > 8
 
@@ -141,7 +142,7 @@ def test_discrete_is_above_continuous_where_every_pair_is_found(seed):
     rng = np.random.default_rng(seed)
     faces = rng.uniform([20, 15, 1, 40, 50], [30, 20, 2, 60, 60], (1, 5))
     boxes = ellipse_bounding_boxes(faces.repeat(3, axis=0)) + rng.normal(0, 2, (3, 4))
-    curves = fddb_curves([FddbImage(faces, boxes, rng.uniform(size=3), (120, 120))])
+    curves = fddb_curves([FddbImage(faces, boxes, rng.uniform(size=3), (120, 120))]).official
     assert (curves.discrete == 1).all()
     assert (curves.discrete >= curves.continuous).all()
 
@@ -150,9 +151,24 @@ def test_discrete_is_above_continuous_where_every_pair_is_found(seed):
 def test_images_without_faces_or_detections(num_faces):
     faces = np.tile([20.0, 15, 1.5, 50, 50], (num_faces, 1))
     empty = FddbImage(faces, np.zeros((0, 4)), np.zeros(0), CANVAS)
-    curves = fddb_curves([empty])
+    curves = fddb_curves([empty]).official
     assert len(curves.thresholds) == 0
     assert np.isnan(curves.rates_at(0)).all() if num_faces == 0 else curves.rates_at(0) == (0, 0)
     one = empty._replace(regions=np.array([[300.0, 300, 340, 350]]), scores=np.array([0.5]))
-    assert fddb_curves([one]).false_positives.tolist() == [1]
-    assert len(fddb_curves([]).thresholds) == 0
+    assert fddb_curves([one]).official.false_positives.tolist() == [1]
+    assert len(fddb_curves([]).optimal.thresholds) == 0
+
+
+def test_scores_must_be_finite():
+    with pytest.raises(ValueError, match="a score is not finite"):
+        match_at_thresholds(np.zeros((1, 2)), np.array([0.5, np.nan]))
+
+
+def test_modes_differ_where_the_official_assignment_is_not_the_best():
+    overlaps = np.array([[0.2, 0.0, 0.9], [0.0, 0.4, 0.8]])
+    counts = match_at_thresholds(overlaps, np.array([0.9, 0.8, 0.7]))
+    np.testing.assert_allclose(counts.official.continuous, [0.2, 0.6, 0.6])
+    np.testing.assert_allclose(counts.optimal.continuous, [0.2, 0.6, 1.3])
+    assert counts.official.discrete.tolist() == [0, 0, 0]
+    assert counts.optimal.discrete.tolist() == [0, 0, 1]
+    assert counts.official.false_positives.tolist() == [1, 2, 3]

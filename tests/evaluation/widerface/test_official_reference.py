@@ -41,6 +41,21 @@ def test_counts_and_ap_are_the_official_ones(reference):
         assert result.ap == pytest.approx(expected["octave_official"][setting], rel=0, abs=1e-12)
 
 
+def test_face_of_negative_width_counts_in_hard(reference):
+    """39--Ice_Skating ..._583 has one of width -2, which nothing can find but which is counted:
+    the official counts above are with it, and so is the number of 31,958."""
+    truth = reference[1]
+    hard = truth.counted["hard"]
+    negative = [
+        (image, boxes[mask & (boxes[:, 2] < 0)].tolist())
+        for image, boxes in truth.boxes.items()
+        if (mask := hard[image]).any() and (mask & (boxes[:, 2] < 0)).any()
+    ]
+    assert [(image.endswith("_583"), len(boxes), boxes[0][2]) for image, boxes in negative] == [
+        (True, 1, -2)
+    ]
+
+
 def test_plain_restatement_gives_the_official_counts_and_ap(reference):
     predictions, truth, expected, counts = reference
     boxes = {image: faces.tolist() for image, faces in truth.boxes.items()}

@@ -1,0 +1,82 @@
+"""Text and MATLAB files of annotations: reading, and the error of a damaged one.
+
+Needs neither torch nor detectron2, unlike :mod:`srn_d2.data.datasets`.
+"""
+
+import os
+import zlib
+from typing import Any
+
+import numpy as np
+
+README_HINT = "datasets/README.md shows the layout expected under $DETECTRON2_DATASETS"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+
+
+class AnnotationFormatError(ValueError):
+    """A damaged annotation file.
+
+    Attributes:
+        source: the file.
+        where: the line, as "line 12", or the key in a JSON file, as "annotations[3].bbox".
+    """
+
+    def __init__(self, source: str | os.PathLike, where: str, problem: str) -> None:
+        super().__init__(f"{source}, {where}: {problem}")
+        self.source = str(source)
+        self.where = where
+
+
+def read_annotation_text(path: str | os.PathLike) -> str:
+    """The text of an annotation file, line ends as ``\\n``, without a byte order mark.
+
+    Bytes that are not UTF-8 become surrogates, as in ``os.fsdecode``, so that any file name
+    survives; a binary file then fails in the parser with its line.
+
+    Raises:
+        FileNotFoundError: with the exact path expected.
+    """
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+        return file.read()
+
+
+def has_image_suffix(name: str) -> bool:
+    """True if ``name`` has the suffix of an image file."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def load_mat(path: str | os.PathLike, variable: str) -> np.ndarray:
+    """One variable of a MATLAB file up to version 7.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        NotImplementedError: it is of version 7.3, which is another format (HDF5).
+        AnnotationFormatError: it is no MATLAB file, or has no such variable.
+    """
+    # An optional dependency, only needed for these files.
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
+    try:
+        content = loadmat(path)
+    except (MatReadError, OSError, TypeError, ValueError, zlib.error) as error:
+        raise AnnotationFormatError(path, "header", f"not a MATLAB file ({error})") from error
+    if variable not in content:
+        found = sorted(name for name in content if not name.startswith("__"))
+        raise AnnotationFormatError(path, variable, f"there is no such variable, only {found}")
+    return content[variable]
+
+
+def matlab_string(value: Any, path: str | os.PathLike, where: str) -> str:
+    """The text of a char array, as scipy reads it."""
+    value = np.asarray(value)
+    while value.dtype == object and value.size == 1:
+        value = np.asarray(value.item())
+    if value.size != 1 or value.dtype.kind != "U" or not value.item().strip():
+        raise AnnotationFormatError(path, where, f"expected an image name, found {value.tolist()}")
+    return value.item().strip()

@@ -1,0 +1,174 @@
+"""Files of FDDB without its images: detections, ellipse lists, image sizes and ROC curves.
+
+Detections are records, in one file or in a folder with one for each fold::
+
+    2002/08/11/big/img_591          image
+    2                               number of detections
+    123.5 85.5 70 90 0.98           left, top, width, height, score: a rectangle
+    60.2 41 1.26 269.6 161.3 0.97   or the radii, angle, centre and score of an ellipse
+
+Of either kind all in a file must be. Sizes are lines ``image width height``; curves are lines of a
+rate, a number of false positives and mostly a score, as the official program writes them.
+"""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from srn_d2.data.annotation_files import AnnotationFormatError, read_annotation_text
+from srn_d2.data.fddb_lists import parse_ellipse_list
+
+
+class FddbDetections(NamedTuple):
+    """The detections of one image, in the order of the file."""
+
+    regions: np.ndarray  # (D, 4) XYXY or (D, 5) ellipses
+    scores: np.ndarray  # (D,) finite
+
+
+def read_detections(path: str | os.PathLike) -> dict[str, FddbDetections]:
+    """The detections of each image from a file, or from the .txt files of a folder.
+
+    A folder's files are those named like fold-01-out.txt, if there are any, otherwise all .txt.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        AnnotationFormatError: a file is damaged, an image is listed twice, or rectangles and
+            ellipses are mixed; the message has the file and the line.
+    """
+    found: dict[str, FddbDetections] = {}
+    num_columns = 0
+    for file in _files(path, "*fold-*out*.txt"):
+        for number, name, values in _records(file):
+            if name in found:
+                raise AnnotationFormatError(file, f"line {number}", f"{name!r} was listed before")
+            if len(values) and num_columns not in (0, values.shape[1]):
+                problem = "rectangles and ellipses are mixed"
+                raise AnnotationFormatError(file, f"line {number}", problem)
+            num_columns = values.shape[1] if len(values) else num_columns
+            regions = values[:, :-1]
+            if regions.shape[1] == 4:
+                regions = np.hstack([regions[:, :2], regions[:, :2] + regions[:, 2:]])
+            found[name] = FddbDetections(regions, values[:, -1])
+    return found
+
+
+def read_ellipses(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """(M, 5) ellipses of each image from a list, or from a folder of FDDB-fold-XX-ellipseList.txt.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        AnnotationFormatError: a list is damaged, or an image is in two of them.
+    """
+    faces: dict[str, np.ndarray] = {}
+    for file in _files(path, "*ellipseList.txt"):
+        for record in parse_ellipse_list(read_annotation_text(file), str(file)):
+            if record.name in faces:
+                raise AnnotationFormatError(file, "images", f"{record.name!r} was listed before")
+            faces[record.name] = np.array(record.faces, dtype=np.float64).reshape(-1, 5)
+    return faces
+
+
+def read_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
+    """(height, width) of each image, in pixels.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        AnnotationFormatError: a line is not "image width height".
+    """
+    sizes = {}
+    for number, words in _lines(path):
+        if len(words) != 3 or not all(word.isdigit() and int(word) for word in words[1:]):
+            problem = f"expected image, width and height, found {' '.join(words)!r}"
+            raise AnnotationFormatError(path, f"line {number}", problem)
+        sizes[words[0]] = (int(words[2]), int(words[1]))
+    return sizes
+
+
+def read_curve(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Rates and false positives, both (P,), of a published ROC file, by rising false positives.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        AnnotationFormatError: a line is not two or three finite numbers.
+    """
+    rows = []
+    for number, words in _lines(path):
+        values = _floats(words)
+        if len(values) not in (2, 3):
+            problem = f"expected rate, false positives and score, found {' '.join(words)!r}"
+            raise AnnotationFormatError(path, f"line {number}", problem)
+        rows.append(values[:2])
+    rates, false_positives = np.array(rows, dtype=np.float64).reshape(-1, 2).T
+    order = np.lexsort((rates, false_positives))
+    return rates[order], false_positives[order]
+
+
+def _files(path: str | os.PathLike, pattern: str) -> list[Path]:
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob(pattern)) or sorted(path.glob("*.txt"))
+    if not files:
+        raise FileNotFoundError(f"{path} has neither {pattern} nor another .txt file")
+    return files
+
+
+def _lines(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
+    """Number and words of each line that is not blank."""
+    text = read_annotation_text(path).split("\n")
+    return [(i, line.split()) for i, line in enumerate(text, start=1) if line.strip()]
+
+
+def _records(path: Path) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Line, image and (D, 5) or (D, 6) numbers of each record."""
+    lines = _lines(path)
+    position = 0
+    while position < len(lines):
+        number, words = lines[position]
+        if len(words) != 1 or _floats(words):
+            problem = f"expected an image, found {' '.join(words)!r}: does the count before fit?"
+            raise AnnotationFormatError(path, f"line {number}", problem)
+        if position + 1 == len(lines):
+            raise AnnotationFormatError(path, f"line {number}", "the file ends before the count")
+        count = _count(path, *lines[position + 1])
+        rows = lines[position + 2 : position + 2 + count]
+        if len(rows) < count:
+            problem = f"the file ends after {len(rows)} of {count} detections"
+            raise AnnotationFormatError(path, f"line {lines[-1][0]}", problem)
+        yield number, words[0], _numbers(path, rows)
+        position += 2 + count
+
+
+def _count(path: Path, number: int, words: list[str]) -> int:
+    values = _floats(words)
+    if len(values) != 1 or values[0] < 0 or values[0] % 1:
+        problem = f"expected a number of detections, found {' '.join(words)!r}"
+        raise AnnotationFormatError(path, f"line {number}", problem)
+    return int(values[0])
+
+
+def _numbers(path: Path, rows: list[tuple[int, list[str]]]) -> np.ndarray:
+    values: list[list[float]] = []
+    for number, words in rows:
+        values.append(_floats(words))
+        if len(values[-1]) not in (5, 6) or len(values[-1]) != len(values[0]):
+            problem = (
+                "expected a rectangle or an ellipse and its score, five or six finite numbers, "
+                f"found {' '.join(words)!r}"
+            )
+            raise AnnotationFormatError(path, f"line {number}", problem)
+    return np.array(values, dtype=np.float64) if values else np.zeros((0, 5))
+
+
+def _floats(words: list[str]) -> list[float]:
+    """The numbers, or [] if one of the words is no finite number."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        return []
+    return values if all(map(math.isfinite, values)) else []

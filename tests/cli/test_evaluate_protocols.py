@@ -1,0 +1,148 @@
+"""srn-d2 evaluate --protocol fddb, afw, pascal: files in, JSON, Markdown and plots out."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from srn_d2.cli import main
+
+FACES = {"2002/a/img_1": ["24 16 1.5708 40 40 1", "10 8 1.5 90 60 1"], "2002/a/img_2": []}
+BOX = "24 16 32 48"  # of the first face
+
+
+@pytest.fixture
+def fddb(tmp_path):
+    """Two folds of one image each, sizes, and detections in one file."""
+    (tmp_path / "lists").mkdir()
+    for fold, (name, faces) in enumerate(FACES.items(), start=1):
+        text = "\n".join([name, str(len(faces)), *faces])
+        (tmp_path / "lists" / f"FDDB-fold-{fold:02d}-ellipseList.txt").write_text(text)
+    (tmp_path / "image_sizes.txt").write_text("".join(f"{name} 120 100\n" for name in FACES))
+    write(tmp_path / "boxes.txt", {"2002/a/img_1": [f"{BOX} 0.9", "0 0 5 5 0.5"]})
+    return tmp_path
+
+
+def write(path, detections):
+    lines = []
+    for name, rows in detections.items():
+        lines += [name, str(len(rows)), *rows]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def run_fddb(folder, *arguments):
+    return main(
+        ["evaluate", "--protocol", "fddb", "--annotations", str(folder / "lists"), *arguments]
+    )
+
+
+def test_fddb(fddb, capsys):
+    write(fddb / "ellipses.txt", {"2002/a/img_1": ["24 16 1.5708 40 40 0.7"], "2002/a/img_2": []})
+    (fddb / "DiscROC.txt").write_text("0.5 3 0.1\n0.25 0 0.9\n")
+    paths = [str(fddb / "boxes.txt"), f"ours={fddb / 'ellipses.txt'}"]
+    curve = f"published={fddb / 'DiscROC.txt'}"
+    out = fddb / "out"
+    assert run_fddb(fddb, "--predictions", *paths, "--output", str(out), "--curves", curve) == 0
+    printed = capsys.readouterr()
+    assert "| boxes    | difference" in printed.out
+    assert "warning: boxes: 1 images of 2 annotated ones have no detections: 2002/a/img_2" in (
+        printed.err
+    )
+    results = json.loads((out / "results.json").read_text())
+    boxes, ours = results["methods"]["boxes"], results["methods"]["ours"]
+    assert boxes["official"]["thresholds"] == [0.9, 0.5]
+    assert boxes["official"]["false_positives"] == [0, 1]
+    assert boxes["official"]["discrete"] == [0.5, 0.5]
+    assert boxes["optimal_minus_official"] == {"Disc1000": 0, "Cont1000": 0}
+    assert ours["official"]["continuous"] == [0.5]
+    assert results["published"]["discrete"]["published"]["rates"] == [0.25, 0.5]
+    names = {path.name for path in out.iterdir()}
+    assert names == {"results.json", "report.md", "discrete_roc.png", "continuous_roc.png"}
+
+
+def test_folder_of_fold_files(fddb):
+    folder = fddb / "method"
+    folder.mkdir()
+    write(folder / "fold-01-out.txt", {"2002/a/img_1": [f"{BOX} 0.9"]})
+    write(folder / "fold-02-out.txt", {"2002/a/img_2": [f"{BOX} 0.8"]})
+    (folder / "notes.txt").write_text("not read")
+    out = fddb / "out"
+    assert run_fddb(fddb, "--predictions", str(folder), "--output", str(out)) == 0
+    official = json.loads((out / "results.json").read_text())["methods"]["method"]["official"]
+    assert official["false_positives"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2002/a/img_1\n2\n1 2 3 4 0.5\n", "line 3: the file ends after 1 of 2 detections"),
+        ("2002/a/img_1\n1\n1 2 3 4 nan\n", "line 3: expected a rectangle or an ellipse"),
+        ("2002/a/img_1\n1\n1 2 3 4\n", "line 3: expected a rectangle or an ellipse"),
+        ("2002/a/img_1\nx\n", "line 2: expected a number of detections, found 'x'"),
+        (
+            "2002/a/img_1\n1\n1 2 3 4 0.5\n1 2 3 4 0.4\n",
+            "line 4: expected an image, found '1 2 3 4 0.4': does the count before fit?",
+        ),
+        ("2002/a/img_1\n0\n2002/a/img_1\n0\n", "line 3: '2002/a/img_1' was listed before"),
+        (
+            "2002/a/img_1\n1\n1 2 3 4 0.5\n2002/a/img_2\n1\n1 2 3 4 5 0.5\n",
+            "line 4: rectangles and ellipses are mixed",
+        ),
+    ],
+)
+def test_damaged_detections_are_named(fddb, capsys, text, message):
+    path = fddb / "damaged.txt"
+    path.write_text(text)
+    assert run_fddb(fddb, "--predictions", str(path)) == 2
+    assert f"error: {path}, {message}" in capsys.readouterr().err
+
+
+def test_unknown_images_and_missing_sizes(fddb, capsys):
+    write(fddb / "boxes.txt", {"2002/a/img_9": [f"{BOX} 0.9"], "2002/a/img_1": []})
+    assert run_fddb(fddb, "--predictions", str(fddb / "boxes.txt")) == 0
+    assert "1 images are not annotated; their detections are left out: 2002/a/img_9" in (
+        capsys.readouterr().err
+    )
+    (fddb / "image_sizes.txt").write_text("2002/a/img_2 120 100\n")
+    assert run_fddb(fddb, "--predictions", str(fddb / "boxes.txt")) == 2
+    assert "1 images with detections, 2002/a/img_1 first, have no size" in capsys.readouterr().err
+    (fddb / "image_sizes.txt").unlink()
+    assert run_fddb(fddb, "--predictions", str(fddb / "boxes.txt")) == 2
+    assert "fddb needs --image-sizes FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["afw", "pascal"])
+def test_toolbox_files(tmp_path, capsys, protocol):
+    """Face 2 is below 30 pixels: the toolbox ignores it."""
+    objects = np.array([[0, 0, 40, 40, 0, 0], [100, 0, 120, 20, 0, 0.0]])
+    record = np.array([("a.jpg", objects)], dtype=[("imgname", object), ("objects", object)])
+    savemat(tmp_path / "annotations.mat", {"Annotations": record})
+    (tmp_path / "ours.txt").write_text("a.jpg 0.9 0 0 40 40\nb.jpg 0.8 0 0 40 40\n")
+    ids = np.array(["a"], dtype=object)
+    boxes = {"ids": ids, "BB": np.array([[200.0], [0], [240], [40]]), "confidence": [[0.5]]}
+    savemat(tmp_path / "other.mat", boxes)
+    out = tmp_path / "out"
+    arguments = ["--annotations", str(tmp_path / "annotations.mat"), "--output", str(out)]
+    predictions = ["--predictions", str(tmp_path / "ours.txt"), str(tmp_path / "other.mat")]
+    assert main(["evaluate", "--protocol", protocol, *arguments, *predictions]) == 0
+    assert "warning: ours: 1 images are not annotated" in capsys.readouterr().err
+    methods = json.loads((out / "results.json").read_text())["methods"]
+    assert methods["ours"]["toolbox"]["counted_faces"] == 1
+    assert (methods["ours"]["toolbox"]["ap"], methods["ours"]["plain"]["ap"]) == (1, 0.5)
+    assert methods["other"]["toolbox"]["ap"] == 0
+    assert "annotations.mat" in (out / "report.md").read_text()
+    assert (out / "precision_recall.png").is_file()
+
+
+def test_neither_torch_nor_detectron2_is_imported(fddb):
+    code = (
+        "import sys\nfrom srn_d2.cli import main\nmain(sys.argv[1:])\n"
+        "assert not {'torch', 'detectron2'} & set(sys.modules)"
+    )
+    arguments = ["--annotations", fddb / "lists", "--predictions", fddb / "boxes.txt"]
+    arguments += ["--output", fddb / "out"]
+    command = [sys.executable, "-c", code, "evaluate", "--protocol", "fddb", *arguments]
+    subprocess.run(list(map(str, command)), check=True, timeout=120)
