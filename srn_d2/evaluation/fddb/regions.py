@@ -219,11 +219,17 @@ def pixel_rectangles(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarr
 
     Corners may be in any order: a box without area is one pixel wide.
     """
-    corners = _round(boxes)
     height, width = image_size
-    low = np.minimum(corners[:, :2], corners[:, 2:])
-    high = np.maximum(corners[:, :2], corners[:, 2:]) + 1
-    return np.minimum(np.maximum(np.hstack([low, high]), 0), [width, height, width, height])
+    rectangles = [
+        (
+            max(min(x1, x2, width), 0),
+            max(min(y1, y2, height), 0),
+            min(max(x1, x2, -1) + 1, width),
+            min(max(y1, y2, -1) + 1, height),
+        )
+        for x1, y1, x2, y2 in _round(boxes).tolist()
+    ]
+    return np.array(rectangles, np.int64).reshape(-1, 4)
 
 
 def _window(mask: RegionMask, left: int, top: int, right: int, bottom: int) -> np.ndarray:

@@ -18,6 +18,8 @@ cannot; and the continuous rate may exceed the discrete one, since pairs up to 0
 M faces and D detections of one image, P points of a curve.
 """
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -113,30 +115,27 @@ def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> Modes[Match
     Raises:
         ValueError: a score is not finite.
     """
-    if not np.isfinite(scores).all():
+    values = scores.tolist()
+    if not all(map(math.isfinite, values)):
         raise ValueError("a score is not finite")
-    order = np.argsort(-scores, kind="stable")
-    scores = scores[order]
-    # Position of the last detection of each distinct score.
-    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
-    assignment, ranked = GrowingAssignment(overlaps), order.tolist()
-    rows = overlaps.tolist()
+    ranked = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+    assignment, rows = GrowingAssignment(overlaps), overlaps.tolist()
     official, optimal = (0, 0.0), (0, 0.0)  # faces found, sum of overlaps
-    counts = []  # official, then optimal, at each threshold
-    begin = 0
-    for end in (ends + 1).tolist():
-        changes = [assignment.add(detection) for detection in ranked[begin:end]]
-        if any(changes):
+    points = []
+    for threshold, detections in itertools.groupby(ranked, key=values.__getitem__):
+        added = [assignment.add(detection) for detection in detections]
+        if any(added):
             pairs, best = assignment.official_and_optimal()
             official = _count(rows, pairs)
             optimal = official if best is pairs else _count(rows, best)
-        counts.append((*official, *optimal))
-        begin = end
-    discrete, continuous, best_discrete, best_continuous = np.array(counts, float).reshape(-1, 4).T
-    thresholds, numbers = scores[ends], ends + 1
+        points.append((threshold, len(added), *official, *optimal))
+    thresholds, numbers, *counts = np.array(points, float).reshape(-1, 6).T
+    numbers = np.cumsum(numbers)
     return Modes(
-        MatchCounts(thresholds, discrete, continuous, numbers - discrete),
-        MatchCounts(thresholds, best_discrete, best_continuous, numbers - best_discrete),
+        *(
+            MatchCounts(thresholds, discrete, continuous, numbers - discrete)
+            for discrete, continuous in (counts[:2], counts[2:])
+        )
     )
 
 
