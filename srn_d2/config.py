@@ -24,7 +24,9 @@ from srn_d2.renamed_configs import rename_hint
 def add_srn_config(cfg: CfgNode) -> None:
     """Add the keys of SRN, of its augmentation and of its evaluation to ``cfg``, in place.
 
-    Only new keys are added: no default of detectron2's is changed. Everything that the paper
+    Only new keys are added: no default of detectron2's is changed. A SOLVER.CPU_BFLOAT16 of "auto"
+    can be merged over by True or False in configs that ``build_cfg`` or ``srn_d2.model_zoo`` make;
+    in one of detectron2's ``get_cfg`` it is assigned. Everything that the paper
     fixes has the paper's value here. Sources: [paper] "Selective Refinement Network for High
     Performance Face Detection" (AAAI 2019), [released] the authors' published test code,
     [RetinaNet] Lin et al., ICCV 2017, where the paper prints no value.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srn_d2.bfloat16 import cpu_units, explain_auto, read_cpuinfo
+from srn_d2.cores import usable_cores
 from srn_d2.requirements import (
     installed_requirements,
     requirement_problem,
@@ -152,13 +153,6 @@ def check_cpu() -> Iterator[Finding]:
         text = ", ".join(cpu_units(cpuinfo)) or "emulated, some ten times slower than float32"
     yield Finding("bfloat16 on the CPU", text)
     yield Finding("SOLVER.CPU_BFLOAT16 auto", explain_auto())
-
-
-def usable_cores() -> int:
-    """The number of cores that the scheduler grants this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_datasets() -> Iterator[Finding]:

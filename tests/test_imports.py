@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-BASE = {"atomic_file", "bfloat16", "config_files", "error_messages"}
+BASE = {"atomic_file", "bfloat16", "cores", "config_files", "error_messages"}
 BASE |= {"heavy_imports", "renamed_configs"}
 # Package or module of srn_d2 -> what of srn_d2 it may import, inside functions too.
 ALLOWED = {
     "atomic_file": set(),
     "bfloat16": set(),
     "config_files": {"renamed_configs"},
+    "cores": set(),
     "error_messages": set(),
     "heavy_imports": set(),
     "renamed_configs": set(),
@@ -96,3 +97,14 @@ def test_what_is_not_needed_is_not_loaded(statement, absent):
     code = f"{statement}; import sys; print([x for x in {absent!r} if x in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_scripts_import_srn_d2_before_what_warns(repo_root):
+    """srn_d2 hides the deprecation warnings that importing detectron2 gives."""
+    paths = [repo_root / "train_net.py", *(repo_root / "tools").glob("*.py")]
+    assert len(paths) > 10
+    for path in paths:
+        packages = [name.split(".")[0] for name in imported_modules(path, path.stem)]
+        if {"detectron2", "fvcore"} & set(packages):
+            first = min(packages.index(x) for x in ("detectron2", "fvcore") if x in packages)
+            assert "srn_d2" in packages[:first], path.name

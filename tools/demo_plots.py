@@ -5,6 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
+
+# isort: split
 import cv2
 import numpy as np
 import torch

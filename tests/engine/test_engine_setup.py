@@ -6,6 +6,7 @@ import torch
 from detectron2.utils import comm
 
 from srn_d2.config import build_cfg, check_device
+from srn_d2.engine import setup
 from srn_d2.engine.setup import check_backend, setup_cfg
 
 
@@ -101,3 +102,30 @@ def test_a_key_that_is_gone_is_ignored_in_old_configs(tmp_path, caplog):
     assert build_cfg(str(path)).TEST.BFLOAT16 is True
     assert "TEST.COMPILE" in caplog.text
     assert "COMPILE" not in build_cfg(opts=["TEST.COMPILE", "True"]).TEST
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "variable", "threads"),
+    [
+        (2, "cpu", None, 2),
+        (8, "cpu", None, 1),
+        (1, "cpu", None, 3),
+        (2, "cuda", None, 3),
+        (2, "cpu", "3", 3),
+    ],
+)
+def test_workers_on_cpus_share_the_cores(
+    monkeypatch, small_cfg, workers, device, variable, threads
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr(comm, "get_local_size", lambda: workers)
+    monkeypatch.setattr(setup, "usable_cores", lambda: 5)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        setup.share_cores(small_cfg("MODEL.DEVICE", device))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

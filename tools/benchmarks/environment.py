@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from srn_d2.bfloat16 import cpu_units, read_cpuinfo
-from srn_d2.doctor import usable_cores
+from srn_d2.cores import usable_cores
 
 
 def describe(device: torch.device) -> dict[str, Any]:
