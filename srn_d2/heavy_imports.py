@@ -1,8 +1,9 @@
-"""Imports of modules that load torch, with the garbage collector paused."""
+"""Lazy imports, and imports of modules that load torch with the garbage collector paused."""
 
 import gc
 import importlib
 import sys
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 
@@ -28,3 +29,24 @@ def import_heavy(name: str) -> ModuleType:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+def lazy_getattr(
+    package: str,
+    modules: Mapping[str, str],
+    import_module: Callable[[str], ModuleType] = importlib.import_module,
+) -> Callable[[str], object]:
+    """Module-level ``__getattr__`` (PEP 562) that imports a package's exports when first used.
+
+    Args:
+        package: name of the package.
+        modules: export -> its module, relative to the package.
+        import_module: imports a module by its absolute name.
+    """
+
+    def getattr_of_module(name: str) -> object:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{modules[name]}"), name)
+
+    return getattr_of_module

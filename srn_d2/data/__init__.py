@@ -4,7 +4,7 @@ Exports are imported lazily: reading images (``image_io``, ``image_input``, ``im
 neither torch nor detectron2.
 """
 
-import importlib
+from srn_d2.heavy_imports import lazy_getattr
 
 _LAZY = {
     "CorruptImageError": "image_io",
@@ -19,8 +19,4 @@ _LAZY = {
 
 __all__ = list(_LAZY)
 
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_getattr(__name__, _LAZY)

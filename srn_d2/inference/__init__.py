@@ -3,7 +3,7 @@
 Exports are imported lazily: the detector on ONNX Runtime needs neither torch nor detectron2.
 """
 
-from srn_d2.heavy_imports import import_heavy
+from srn_d2.heavy_imports import import_heavy, lazy_getattr
 
 _LAZY = {
     "Face": "faces",
@@ -15,8 +15,4 @@ _LAZY = {
 
 __all__ = list(_LAZY)
 
-
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_heavy(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_getattr(__name__, _LAZY, import_heavy)
