@@ -11,15 +11,15 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from srn_d2.inference.drawing import draw_scored_boxes
 from srn_d2.inference.faces import Faces
 
 from ..anonymize import Method, hide
+from .hdr import is_hdr, to_sdr
 from .orientation import Orientation
 
-HDR_TRANSFERS = (ColorTrc.ARIB_STD_B67, ColorTrc.SMPTE2084)  # HLG and PQ
 # Lines from which on a video without a colour matrix is taken for BT.709, as players do.
 MIN_HD_HEIGHT = 720
 MAX_PIXEL_ASPECT = 16
@@ -93,32 +93,27 @@ class Converter:
         self._reformatter = VideoReformatter()
 
     def to_rgb(
-        self, picture: av.VideoFrame, width: int, height: int, to_sdr: bool = False
+        self, picture: av.VideoFrame, width: int, height: int, for_detector: bool = False
     ) -> np.ndarray:
         """uint8 (height, width, 3).
 
         Args:
             picture: a frame.
             width, height: size of the result.
-            to_sdr: map HLG and PQ to the brightness and the colours of BT.709, which a network
-                learned from photographs expects.
+            for_detector: map HLG and PQ to the brightness and the colours of BT.709.
         """
-        options = {}
-        if to_sdr and picture.color_trc in HDR_TRANSFERS:
-            options = {
-                "dst_color_trc": ColorTrc.BT709,
-                "dst_color_primaries": ColorPrimaries.BT709,
-            }
-        rgb = self._reformatter.reformat(
+        reformatted = self._reformatter.reformat(
             picture,
             width,
             height,
             "rgb24",
             src_colorspace=_colorspace(picture),
             dst_color_range=ColorRange.JPEG,
-            **options,
         )
-        return np.ascontiguousarray(rgb.to_ndarray())
+        rgb = np.ascontiguousarray(reformatted.to_ndarray())
+        if for_detector and is_hdr(picture.color_trc):
+            return to_sdr(rgb, picture.color_trc, picture.color_primaries)
+        return rgb
 
     def from_rgb(self, image: np.ndarray, like: av.VideoFrame) -> av.VideoFrame:
         """A frame of another's format and colour space."""

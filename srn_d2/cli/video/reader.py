@@ -195,7 +195,7 @@ class VideoReader:
         if self._orientation.transpose:
             aspect = 1 / aspect
         size = display_size(upright.width, upright.height, aspect)
-        rgb = self._converter.to_rgb(upright, *size, to_sdr=True)
+        rgb = self._converter.to_rgb(upright, *size, for_detector=True)
         self._num_read += 1
         time = float(picture.pts * time_base)
         return Frame(self._num_read - 1, time, upright, rgb, aspect)
