@@ -25,7 +25,6 @@ from .printing import printable
 from .sources import Source
 from .video.errors import VideoError
 from .video.options import VideoOptions
-from .video.process import process_camera, process_video
 from .video.result import VideoResult
 
 logger = logging.getLogger(__name__)
@@ -101,8 +100,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
         with logging_redirect_tqdm():
             if job.camera is None:
                 return int(process_files(job) > 0)
-            name = job.output / f"camera_{job.camera}.mp4"
-            _log_written(process_camera(job.detector, job.camera, name, job.video))
+            _process_camera(job, job.camera)
     except KeyboardInterrupt:
         return 130
     except (VideoError, OSError) as error:
@@ -119,11 +117,7 @@ def process_files(job: Job) -> int:
         for source in tqdm(job.sources, unit="file", disable=None):
             try:
                 if source.is_video:
-                    _log_written(
-                        process_video(
-                            job.detector, source.path, job.output / source.name, job.video
-                        )
-                    )
+                    _process_video(job, source)
                 else:
                     records.append((source, process_picture(job, source)))
             except Exception as error:
@@ -151,6 +145,20 @@ def process_picture(job: Job, source: Source) -> dict:
         with atomic_path(job.output / source.name) as draft:
             Image.fromarray(render(image, faces)).save(draft, quality=JPEG_QUALITY)
     return {"file_name": str(source.path), **faces.to_dict()}
+
+
+def _process_video(job: Job, source: Source) -> None:
+    """Write a video and the faces of its frames; see ``video.process.process_video``."""
+    from .video.process import process_video  # imports PyAV
+
+    _log_written(process_video(job.detector, source.path, job.output / source.name, job.video))
+
+
+def _process_camera(job: Job, number: int) -> None:
+    from .video.process import process_camera
+
+    output = job.output / f"camera_{number}.mp4"
+    _log_written(process_camera(job.detector, number, output, job.video))
 
 
 def _log_written(result: VideoResult) -> None:

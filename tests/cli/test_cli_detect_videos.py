@@ -2,8 +2,12 @@
 
 import json
 
+import av
+import pytest
+
 from helpers.detect_files import check_faces, files_below, save_image, save_video
 from helpers.video_files import cut, read_frames, write_container
+from srn_d2 import cli
 from srn_d2.cli.video.writer import VideoWriter
 
 
@@ -70,3 +74,47 @@ def test_ctrl_c_keeps_what_is_done_and_no_half_video(detect, tmp_path, monkeypat
     assert sorted(path.name for path in output.iterdir()) == ["a.jpg", "faces.json"]
     [record] = json.loads((output / "faces.json").read_text())
     check_faces(record["faces"], 64, 96)
+
+
+def test_options_of_videos(detect, tmp_path):
+    video = save_video(tmp_path / "a.mkv", 6)
+    status, messages = detect(video, "--blur", "--hide-neighbours", 1, "--video-codec", "vp9")
+    assert status == 0, messages
+    status, messages = detect(video, "--pixelate", "--copy-codec", "--fill-gaps", 0)
+    assert status == 0, messages
+    codecs = {}
+    for name in ("a.mkv.mp4", "a.mkv"):
+        with av.open(str(tmp_path / "out" / name)) as container:
+            codecs[name] = container.streams.video[0].codec_context.codec.canonical_name
+    assert codecs == {"a.mkv.mp4": "vp9", "a.mkv": "mpeg4"}
+
+
+def test_own_containers_overwrite_no_input(detect, tmp_path):
+    save_video(tmp_path / "out" / "a.mkv")
+    save_video(tmp_path / "a.mkv")
+    before = (tmp_path / "out" / "a.mkv").read_bytes()
+    status, messages = detect(tmp_path / "a.mkv", tmp_path / "out" / "a.mkv", "--copy-codec")
+    assert status == 2
+    assert "would be overwritten" in messages or "Two inputs" in messages
+    assert (tmp_path / "out" / "a.mkv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--margin", "0.2"], "--margin needs --blur or --pixelate"),
+        (["--hide-neighbours", "1"], "--hide-neighbours needs"),
+        (["--fill-gaps", "3", "--no-pictures"], "--fill-gaps needs"),
+        (["--no-pictures", "--crf", "20"], "--crf has no use with --no-pictures"),
+        (["--no-pictures", "--no-audio"], "--no-audio has no use"),
+        (["--crf", "52", "--video-codec", "h264"], "largest value is 51"),
+        (["--blur", "--margin", "-1"], "not a number from 0 on"),
+        (["--blur", "--fill-gaps", "x"], "invalid"),
+        (["--video-codec", "mpeg4"], "invalid choice"),
+        (["--video-codec", "av1", "--copy-codec"], "not allowed with"),
+    ],
+)
+def test_options_without_use_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        cli.main(["detect", "a.mp4", *arguments])
+    assert message in capsys.readouterr().err

@@ -16,6 +16,7 @@ def save_image(path, size=(64, 96), seed=0, **options):
 
 def save_video(path, num_frames=3):
     """Write frames of 80 x 64 pixels, each of one grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     frames = [np.full((64, 80, 3), 80 * index % 256, dtype=np.uint8) for index in range(num_frames)]
     return write_video(path, frames, "mpeg4", rate=5)
 

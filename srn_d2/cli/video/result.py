@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .tracking import Gap
+if TYPE_CHECKING:
+    from .tracking import Gap
 
 
 @dataclass
@@ -26,6 +28,6 @@ class VideoResult:
     gaps_file: Path | None = None
     num_frames: int = 0
     num_faces: int = 0
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: "list[Gap]" = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: str = ""
