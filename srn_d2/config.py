@@ -56,6 +56,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.SIZE_DIVISIBILITY = 32
     # Receptive field enhancement in both subnets [paper 3.4]; False: two plain 3x3 convolutions.
     srn.RFE = True
+    # 3x3 convolutions of both subnets: "plain" [paper], or "separable", a depthwise and a 1x1
+    # convolution, which take an eighth of the multiply-adds with 64 channels.
+    srn.HEAD_CONVOLUTION = "plain"
+    # The same of the pyramid's 3x3 convolutions, strided ones included.
+    srn.PYRAMID_CONVOLUTION = "plain"
+    # Layers of the first step: "shared" with the second [paper]; "own_prediction": only the subnets
+    # are shared; "own": none is. C2 .. C4 have less context than P2 .. P4.
+    srn.FIRST_STEP_SUBNET = "shared"
+    # Number of 3x3 convolutions of the first step's "own" subnets.
+    srn.FIRST_STEP_CONVS = 4
     # Standard deviation of the two prediction convolutions' initial weights. 0: xavier, as all new
     # convolutions [paper]. RetinaNet's 0.01 starts from deltas of nearly 0, which a network
     # trained from scratch needs: xavier's large first deltas drive the box subnet's ReLUs to 0.
@@ -159,6 +169,10 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FACE_MIN_SIZE = 4.0
     # A training run stops after more than this many unreadable images in one data worker.
     cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 10
+    # How evenly an epoch shows the folders of images, in WIDER FACE its events. 0: each image once;
+    # 1: all folders equally often; between: a folder of k images in proportion to
+    # k ** (1 - balance).
+    cfg.DATALOADER.FACE_FOLDER_BALANCE = 0.0
     # Cache of decoded training images, in MiB for each data worker. 0: none.
     cfg.INPUT.FACE_CACHE_MB = 0
 
