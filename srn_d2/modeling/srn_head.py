@@ -108,22 +108,22 @@ class SRNHead(nn.Module):
         self.cls_subnet = subnet(channels, use_rfe, convolution)
         self.bbox_subnet = subnet(channels, use_rfe, convolution)
 
-        def scores_conv() -> nn.Conv2d:
-            conv = _prediction(channels, num_anchors, prediction_init_std)
-            nn.init.constant_(conv.bias, -math.log((1 - prior_prob) / prior_prob))
-            return conv
-
-        def deltas_conv() -> nn.Conv2d:
-            return _prediction(channels, num_anchors * 4, prediction_init_std)
-
-        self.cls_score = scores_conv()
-        self.bbox_pred = deltas_conv()
+        self.cls_score = nn.Conv2d(channels, num_anchors, 1)
+        self.bbox_pred = nn.Conv2d(channels, num_anchors * 4, 1)
         # None: the first step uses the second step's.
         self.cls_subnet_s1 = self.bbox_subnet_s1 = self.cls_score_s1 = self.bbox_pred_s1 = None
         has_scores, has_deltas = bool(level_selection.stc_levels), bool(level_selection.str_levels)
         if first_step_subnet != "shared":
-            self.cls_score_s1 = scores_conv() if has_scores else None
-            self.bbox_pred_s1 = deltas_conv() if has_deltas else None
+            self.cls_score_s1 = nn.Conv2d(channels, num_anchors, 1) if has_scores else None
+            self.bbox_pred_s1 = nn.Conv2d(channels, num_anchors * 4, 1) if has_deltas else None
+        for conv in (self.cls_score, self.bbox_pred, self.cls_score_s1, self.bbox_pred_s1):
+            if conv is not None:
+                weight_init.c2_xavier_fill(conv)
+                if prediction_init_std > 0:
+                    nn.init.normal_(conv.weight, std=prediction_init_std)
+        for conv in (self.cls_score, self.cls_score_s1):
+            if conv is not None:
+                nn.init.constant_(conv.bias, -math.log((1 - prior_prob) / prior_prob))
         if first_step_subnet == "own":
             own = partial(conv_stack, channels, first_step_convs, convolution)
             self.cls_subnet_s1 = own() if has_scores else None
@@ -206,14 +206,6 @@ class SRNHead(nn.Module):
         """First-step box deltas of each anchor: (N, C, H, W) -> (N, A * 4, H, W)."""
         features = (self.bbox_subnet_s1 or self.bbox_subnet)(x)
         return (self.bbox_pred_s1 or self.bbox_pred)(features)
-
-
-def _prediction(channels: int, outputs: int, init_std: float) -> nn.Conv2d:
-    conv = nn.Conv2d(channels, outputs, 1)
-    weight_init.c2_xavier_fill(conv)
-    if init_std > 0:
-        nn.init.normal_(conv.weight, std=init_std)
-    return conv
 
 
 def _check_first_step(first_step_subnet: str, first_step_convs: int) -> None:
