@@ -93,6 +93,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     # all anchors near a face overlap it then. []: the second step's [paper].
     srn.REFINED_IOU_THRESHOLDS = []
 
+    # Anchors whose IoU decides which anchors of STR levels are faces in the second step: "refined",
+    # moved by the first step [paper], or "regular". Moved anchors give more faces a match.
+    srn.REFINED_LABELS = "refined"
+    # Anchors whose number of faces divides the second step's losses: "refined" or "regular". With
+    # "refined" the coarse levels' further matches take weight from the fine levels.
+    srn.SECOND_STEP_NORMALIZER = "refined"
+    # Iteration from which STC filters anchors, and STR moves them, in training. 0: at once [paper].
+    srn.STC_START_ITER = 0
+    srn.STR_START_ITER = 0
+
     # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
     srn.FOCAL_LOSS_ALPHA = 0.25
     srn.FOCAL_LOSS_GAMMA = 2.0
