@@ -174,6 +174,14 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FACE_SAMPLED_SIZES = (8.0, 256.0)
     # ... unless it would enlarge the image more than this many times.
     cfg.INPUT.FACE_MAX_ENLARGEMENT = 2.0
+    # Probability of a rotation and a perspective of the crop, after the flip. 0: never [paper].
+    cfg.INPUT.FACE_WARP_PROB = 0.0
+    # Largest angle, in degrees, and largest move of a corner, as a share of the crop's side.
+    cfg.INPUT.FACE_WARP_DEGREES = 30.0
+    cfg.INPUT.FACE_WARP_PERSPECTIVE = 0.08
+    # Probability of blur, reduced resolution or JPEG compression; grey has half of it. 0: never
+    # [paper].
+    cfg.INPUT.FACE_DEGRADATION_PROB = 0.0
     # A face whose shorter side is below this many pixels after augmentation is an ignore region.
     # (No figure in the paper; half of the smallest anchor's width.)
     cfg.INPUT.FACE_MIN_SIZE = 4.0
