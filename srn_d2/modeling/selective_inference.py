@@ -48,9 +48,9 @@ products of the sparse computation, by torch's default, do not.
 
 SEPARABLE_BREAK_EVEN = {torch.float32: 0.2, torch.bfloat16: 0.02}
 """The same of subnets of separable convolutions, whose dense layers cost a map's memory traffic
-rather than multiply-adds. On the AMD EPYC, one thread, 64 channels: sparse takes 0.07, 0.18 and 0.73
-of the dense time in float32 at shares of 0.02, 0.07 and 0.21; 0.6 and 1.4 in bfloat16 at 0.02 and
-0.07."""
+rather than multiply-adds. On the AMD EPYC, one thread, 64 channels, sparse takes 0.07, 0.18 and
+0.73 of the dense time in float32 at shares of 0.02, 0.07 and 0.21; 0.6 and 1.4 in bfloat16 at 0.02
+and 0.07."""
 
 
 def break_even(channels: int, dtype: torch.dtype, is_separable: bool = False) -> float:
