@@ -19,6 +19,7 @@ Ctrl-C.
 
 import argparse
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -33,8 +34,11 @@ from detectron2.data import DatasetCatalog
 
 from ablation.jobs import Jobs, environments
 from ablation.progress import Progress
+from ablation.report import write_report
+from ablation.results import ALL_IMAGES, collect
 from ablation.rows import choose_rows
-from ablation.runs import Plan, Run, hash_weights, prepare
+from ablation.runs import Plan, Run, conditions, hash_weights, prepare
+from ablation.tables import main_table
 from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import check_device
 from srn_d2.cores import usable_cores
@@ -44,6 +48,8 @@ from srn_d2.error_messages import message_of
 INPUT_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AssertionError)
 # Seconds between two lines of progress, on a terminal and in a file.
 TERMINAL_PERIOD, FILE_PERIOD = 5.0, 60.0
+
+_LIST_NAME = re.compile(r"[\w-]+")
 
 logger = logging.getLogger("ablation")
 
@@ -91,6 +97,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="training images on which positives and negatives are counted; 0: none (default: 100)",
     )
+    parser.add_argument(
+        "--image-lists",
+        type=image_lists,
+        default=[],
+        metavar="NAME=FILE,...",
+        help="lists of images that also have tables of their own",
+    )
+    parser.add_argument(
+        "--resamples", type=count, default=1000, help="of the images, for intervals (default: 1000)"
+    )
+    parser.add_argument(
+        "--tabulate-only", action="store_true", help="only the tables, of the runs that are done"
+    )
     add_overrides(parser)
     return parse_command_line(parser, argv)
 
@@ -112,6 +131,19 @@ def seeds(text: str) -> list[int]:
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of different seeds from 0")
     return numbers
+
+
+def image_lists(text: str) -> list[tuple[str, Path]]:
+    """NAME=FILE between commas; each name once, of a file that is there."""
+    lists = []
+    for part in text.split(","):
+        name, _, path = part.partition("=")
+        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not Path(path).is_file():
+            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=FILE of a file that is there")
+        lists.append((name, Path(path)))
+    if len(dict(lists)) < len(lists):
+        raise argparse.ArgumentTypeError(f"{text!r} gives a name twice")
+    return lists
 
 
 def start_weights(texts: Sequence[str], rows: Sequence[str]) -> dict[str, str]:
@@ -174,6 +206,20 @@ def execute(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[s
     return jobs
 
 
+def tabulate(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[str]) -> None:
+    """Write the report of the runs that are done.
+
+    Raises:
+        ValueError: none is.
+    """
+    results = collect(runs, args.image_lists, image_ids, args.resamples)
+    if not results.rows:
+        raise ValueError(f"{args.output}: no run is done yet, so there is nothing to tabulate")
+    paths = write_report(results, conditions(runs), args.resamples, args.output)
+    print(main_table(results, ALL_IMAGES))
+    print("Written:", *paths, sep="\n  ")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -184,14 +230,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         runs = plan_runs(args)
         image_ids = [image["image_id"] for image in DatasetCatalog.get(runs[0].dataset)]
-        jobs = execute(runs, args, image_ids)
+        failures = {} if args.tabulate_only else execute(runs, args, image_ids).failures
+        tabulate(runs, args, image_ids)
     except KeyboardInterrupt:
         logger.info("Stopped: the same command goes on from here")
         return 130
     except INPUT_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
-    return int(bool(jobs.failures))
+    for name, reason in failures.items():
+        logger.error("%s failed: %s", name, reason)
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

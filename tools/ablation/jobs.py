@@ -52,6 +52,7 @@ class Jobs:
         """Name of a run -> why it failed."""
         self.active: dict[str, str] = {}
         """Name of a run -> the step that it is at."""
+        self._locked: set[str] = set()
         self._threads = [
             threading.Thread(target=self._work, args=(environment,), daemon=True)
             for environment in environments
@@ -93,7 +94,10 @@ class Jobs:
                 return
             try:
                 with _locked(run.folder / LOCK_FILE) as lock:
-                    if lock is None:  # another invocation is at it: later
+                    if lock is None:
+                        if run.name not in self._locked:
+                            logger.info("%s: another process is at it, tried again later", run.name)
+                            self._locked.add(run.name)
                         self._queue.append(run)
                         self._stopping.wait(_LOCK_PERIOD)
                     else:
@@ -113,8 +117,7 @@ class Jobs:
             self.active[run.name] = step.name
             logger.info("%s: %s", run.name, step.name)
             self._execute(run, step, environment, lock)
-            if step.name == "training":
-                run.remove_checkpoints()
+        run.remove_checkpoints()
         logger.info("%s: done", run.name)
 
     def _execute(self, run: Run, step: Step, environment: Mapping[str, str], lock: int) -> None:
@@ -123,6 +126,7 @@ class Jobs:
         Raises:
             StepFailed: it ended with an error.
         """
+        start = time.monotonic()
         with open(run.log, "ab") as log:
             begin = log.tell()
             with self._mutex:
@@ -141,6 +145,7 @@ class Jobs:
             status = process.wait()
             with self._mutex:
                 del self._processes[process.pid]
+        run.note_seconds(step, time.monotonic() - start)
         if status:
             with open(run.log, "rb") as file:
                 file.seek(begin)

@@ -5,10 +5,13 @@
     OUTPUT/runs/ROW-seedS/train/              OUTPUT_DIR of train_net.py, with model_final.pth
     OUTPUT/runs/ROW-seedS/predictions-*/      detections, in WIDER FACE's format
     OUTPUT/runs/ROW-seedS/anchors.json        positives and negatives of the second step
+    OUTPUT/runs/ROW-seedS/seconds.jsonl       time of each process
+    OUTPUT/runs/ROW-seedS/measures-*.npz      AP and bootstrap values, see measures.py
 
 Each of the three steps is a process of a script of this project, which resumes if it was killed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -45,6 +48,7 @@ _OTHER_KEYS = (
     "TEST.",
     "VIS_PERIOD",
 )
+_SECONDS_FILE = "seconds.jsonl"
 _CHECKPOINT = re.compile(r"model_\d{7}\.pth")
 
 
@@ -171,7 +175,7 @@ class Run:
         steps = []
         if not self.weights.is_file():
             steps.append(Step("training", self._training_command()))
-        if self.num_evaluated(image_ids) < len(image_ids):
+        if not self.is_evaluated(image_ids):
             steps.append(Step("evaluation", self._evaluation_command()))
         if self.plan.num_anchor_images and not self._has_anchors():
             steps.append(Step("anchors", self._anchors_command()))
@@ -180,6 +184,10 @@ class Run:
     def num_evaluated(self, image_ids: Sequence[str]) -> int:
         """The number of images that have a prediction file, which is complete if it is there."""
         return sum((self.predictions / f"{image_id}.txt").is_file() for image_id in image_ids)
+
+    def is_evaluated(self, image_ids: Sequence[str]) -> bool:
+        """True if all images have a prediction file."""
+        return self.num_evaluated(image_ids) == len(image_ids)
 
     def last_metrics(self) -> tuple[int, float | None]:
         """Iterations done so far, and the seconds of a recent one if known, from metrics.json."""
@@ -217,6 +225,22 @@ class Run:
         for path in self.weights.parent.glob("model_*.pth"):
             if _CHECKPOINT.fullmatch(path.name):
                 path.unlink()
+
+    def note_seconds(self, step: Step, seconds: float) -> None:
+        """Note the time of a process, whether it reached its end or was stopped."""
+        with open(self.folder / _SECONDS_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step.name, "seconds": round(seconds, 1)}) + "\n")
+
+    def seconds(self) -> dict[str, float]:
+        """Step's name -> seconds of its processes so far."""
+        total: dict[str, float] = {}
+        path = self.folder / _SECONDS_FILE
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for line in lines:
+            with contextlib.suppress(ValueError):  # cut off by a kill
+                entry = json.loads(line)
+                total[entry["step"]] = total.get(entry["step"], 0.0) + entry["seconds"]
+        return total
 
     # --- commands of the steps --------------------------------------------------------------------
 
@@ -336,3 +360,36 @@ def trained_iterations(checkpoint: str | os.PathLike) -> int | None:
     content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     iteration = content.get("iteration")
     return None if iteration is None else iteration + 1
+
+
+def conditions(runs: Sequence[Run]) -> dict[str, str]:
+    """What a report begins with: name -> text."""
+    plan, cfg = runs[0].plan, runs[0].cfg
+    starts = [
+        f"{f'{row}: ' if row else ''}{Path(path).name}{_trained(path)}"
+        for row, path in plan.start_weights.items()
+    ]
+    text = {
+        "base config": f"`{plan.config_file}` `{' '.join(plan.opts)}`".removesuffix(" ``"),
+        "rows": ", ".join(dict.fromkeys(run.row.name for run in runs)),
+        "seeds": ", ".join(map(str, dict.fromkeys(run.seed for run in runs))),
+        "start": "; ".join(starts) or f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS or '(random)'}",
+        "training": f"{cfg.SOLVER.MAX_ITER} iterations of {cfg.SOLVER.IMS_PER_BATCH} crops of "
+        f"{cfg.INPUT.FACE_CROP_SIZE} px, {cfg.SOLVER.OPTIMIZER}, learning rate "
+        f"{cfg.SOLVER.BASE_LR:g}, {cfg.MODEL.DEVICE}",
+        "evaluation": f"{runs[0].dataset} `{' '.join(plan.eval_opts)}`".removesuffix(" ``"),
+    }
+    hours: dict[str, float] = {}
+    for run in runs:
+        for step, seconds in run.seconds().items():
+            hours[step] = hours.get(step, 0.0) + seconds / 3600
+    if hours:
+        text["hours of all runs' processes"] = ", ".join(
+            f"{step} {number:.1f}" for step, number in hours.items()
+        )
+    return text
+
+
+def _trained(checkpoint: str) -> str:
+    iterations = trained_iterations(checkpoint)
+    return f" (trained {iterations} iterations)" if iterations else ""
