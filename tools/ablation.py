@@ -32,12 +32,14 @@ import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
 import torch
 from detectron2.data import DatasetCatalog
 
+from ablation.conditions import conditions
 from ablation.jobs import Jobs, environments
 from ablation.progress import Progress
 from ablation.report import write_report
 from ablation.results import ALL_IMAGES, collect
 from ablation.rows import choose_rows
-from ablation.runs import Plan, Run, conditions, hash_weights, prepare
+from ablation.runs import Plan, Run
+from ablation.settings import hash_weights, prepare
 from ablation.tables import main_table
 from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import check_device
@@ -215,7 +217,7 @@ def tabulate(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[
     results = collect(runs, args.image_lists, image_ids, args.resamples)
     if not results.rows:
         raise ValueError(f"{args.output}: no run is done yet, so there is nothing to tabulate")
-    paths = write_report(results, conditions(runs), args.resamples, args.output)
+    paths = write_report(results, conditions(runs, results.rows), args.resamples, args.output)
     print(main_table(results, ALL_IMAGES))
     print("Written:", *paths, sep="\n  ")
 

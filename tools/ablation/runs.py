@@ -23,10 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 
-from srn_d2.atomic_file import atomic_path
 from srn_d2.config import build_cfg
 
 from .rows import Row
@@ -34,20 +32,6 @@ from .rows import Row
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Seed of the training images on which anchors are counted: the same images for all runs.
 ANCHOR_SEED = 0
-# Keys (or their beginnings) on which the trained weights do not depend.
-_OTHER_KEYS = (
-    "DATALOADER.NUM_WORKERS",
-    "DATASETS.TEST",
-    "INPUT.FACE_CACHE_MB",
-    "INPUT.MAX_SIZE_TEST",
-    "INPUT.MIN_SIZE_TEST",
-    "MODEL.DEVICE",
-    "MODEL.WEIGHTS",
-    "OUTPUT_DIR",
-    "SOLVER.CHECKPOINT_PERIOD",
-    "TEST.",
-    "VIS_PERIOD",
-)
 _SECONDS_FILE = "seconds.jsonl"
 _CHECKPOINT = re.compile(r"model_\d{7}\.pth")
 
@@ -277,119 +261,3 @@ class Run:
 
     def _script(self, path: str) -> list[str]:
         return [sys.executable, str(REPOSITORY / path), "--config-file", self.plan.config_file]
-
-
-# --- settings -------------------------------------------------------------------------------------
-
-
-def prepare(run: Run, weights_sha256: Mapping[str, str]) -> None:
-    """Write the run's settings, or compare with those with which it was begun.
-
-    A key that the file lacks, because it was added to the project later, must have its default.
-
-    Args:
-        run: its config is built.
-        weights_sha256: checkpoint -> its SHA-256, see :func:`hash_weights`.
-
-    Raises:
-        ValueError: the run was begun with other settings; the message names them.
-    """
-    settings = _settings(run, weights_sha256)
-    path = run.folder / "settings.json"
-    if not path.exists():
-        with atomic_path(path) as draft:
-            draft.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        return
-    try:
-        old = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no settings file: {error}") from error
-    defaults = json.loads(json.dumps(flatten(build_cfg())))
-    settings = json.loads(json.dumps(settings))
-    differences = [
-        f"  {key}: {old.get(key, 'not set')} there, {settings.get(key, 'not set')} now"
-        for key in sorted({*old, *settings})
-        if old.get(key, defaults.get(key)) != settings.get(key, defaults.get(key))
-    ]
-    if differences:
-        raise ValueError(
-            f"{run.folder} was begun with other settings ({path.name}); choose another --output, "
-            "or remove the folder to start this run anew:\n" + "\n".join(differences)
-        )
-
-
-def _settings(run: Run, weights_sha256: Mapping[str, str]) -> dict[str, Any]:
-    weights = run.cfg.MODEL.WEIGHTS
-    return {
-        "workers": run.plan.num_gpus,
-        "start_weights": weights_sha256.get(weights, weights),
-        **{
-            key: value for key, value in flatten(run.cfg).items() if not key.startswith(_OTHER_KEYS)
-        },
-    }
-
-
-def hash_weights(paths: Sequence[str]) -> dict[str, str]:
-    """Path -> SHA-256 of each file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    digests = {}
-    for path in dict.fromkeys(paths):
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"--start-weights {path} is no file")
-        with open(path, "rb") as file:
-            digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
-
-
-def flatten(node: CfgNode, prefix: str = "") -> dict[str, Any]:
-    """Key with dots -> value, of all keys of a config."""
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        if isinstance(value, CfgNode):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def trained_iterations(checkpoint: str | os.PathLike) -> int | None:
-    """Iterations after which a checkpoint was written; None if it does not say."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    iteration = content.get("iteration")
-    return None if iteration is None else iteration + 1
-
-
-def conditions(runs: Sequence[Run]) -> dict[str, str]:
-    """What a report begins with: name -> text."""
-    plan, cfg = runs[0].plan, runs[0].cfg
-    starts = [
-        f"{f'{row}: ' if row else ''}{Path(path).name}{_trained(path)}"
-        for row, path in plan.start_weights.items()
-    ]
-    text = {
-        "base config": f"`{plan.config_file}` `{' '.join(plan.opts)}`".removesuffix(" ``"),
-        "rows": ", ".join(dict.fromkeys(run.row.name for run in runs)),
-        "seeds": ", ".join(map(str, dict.fromkeys(run.seed for run in runs))),
-        "start": "; ".join(starts) or f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS or '(random)'}",
-        "training": f"{cfg.SOLVER.MAX_ITER} iterations of {cfg.SOLVER.IMS_PER_BATCH} crops of "
-        f"{cfg.INPUT.FACE_CROP_SIZE} px, {cfg.SOLVER.OPTIMIZER}, learning rate "
-        f"{cfg.SOLVER.BASE_LR:g}, {cfg.MODEL.DEVICE}",
-        "evaluation": f"{runs[0].dataset} `{' '.join(plan.eval_opts)}`".removesuffix(" ``"),
-    }
-    hours: dict[str, float] = {}
-    for run in runs:
-        for step, seconds in run.seconds().items():
-            hours[step] = hours.get(step, 0.0) + seconds / 3600
-    if hours:
-        text["hours of all runs' processes"] = ", ".join(
-            f"{step} {number:.1f}" for step, number in hours.items()
-        )
-    return text
-
-
-def _trained(checkpoint: str) -> str:
-    iterations = trained_iterations(checkpoint)
-    return f" (trained {iterations} iterations)" if iterations else ""
