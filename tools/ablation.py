@@ -18,6 +18,7 @@ Ctrl-C.
 """
 
 import argparse
+import json
 import logging
 import re
 import shlex
@@ -34,6 +35,8 @@ from detectron2.data import DatasetCatalog
 
 from ablation.conditions import conditions
 from ablation.jobs import Jobs, environments
+from ablation.mechanism import measure_checkpoint
+from ablation.mechanism_report import mechanism_json, mechanism_markdown
 from ablation.progress import Progress
 from ablation.report import write_report
 from ablation.results import ALL_IMAGES, collect
@@ -41,6 +44,7 @@ from ablation.rows import choose_rows
 from ablation.runs import Plan, Run
 from ablation.settings import hash_weights, prepare
 from ablation.tables import main_table
+from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import check_device
 from srn_d2.cores import usable_cores
@@ -51,6 +55,8 @@ INPUT_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AssertionError)
 # Seconds between two lines of progress, on a terminal and in a file.
 TERMINAL_PERIOD, FILE_PERIOD = 5.0, 60.0
 
+# --measure without a checkpoint.
+FINAL = ""
 _LIST_NAME = re.compile(r"[\w-]+")
 
 logger = logging.getLogger("ablation")
@@ -111,6 +117,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--tabulate-only", action="store_true", help="only the tables, of the runs that are done"
+    )
+    parser.add_argument(
+        "--measure",
+        nargs="?",
+        const=FINAL,
+        metavar="CHECKPOINT",
+        help="instead of all this: gradients, positives and overlaps of the rows by level, at a "
+        "checkpoint (default: each row's own final one, of the first seed)",
+    )
+    parser.add_argument(
+        "--batches", type=count, default=10, help="training batches of --measure (default: 10)"
     )
     add_overrides(parser)
     return parse_command_line(parser, argv)
@@ -222,6 +239,30 @@ def tabulate(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[
     print("Written:", *paths, sep="\n  ")
 
 
+def measure(runs: Sequence[Run], args: argparse.Namespace) -> None:
+    """Measure the mechanism of the first seed's runs, and write it into the output folder.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+    """
+    for run in runs[: len(args.rows)]:
+        weights = args.measure or str(run.weights)
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"{run.name}: there is no checkpoint {weights}")
+        logger.info("measuring %s at %s", run.name, weights)
+        found = measure_checkpoint(run.cfg, weights, args.batches)
+        text = mechanism_markdown(f"{run.row.title} at {Path(weights).name}", found)
+        name = f"mechanism-{run.name}{'-' + Path(weights).stem if args.measure else ''}"
+        contents = {
+            ".md": text,
+            ".json": json.dumps(mechanism_json(found), indent=1, allow_nan=False) + "\n",
+        }
+        for suffix, content in contents.items():
+            with atomic_path(args.output / f"{name}{suffix}") as draft:
+                draft.write_text(content, encoding="utf-8")
+        print(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit status."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -231,6 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         runs = plan_runs(args)
+        if args.measure is not None:
+            measure(runs, args)
+            return 0
         image_ids = [image["image_id"] for image in DatasetCatalog.get(runs[0].dataset)]
         failures = {} if args.tabulate_only else execute(runs, args, image_ids).failures
         tabulate(runs, args, image_ids)

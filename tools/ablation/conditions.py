@@ -52,7 +52,8 @@ def _start(runs: Sequence[Run], rows: Sequence[Row]) -> str:
     for row, path in plan.start_weights.items():
         iteration = contents[path].get("iteration")
         trained = "" if iteration is None else f", trained {iteration + 1} iterations"
-        parts.append(f"{Path(path).name} ({row or ('all other rows' if len(contents) > 1 else 'all rows')}{trained})")
+        whose = row or ("all rows" if len(contents) == 1 else "all other rows")
+        parts.append(f"{Path(path).name} ({whose}{trained})")
     shares = {}
     for row in rows:
         run = next(run for run in runs if run.row == row)
