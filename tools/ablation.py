@@ -20,7 +20,6 @@ Ctrl-C.
 import argparse
 import json
 import logging
-import re
 import shlex
 import signal
 import sys
@@ -33,6 +32,7 @@ import srn_d2  # noqa: F401 -- first: hides deprecation warnings of detectron2
 import torch
 from detectron2.data import DatasetCatalog
 
+from ablation.arguments import add_arguments, start_weights
 from ablation.conditions import conditions
 from ablation.jobs import Jobs, environments
 from ablation.mechanism import measure_checkpoint
@@ -45,7 +45,7 @@ from ablation.runs import Plan, Run
 from ablation.settings import hash_weights, prepare
 from ablation.tables import main_table
 from srn_d2.atomic_file import atomic_path
-from srn_d2.cli.arguments import add_overrides, count, parse_command_line
+from srn_d2.cli.arguments import parse_command_line
 from srn_d2.config import check_device
 from srn_d2.cores import usable_cores
 from srn_d2.error_messages import message_of
@@ -55,10 +55,6 @@ INPUT_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AssertionError)
 # Seconds between two lines of progress, on a terminal and in a file.
 TERMINAL_PERIOD, FILE_PERIOD = 5.0, 60.0
 
-# --measure without a checkpoint.
-FINAL = ""
-_LIST_NAME = re.compile(r"[\w-]+")
-
 logger = logging.getLogger("ablation")
 
 
@@ -66,116 +62,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True, help="base config of all rows")
-    parser.add_argument("--output", type=Path, required=True, help="folder of runs and tables")
-    parser.add_argument(
-        "--rows", type=names, default=["retinanet", "stc", "str", "stc_str", "srn"], metavar="A,B"
-    )
-    parser.add_argument("--seeds", type=seeds, default=[0], metavar="0,1", help="default: 0")
-    parser.add_argument(
-        "--define",
-        action="append",
-        default=[],
-        metavar='"NAME=ROW KEY VALUE ..."',
-        help="a further row: the keys of ROW, and these over them (repeatable)",
-    )
-    parser.add_argument(
-        "--start-weights",
-        action="append",
-        default=[],
-        metavar="[ROW=]FILE",
-        help="checkpoint from which the rows start, or one row (default: the config's)",
-    )
-    parser.add_argument("--iterations", type=count, help="of each training (default: the config's)")
-    parser.add_argument("--jobs", type=count, default=1, help="runs at a time (default: 1)")
-    parser.add_argument(
-        "--num-gpus", type=count, default=1, help="workers of a run, a GPU each (default: 1)"
-    )
-    parser.add_argument(
-        "--eval-args",
-        type=shlex.split,
-        default=[],
-        metavar='"KEY VALUE ..."',
-        help='of the evaluation, such as "INPUT.MIN_SIZE_TEST 640"',
-    )
-    parser.add_argument(
-        "--anchor-images",
-        type=int,
-        default=100,
-        metavar="N",
-        help="training images on which positives and negatives are counted; 0: none (default: 100)",
-    )
-    parser.add_argument(
-        "--image-lists",
-        type=image_lists,
-        default=[],
-        metavar="NAME=FILE,...",
-        help="lists of images that also have tables of their own",
-    )
-    parser.add_argument(
-        "--resamples", type=count, default=1000, help="of the images, for intervals (default: 1000)"
-    )
-    parser.add_argument(
-        "--tabulate-only", action="store_true", help="only the tables, of the runs that are done"
-    )
-    parser.add_argument(
-        "--measure",
-        nargs="?",
-        const=FINAL,
-        metavar="CHECKPOINT",
-        help="instead of all this: gradients, positives and overlaps of the rows by level, at a "
-        "checkpoint (default: each row's own final one, of the first seed)",
-    )
-    parser.add_argument(
-        "--batches", type=count, default=10, help="training batches of --measure (default: 10)"
-    )
-    add_overrides(parser)
+    add_arguments(parser)
     return parse_command_line(parser, argv)
-
-
-def names(text: str) -> list[str]:
-    """Names between commas."""
-    found = [name.strip() for name in text.split(",")]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names between commas")
-    return found
-
-
-def seeds(text: str) -> list[int]:
-    """Different whole numbers from 0, between commas."""
-    try:
-        numbers = [int(number) for number in text.split(",")]
-    except ValueError:
-        numbers = [-1]
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different seeds from 0")
-    return numbers
-
-
-def image_lists(text: str) -> list[tuple[str, Path]]:
-    """NAME=FILE between commas; each name once, of a file that is there."""
-    lists = []
-    for part in text.split(","):
-        name, _, path = part.partition("=")
-        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not Path(path).is_file():
-            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=FILE of a file that is there")
-        lists.append((name, Path(path)))
-    if len(dict(lists)) < len(lists):
-        raise argparse.ArgumentTypeError(f"{text!r} gives a name twice")
-    return lists
-
-
-def start_weights(texts: Sequence[str], rows: Sequence[str]) -> dict[str, str]:
-    """Row's name, or "" for all others -> checkpoint."""
-    weights: dict[str, str] = {}
-    for text in texts:
-        row, separator, path = text.partition("=")
-        if not separator or row not in rows:  # a path may have a "=", too
-            row, path = "", text
-        if row in weights:
-            raise ValueError(f"--start-weights {text}: given twice")
-        weights[row] = path
-    return weights
 
 
 def plan_runs(args: argparse.Namespace) -> list[Run]:
@@ -194,10 +82,13 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
         output=args.output,
     )
     runs = [Run(plan, row, seed) for seed in args.seeds for row in rows]
+    if not runs[0].cfg.DATASETS.TEST:
+        raise ValueError("DATASETS.TEST is empty: name the data set of the evaluation")
     digests = hash_weights(list(plan.start_weights.values()))
+    is_training = args.measure is None and not args.tabulate_only
     for run in runs:
         check_device(run.cfg)
-        prepare(run, digests)
+        prepare(run, digests, create=is_training)
     return runs
 
 
@@ -268,8 +159,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logger.setLevel(logging.INFO)
     args = parse_args(argv)
-    # As after Ctrl-C, so that no process of a run outlives this one.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         runs = plan_runs(args)
         if args.measure is not None:
@@ -277,7 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         image_ids = [image["image_id"] for image in DatasetCatalog.get(runs[0].dataset)]
         failures = {} if args.tabulate_only else execute(runs, args, image_ids).failures
-        tabulate(runs, args, image_ids)
+        if len(failures) < len(runs):
+            tabulate(runs, args, image_ids)
     except KeyboardInterrupt:
         logger.info("Stopped: the same command goes on from here")
         return 130
@@ -290,4 +180,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # As after Ctrl-C, so that no process of a run outlives this one.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(main())

@@ -4,6 +4,7 @@ The gradient of a term with respect to the head's predictions of one level is ca
 the network alone: the parts of all levels add up to the term's gradient.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -95,13 +96,11 @@ def gradient_norms(
             for group, vector in totals[term].items():
                 result.norms[term, ALL_LEVELS, group] = float(vector.norm())
     for group in groups:
-        for first in totals:
-            for second in totals:
-                if first < second:
-                    a, b = totals[first][group], totals[second][group]
-                    if a.any() and b.any():
-                        cosine = torch.nn.functional.cosine_similarity(a, b, dim=0)
-                        result.cosines[group, first, second] = float(cosine)
+        for first, second in itertools.combinations(totals, 2):
+            a, b = totals[first][group], totals[second][group]
+            if a.any() and b.any():
+                cosine = torch.nn.functional.cosine_similarity(a, b, dim=0)
+                result.cosines[group, first, second] = float(cosine)
     return result
 
 

@@ -85,7 +85,10 @@ def _row(name: str, title: str, stc: Sequence[str], str_: Sequence[str], *, rfe:
 
 def _defined(text: str, rows: Mapping[str, Row]) -> Row:
     name, separator, rest = text.partition("=")
-    base, *opts = shlex.split(rest) or [""]
+    try:
+        base, *opts = shlex.split(rest) or [""]
+    except ValueError:  # a quotation without its end
+        base, opts = "", []
     wanted = 'expected "NAME=ROW KEY VALUE ...", such as "stc_light=stc SOLVER.BASE_LR 0.0005"'
     if not separator or not _NAME.fullmatch(name) or len(opts) % 2 or not opts:
         raise ValueError(f"the definition {text!r} is malformed: {wanted}")

@@ -29,7 +29,7 @@ _OTHER_KEYS = (
 )
 
 
-def prepare(run: Run, weights_sha256: Mapping[str, str]) -> None:
+def prepare(run: Run, weights_sha256: Mapping[str, str], create: bool = True) -> None:
     """Write the run's settings, or compare with those with which it was begun.
 
     A key that the file lacks, because it was added to the project later, must have its default.
@@ -37,6 +37,7 @@ def prepare(run: Run, weights_sha256: Mapping[str, str]) -> None:
     Args:
         run: its config is built.
         weights_sha256: checkpoint -> its SHA-256, see :func:`hash_weights`.
+        create: False: nothing is written.
 
     Raises:
         ValueError: the run was begun with other settings; the message names them.
@@ -44,6 +45,8 @@ def prepare(run: Run, weights_sha256: Mapping[str, str]) -> None:
     settings = _settings(run, weights_sha256)
     path = run.folder / "settings.json"
     if not path.exists():
+        if not create:
+            return
         with atomic_path(path) as draft:
             draft.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return
