@@ -46,7 +46,7 @@ from ablation.settings import hash_weights, prepare
 from ablation.tables import main_table
 from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.arguments import parse_command_line
-from srn_d2.config import check_device
+from srn_d2.config import build_cfg, check_device
 from srn_d2.cores import usable_cores
 from srn_d2.error_messages import message_of
 
@@ -82,12 +82,14 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
         output=args.output,
     )
     runs = [Run(plan, row, seed) for seed in args.seeds for row in rows]
+    build_cfg(plan.config_file, [*plan.opts, *plan.eval_opts])  # raises for a wrong key
     if not runs[0].cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name the data set of the evaluation")
     digests = hash_weights(list(plan.start_weights.values()))
     is_training = args.measure is None and not args.tabulate_only
-    for run in runs:
+    for run in runs:  # all of them before any folder is made
         check_device(run.cfg)
+    for run in runs:
         prepare(run, digests, create=is_training)
     return runs
 
