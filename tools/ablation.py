@@ -35,11 +35,12 @@ from detectron2.data import DatasetCatalog
 from ablation.arguments import add_arguments, start_weights
 from ablation.conditions import conditions
 from ablation.jobs import Jobs, environments
+from ablation.measures import ImageList
 from ablation.mechanism import measure_checkpoint
 from ablation.mechanism_report import mechanism_json, mechanism_markdown
 from ablation.progress import Progress
 from ablation.report import write_report
-from ablation.results import ALL_IMAGES, collect
+from ablation.results import ALL_IMAGES, collect, ground_truth_of, read_lists
 from ablation.rows import choose_rows
 from ablation.runs import Plan, Run
 from ablation.settings import hash_weights, prepare
@@ -49,6 +50,7 @@ from srn_d2.cli.arguments import parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.cores import usable_cores
 from srn_d2.error_messages import message_of
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 
 # Errors of a wrong argument or config, and of files that are damaged or missing.
 INPUT_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AssertionError)
@@ -118,13 +120,18 @@ def execute(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[s
     return jobs
 
 
-def tabulate(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[str]) -> None:
+def tabulate(
+    runs: Sequence[Run],
+    args: argparse.Namespace,
+    lists: Sequence[ImageList],
+    truth: WiderFaceGroundTruth,
+) -> None:
     """Write the report of the runs that are done.
 
     Raises:
         ValueError: none is.
     """
-    results = collect(runs, args.image_lists, image_ids, args.resamples)
+    results = collect(runs, lists, truth, args.resamples)
     if not results.rows:
         raise ValueError(f"{args.output}: no run is done yet, so there is nothing to tabulate")
     paths = write_report(results, conditions(runs, results.rows), args.resamples, args.output)
@@ -167,9 +174,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             measure(runs, args)
             return 0
         image_ids = [image["image_id"] for image in DatasetCatalog.get(runs[0].dataset)]
+        truth = ground_truth_of(runs[0].dataset)
+        lists = read_lists(args.image_lists, image_ids, truth)
         failures = {} if args.tabulate_only else execute(runs, args, image_ids).failures
         if len(failures) < len(runs):
-            tabulate(runs, args, image_ids)
+            tabulate(runs, args, lists, truth)
     except KeyboardInterrupt:
         logger.info("Stopped: the same command goes on from here")
         return 130

@@ -132,12 +132,15 @@ def seeds(text: str) -> list[int]:
 
 
 def image_lists(text: str) -> list[tuple[str, Path]]:
-    """NAME=FILE between commas; each name once, of a file that is there."""
+    """NAME=FILE between commas; each name once."""
     lists = []
     for part in text.split(","):
         name, _, path = part.partition("=")
-        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not Path(path).is_file():
-            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=FILE of a file that is there")
+        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not path:
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is not NAME=FILE, with a name of letters, digits and -; "
+                f"{ALL_IMAGES!r} is the list of all images"
+            )
         lists.append((name, Path(path)))
     if len(dict(lists)) < len(lists):
         raise argparse.ArgumentTypeError(f"{text!r} gives a name twice")
