@@ -185,8 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except INPUT_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
-    for name, reason in failures.items():
-        logger.error("%s failed: %s", name, reason)
+    if failures:
+        logger.error(
+            "%d of %d runs failed (the reasons are above): %s; the same command tries them again",
+            len(failures),
+            len(runs),
+            ", ".join(failures),
+        )
     return int(bool(failures))
 
 
