@@ -150,7 +150,8 @@ def measure(runs: Sequence[Run], args: argparse.Namespace) -> None:
         if not Path(weights).is_file():
             raise FileNotFoundError(f"{run.name}: there is no checkpoint {weights}")
         logger.info("measuring %s at %s", run.name, weights)
-        found = measure_checkpoint(run.cfg, weights, args.batches)
+        iteration = 0 if args.measure else run.iterations
+        found = measure_checkpoint(run.cfg, weights, args.batches, iteration)
         text = mechanism_markdown(f"{run.row.title} at {Path(weights).name}", found)
         name = f"mechanism-{run.name}{'-' + Path(weights).stem if args.measure else ''}"
         contents = {

@@ -69,7 +69,7 @@ class Progress:
         self._last = (now, num_evaluated)
 
     def _left(self, iterations: int, images: int, seconds: Sequence[float]) -> str:
-        if iterations and not seconds or not iterations and images and not self._evaluation[1]:
+        if (iterations and not seconds) or (not iterations and images and not self._evaluation[1]):
             return ""  # nothing is known yet
         total = iterations * statistics.median(seconds) if iterations else 0.0
         spent, number = self._evaluation

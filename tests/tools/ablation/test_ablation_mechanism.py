@@ -137,6 +137,23 @@ def test_tables_of_a_one_step_network(make_model, batch):
     assert set(mechanism_json(found)["losses"]) == {"loss_cls_s2", "loss_box_s2"}
 
 
+def test_first_step_with_layers_of_its_own(make_model, batch):
+    """Its gradients are in groups of their own; before STR's start no anchor is moved."""
+    model = make_model("MODEL.SRN.FIRST_STEP_SUBNET", "own", "MODEL.SRN.STR_START_ITER", 5)
+    before, after = (measure_mechanism(model, [batch], iteration) for iteration in (0, 5))
+    groups = {group for term, _, group in after.gradients[0].norms if term == "loss_cls_s1"}
+    assert "first step's own class layers" in groups
+    assert after.gradients[0].norms["loss_cls_s1", ALL_LEVELS, "class subnet"] == 0
+    assert after.gradients[0].norms["loss_cls_s1", ALL_LEVELS, "first step's own class layers"] > 0
+    overlaps = [
+        {key: total / n for key, (total, n) in found.targets.overlaps.items() if n}
+        for found in (before, after)
+    ]
+    level = next(level for kind, level in overlaps[0] if kind == REGULAR)
+    assert overlaps[0][FIRST_BOXES, level] == pytest.approx(overlaps[0][REGULAR, level])
+    assert overlaps[1][FIRST_BOXES, level] != pytest.approx(overlaps[1][REGULAR, level], abs=1e-6)
+
+
 def test_some_batch_is_needed(make_model):
     with pytest.raises(ValueError, match="no batch"):
         measure_mechanism(make_model(), [])
