@@ -67,11 +67,11 @@ def test_table_and_plot(tool, arguments, tmp_path, capsys):
     assert 0 < without[0] < 10
     assert NUM_ANCHORS - 40 < without[1] < NUM_ANCHORS
     assert with_stc[1] == pytest.approx(without[1] - NUM_STC_ANCHORS, abs=40)
-    stored = json.loads((tmp_path / "counts.json").read_text())
+    stored = json.loads(counts.read_text())
     assert stored["num_images"] == 2
     assert stored["positives_before_stc"] == pytest.approx(without[0], abs=0.05)
     assert stored["negatives_after_stc"] == pytest.approx(with_stc[1], abs=0.05)
-    with Image.open(tmp_path / "new" / "counts.png") as picture:
+    with Image.open(plot) as picture:
         assert picture.format == "PNG"
 
 
