@@ -17,6 +17,8 @@ import numpy as np
 
 from .annotation_files import AnnotationFormatError
 
+_ELLIPSE = "an ellipse (radii, angle, centre and 1)"
+
 
 class FddbEllipse(NamedTuple):
     """One face, in the file's order and units."""
@@ -102,12 +104,13 @@ def _parse_count(lines: list[tuple[int, str]], index: int, source: str) -> int:
 
 
 def _parse_ellipse(lines: list[tuple[int, str]], index: int, source: str) -> FddbEllipse:
-    expected = "an ellipse (radii, angle, centre and 1)"
-    number, text = _line(lines, index, expected, source)
-    words = text.split()
-    values = [float(word) for word in words if _is_number(word)]
-    if len(words) != 6 or len(values) != 6 or not all(map(math.isfinite, values)) or values[5] != 1:
+    number, text = _line(lines, index, _ELLIPSE, source)
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        values = []
+    if len(values) != 6 or not all(map(math.isfinite, values)) or values[5] != 1:
         raise AnnotationFormatError(
-            source, f"line {number}", f"expected {expected}, found {text!r}"
+            source, f"line {number}", f"expected {_ELLIPSE}, found {text!r}"
         )
     return FddbEllipse(*values[:5])

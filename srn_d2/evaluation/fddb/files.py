@@ -7,8 +7,9 @@ Detections are records, in one file or in a folder with one for each fold::
     123.5 85.5 70 90 0.98           left, top, width, height, score: a rectangle
     60.2 41 1.26 269.6 161.3 0.97   or the radii, angle, centre and score of an ellipse
 
-Of either kind all in a file must be. Sizes are lines ``image width height``; curves are lines of a
-rate, a number of false positives and mostly a score, as the official program writes them.
+Of either kind all in a file must be. A suffix of the image (.jpg and so on) is left out. Sizes are
+lines ``image width height``; curves are lines of a rate, a number of false positives and mostly a
+score, as the official program writes them.
 """
 
 import math
@@ -19,8 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srn_d2.data.annotation_files import AnnotationFormatError, read_annotation_text
+from srn_d2.data.annotation_files import (
+    AnnotationFormatError,
+    has_image_suffix,
+    read_annotation_text,
+)
 from srn_d2.data.fddb_lists import parse_ellipse_list
+
+_RECTANGLE, _ELLIPSE = 5, 6  # numbers of a detection with its score
 
 
 class FddbDetections(NamedTuple):
@@ -50,10 +57,7 @@ def read_detections(path: str | os.PathLike) -> dict[str, FddbDetections]:
                 problem = "rectangles and ellipses are mixed"
                 raise AnnotationFormatError(file, f"line {number}", problem)
             num_columns = values.shape[1] if len(values) else num_columns
-            regions = values[:, :-1]
-            if regions.shape[1] == 4:
-                regions = np.hstack([regions[:, :2], regions[:, :2] + regions[:, 2:]])
-            found[name] = FddbDetections(regions, values[:, -1])
+            found[name] = FddbDetections(values[:, :-1], values[:, -1])
     return found
 
 
@@ -81,11 +85,12 @@ def read_sizes(path: str | os.PathLike) -> dict[str, tuple[int, int]]:
         AnnotationFormatError: a line is not "image width height".
     """
     sizes = {}
-    for number, words in _lines(path):
+    for number, line in _lines(path):
+        words = line.split()
         if len(words) != 3 or not all(word.isdigit() and int(word) for word in words[1:]):
             problem = f"expected image, width and height, found {' '.join(words)!r}"
             raise AnnotationFormatError(path, f"line {number}", problem)
-        sizes[words[0]] = (int(words[2]), int(words[1]))
+        sizes[image_name(words[0])] = (int(words[2]), int(words[1]))
     return sizes
 
 
@@ -97,7 +102,8 @@ def read_curve(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         AnnotationFormatError: a line is not two or three finite numbers.
     """
     rows = []
-    for number, words in _lines(path):
+    for number, line in _lines(path):
+        words = line.split()
         values = _floats(words)
         if len(values) not in (2, 3):
             problem = f"expected rate, false positives and score, found {' '.join(words)!r}"
@@ -106,6 +112,11 @@ def read_curve(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     rates, false_positives = np.array(rows, dtype=np.float64).reshape(-1, 2).T
     order = np.lexsort((rates, false_positives))
     return rates[order], false_positives[order]
+
+
+def image_name(name: str) -> str:
+    """The name of an image as in FDDB's lists, which have no suffix."""
+    return os.path.splitext(name)[0] if has_image_suffix(name) else name
 
 
 def _files(path: str | os.PathLike, pattern: str) -> list[Path]:
@@ -118,18 +129,41 @@ def _files(path: str | os.PathLike, pattern: str) -> list[Path]:
     return files
 
 
-def _lines(path: str | os.PathLike) -> list[tuple[int, list[str]]]:
-    """Number and words of each line that is not blank."""
+def _lines(path: str | os.PathLike) -> list[tuple[int, str]]:
+    """Number and text of each line that is not blank."""
     text = read_annotation_text(path).split("\n")
-    return [(i, line.split()) for i, line in enumerate(text, start=1) if line.strip()]
+    return [(i, line) for i, line in enumerate(text, start=1) if line and not line.isspace()]
+
+
+class _Record(NamedTuple):
+    number: int  # line of the image
+    image: str
+    count: int
+    rows: list[tuple[int, str]]  # number and text of the line of each detection
 
 
 def _records(path: Path) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Line, image and (D, 5) or (D, 6) numbers of each record."""
+    """Line, image and numbers of each record: XYXY and score, or an ellipse and score."""
+    records = list(_split(path))
+    values = _block([line for record in records for _, line in record.rows])
+    if values is None:  # something is wrong, or rectangles and ellipses are mixed
+        for record in records:
+            yield record.number, record.image, _numbers(path, record)
+        return
+    if values.shape[1] == _RECTANGLE:
+        values[:, 2:4] += values[:, :2]
+    position = 0
+    for record in records:
+        yield record.number, record.image, values[position : position + record.count]
+        position += record.count
+
+
+def _split(path: Path) -> Iterator[_Record]:
+    """The records of a file, their rows not looked at."""
     lines = _lines(path)
     position = 0
     while position < len(lines):
-        number, words = lines[position]
+        number, words = lines[position][0], lines[position][1].split()
         if len(words) != 1 or _floats(words):
             problem = f"expected an image, found {' '.join(words)!r}: does the count before fit?"
             raise AnnotationFormatError(path, f"line {number}", problem)
@@ -137,14 +171,27 @@ def _records(path: Path) -> Iterator[tuple[int, str, np.ndarray]]:
             raise AnnotationFormatError(path, f"line {number}", "the file ends before the count")
         count = _count(path, *lines[position + 1])
         rows = lines[position + 2 : position + 2 + count]
-        if len(rows) < count:
-            problem = f"the file ends after {len(rows)} of {count} detections"
-            raise AnnotationFormatError(path, f"line {lines[-1][0]}", problem)
-        yield number, words[0], _numbers(path, rows)
+        yield _Record(number, image_name(words[0]), count, rows)
         position += 2 + count
+    if position > len(lines):
+        problem = f"the file ends after {len(rows)} of {count} detections"
+        raise AnnotationFormatError(path, f"line {lines[-1][0]}", problem)
 
 
-def _count(path: Path, number: int, words: list[str]) -> int:
+def _block(rows: list[str]) -> np.ndarray | None:
+    """The numbers of all rows; None if they are not of one kind and finite."""
+    if not rows:
+        return np.zeros((0, _RECTANGLE))
+    try:
+        values = np.loadtxt(rows, comments=None, ndmin=2)
+    except ValueError:
+        return None
+    is_valid = values.shape[1] in (_RECTANGLE, _ELLIPSE) and np.isfinite(values).all()
+    return values if is_valid else None
+
+
+def _count(path: Path, number: int, line: str) -> int:
+    words = line.split()
     values = _floats(words)
     if len(values) != 1 or values[0] < 0 or values[0] % 1:
         problem = f"expected a number of detections, found {' '.join(words)!r}"
@@ -152,17 +199,25 @@ def _count(path: Path, number: int, words: list[str]) -> int:
     return int(values[0])
 
 
-def _numbers(path: Path, rows: list[tuple[int, list[str]]]) -> np.ndarray:
+def _numbers(path: Path, record: _Record) -> np.ndarray:
+    """The numbers of one record, each row checked."""
     values: list[list[float]] = []
-    for number, words in rows:
+    for number, line in record.rows:
+        words = line.split()
         values.append(_floats(words))
-        if len(values[-1]) not in (5, 6) or len(values[-1]) != len(values[0]):
+        if len(words) == 1 and not values[-1]:
+            problem = (
+                f"expected detection {len(values)} of the {record.count} that {record.image} has "
+                f"by line {record.number + 1}, found {words[0]!r}: the count does not fit"
+            )
+            raise AnnotationFormatError(path, f"line {number}", problem)
+        if len(values[-1]) not in (_RECTANGLE, _ELLIPSE) or len(values[-1]) != len(values[0]):
             problem = (
                 "expected a rectangle or an ellipse and its score, five or six finite numbers, "
                 f"found {' '.join(words)!r}"
             )
             raise AnnotationFormatError(path, f"line {number}", problem)
-    return np.array(values, dtype=np.float64) if values else np.zeros((0, 5))
+    return np.array(values, dtype=np.float64).reshape(len(values), -1 if values else _RECTANGLE)
 
 
 def _floats(words: list[str]) -> list[float]:

@@ -11,7 +11,8 @@ from tabulate import tabulate
 from srn_d2.evaluation.curve_plots import Curve, plot_curves
 
 from .files import FddbDetections
-from .roc import FddbCurves, FddbImage, Modes, fddb_curves
+from .overlaps import FddbImage
+from .roc import FddbCurves, Modes, fddb_curves
 
 MAX_FALSE_POSITIVES = 1000
 PLOTTED_FALSE_POSITIVES = 2000  # where published curves end
