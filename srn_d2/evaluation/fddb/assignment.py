@@ -92,17 +92,14 @@ class GrowingAssignment:
         # The faces with the largest overlap of each detection, rising.
         self._faces_of: dict[int, list[int]] = {}
         self._added: list[int] = []  # the keys of it, rising
+        self._waiting: list[int] = []  # added, but not there yet: mostly nothing asks for it
         self._largest: list[float] = []  # the largest overlaps of these detections, in any order
 
     def add(self, detection: int) -> bool:
         """Add a detection of ``columns``; False if this changes no pair."""
-        column = self._columns[detection]
-        insort(self._added, detection)
-        largest = max(overlap for _, overlap in column)
-        self._largest.append(largest)
-        self._faces_of[detection] = [face for face, overlap in column if overlap == largest]
+        self._waiting.append(detection)
         has_changed = self._num_without > 0
-        for face, overlap in column:
+        for face, overlap in self._columns[detection]:
             if overlap >= self._best[face]:
                 self._choose(face, detection, overlap)
                 has_changed = True
@@ -121,6 +118,7 @@ class GrowingAssignment:
 
     def official_and_optimal(self) -> tuple[Pairs, Pairs]:
         """The pairs of :func:`official_assignment` and of :func:`optimal_assignment`."""
+        self._let_detections_choose()
         num_faces, num_detections = sum(map(bool, self._best)), len(self._added)
         faces_sum, detections_sum = math.fsum(self._best), math.fsum(self._largest)
         if faces_sum == detections_sum:
@@ -137,6 +135,15 @@ class GrowingAssignment:
             pairs = self._least_loss(faces_choose)
         is_optimal = fewer == (num_faces if faces_choose else num_detections)
         return pairs, pairs if is_optimal else self._greatest_sum()
+
+    def _let_detections_choose(self) -> None:
+        for detection in self._waiting:
+            column = self._columns[detection]
+            largest = max(overlap for _, overlap in column)
+            self._largest.append(largest)
+            self._faces_of[detection] = [face for face, overlap in column if overlap == largest]
+            insort(self._added, detection)
+        self._waiting = []
 
     def _choose(self, face: int, detection: int, overlap: float) -> None:
         """Note a face's choice: its largest overlap so far, or one that is as large."""

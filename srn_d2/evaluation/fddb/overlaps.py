@@ -153,32 +153,36 @@ def _overlaps(
         drawings: of the detections; None: they fill their windows.
         pairs: rising by face.
     """
-    in_face = (pairs.windows - np.tile(faces.windows[pairs.faces, :2], 2)).tolist()
-    intersections, face_areas, detection_areas = [], [], []
+    in_face = pairs.windows - np.tile(faces.windows[pairs.faces, :2], 2)
+    in_detection = pairs.windows - np.tile(windows[pairs.detections, :2], 2)
+    draw = None
     if drawings is not None:
-        in_detection = pairs.windows - np.tile(windows[pairs.detections, :2], 2)
         draw = lru_cache(maxsize=_KEPT_DRAWINGS)(partial(_draw, drawings))
-        detected = zip(pairs.detections.tolist(), in_detection.tolist(), strict=True)
+    counts, face_areas, areas = [], [], []
     drawn = -1
-    for face, (x1, y1, x2, y2) in zip(pairs.faces.tolist(), in_face, strict=True):
+    for face, detection, x1, y1, x2, y2, *window in zip(
+        *(pairs.faces.tolist(), pairs.detections.tolist()),
+        *in_face.T.tolist(),
+        *(in_detection.T.tolist() if draw else ()),
+        strict=True,
+    ):
         if face != drawn:
-            drawn = face
-            pixels, area = _draw(faces, face)
+            drawn, (pixels, face_area) = face, _draw(faces, face)
         common = pixels[y1:y2, x1:x2]
-        if drawings is not None:
-            detection, (x1, y1, x2, y2) = next(detected)
-            detection_pixels, detection_area = draw(detection)
+        if draw:
+            x1, y1, x2, y2 = window
+            detection_pixels, area = draw(detection)
             common = cv2.bitwise_and(common, detection_pixels[y1:y2, x1:x2])
-            detection_areas.append(detection_area)
-        intersections.append(cv2.countNonZero(common))
-        face_areas.append(area)
-    if drawings is None:
-        left, top, right, bottom = windows[pairs.detections].T
-        areas = (right - left) * (bottom - top)
+            areas.append(area)
+        counts.append(cv2.countNonZero(common))
+        face_areas.append(face_area)
+    if draw:
+        detection_areas = np.array(areas, np.int64)
     else:
-        areas = np.array(detection_areas, np.int64)
-    intersection = np.array(intersections, np.int64)
-    return intersection / (np.array(face_areas, np.int64) + areas - intersection)
+        left, top, right, bottom = windows[pairs.detections].T
+        detection_areas = (right - left) * (bottom - top)
+    intersection = np.array(counts, np.int64)
+    return intersection / (np.array(face_areas, np.int64) + detection_areas - intersection)
 
 
 def _draw(drawings: EllipseDrawings, i: int) -> tuple[np.ndarray, int]:

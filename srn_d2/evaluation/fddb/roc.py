@@ -96,6 +96,8 @@ def match_at_thresholds(
         scores: (D,), in any order.
         num_faces: M.
     """
+    if not columns:
+        return []
     values = scores.tolist()
     ranked = sorted(columns, key=values.__getitem__, reverse=True)
     assignment = GrowingAssignment(columns, num_faces)
