@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from srn_d2.evaluation.curve_plots import Curve, plot_curves
+from srn_d2.evaluation.curve_plots import Curve, lower_limit, plot_curves
 
 from .files import FddbDetections
 from .overlaps import FddbImage
@@ -16,6 +16,7 @@ from .roc import FddbCurves, Modes, fddb_curves
 
 MAX_FALSE_POSITIVES = 1000
 PLOTTED_FALSE_POSITIVES = 2000  # where published curves end
+ZOOM_FALSE_POSITIVES = 20  # the plots begin below the rates there
 KINDS = ("discrete", "continuous")
 
 
@@ -111,21 +112,36 @@ def write_report(
     paths[0].write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     paths[1].write_text(to_markdown(methods), encoding="utf-8")
     for kind in KINDS:
-        curves: dict[str, Curve] = {}
-        for name, method in methods.items():
-            official = method.curves.official
-            curves[name] = official.false_positives, getattr(official, kind)
-        others_of_kind = published.get(kind, {})
         paths.append(folder / f"{kind}_roc.png")
-        plot_curves(
-            paths[-1],
-            f"FDDB, {kind} score",
-            {**curves, **others_of_kind},
-            ("False positives", "True positive rate"),
-            (PLOTTED_FALSE_POSITIVES, 1),
-            dashed=frozenset(others_of_kind),
-        )
+        _plot(paths[-1], kind, methods, published.get(kind, {}))
     return paths
+
+
+def _plot(
+    path: Path, kind: str, methods: Mapping[str, FddbMethod], published: Mapping[str, Curve]
+) -> None:
+    """Plot the official mode's curves of a kind, and those of ROC files; the best one first."""
+    found: dict[str, tuple[float, Curve]] = {}
+    for name, method in methods.items():
+        official = method.curves.official
+        curve = official.false_positives, getattr(official, kind)
+        found[name] = official.rates_at(MAX_FALSE_POSITIVES)[KINDS.index(kind)], curve
+    for name, (false_positives, rates) in published.items():
+        label = f"{name}, published" if name in found else name
+        reached = rates[false_positives <= MAX_FALSE_POSITIVES]
+        found[label] = reached.max(initial=0.0), (false_positives, rates)
+    ranked = sorted(found.items(), key=lambda item: -np.nan_to_num(item[1][0]))
+    labels = {name: f"{name}: {100 * rate:.2f}" for name, (rate, _) in ranked}
+    curves = {labels[name]: curve for name, (_, curve) in ranked}
+    plot_curves(
+        path,
+        f"FDDB, {kind} score",
+        curves,
+        ("False positives", "True positive rate"),
+        ((0, PLOTTED_FALSE_POSITIVES), (lower_limit(curves, ZOOM_FALSE_POSITIVES), 1.0)),
+        methods={labels[name]: k for k, name in enumerate(methods)},
+        legend=f"% at {MAX_FALSE_POSITIVES:,} false positives",
+    )
 
 
 def _method_json(method: FddbMethod) -> dict[str, Any]:
