@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from helpers.wider_face_mat import write_ground_truth
 from srn_d2.cli import main
+from srn_d2.data.wider_text import WiderFace, WiderImage, write_wider_annotations
+from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth
+from srn_d2.evaluation.widerface.prediction_files import write_predictions
 
 FACES = {"2002/a/img_1": ["24 16 1.5708 40 40 1", "10 8 1.5 90 60 1"], "2002/a/img_2": []}
 BOX = "24 16 32 48"  # of the first face
@@ -137,12 +141,40 @@ def test_toolbox_files(tmp_path, capsys, protocol):
     assert (out / "precision_recall.png").is_file()
 
 
-def test_neither_torch_nor_detectron2_is_imported(fddb):
+def run_without_torch(*arguments):
+    """Run the command in a process of its own, which must not have loaded torch or detectron2."""
     code = (
-        "import sys\nfrom srn_d2.cli import main\nmain(sys.argv[1:])\n"
+        "import sys\nfrom srn_d2.cli import main\nassert main(sys.argv[1:]) == 0\n"
         "assert not {'torch', 'detectron2'} & set(sys.modules)"
     )
+    command = [sys.executable, "-c", code, "evaluate", *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+def test_neither_torch_nor_detectron2_is_imported(fddb):
     arguments = ["--annotations", fddb / "lists", "--predictions", fddb / "boxes.txt"]
-    arguments += ["--output", fddb / "out"]
-    command = [sys.executable, "-c", code, "evaluate", "--protocol", "fddb", *arguments]
-    subprocess.run(list(map(str, command)), check=True, timeout=120)
+    run_without_torch("--protocol", "fddb", *arguments, "--output", fddb / "out")
+
+
+def test_widerface_with_list_and_attributes_needs_no_torch(tmp_path):
+    """The list is the file of the attributes, as the official one can be both."""
+    boxes = {"0--Parade/a": np.array([[10, 10, 40, 40], [100, 20, 20, 20]], np.int32)}
+    counted = {setting: {"0--Parade/a": np.ones(2, bool)} for setting in SETTINGS}
+    write_ground_truth(tmp_path, WiderFaceGroundTruth(boxes, counted))
+    faces = WiderFace(10, 10, 40, 40, blur=0), WiderFace(100, 20, 20, 20, blur=2)
+    text = tmp_path / "val_bbx_gt.txt"
+    write_wider_annotations(text, [WiderImage("0--Parade/a.jpg", faces)])
+    # A second one, for the protocol stretches the scores to 0 .. 1.
+    found = np.array([[10, 10, 40, 40, 0.9], [300, 300, 40, 40, 0.1]])
+    write_predictions(tmp_path / "found", {"0--Parade/a": found})
+    files = [
+        "--image-list",
+        tmp_path / "val_bbx_gt.txt",
+        "--annotations",
+        tmp_path / "val_bbx_gt.txt",
+    ]
+    arguments = ["--predictions", tmp_path / "found", "--ground-truth", tmp_path, *files]
+    run_without_torch("--protocol", "widerface", *arguments, "--output", tmp_path / "out")
+    (report,) = json.loads((tmp_path / "out" / "report.json").read_text())
+    groups = {(group["kind"], group["name"]): group["recall"] for group in report["groups"]}
+    assert (groups["blur", "clear"], groups["blur", "heavy"]) == (1, 0)
