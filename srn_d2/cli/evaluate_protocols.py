@@ -115,10 +115,11 @@ def _evaluate_fddb(
     faces = read_ellipses(args.annotations)
     if args.image_list:
         faces = _selected(faces, args.image_list)
-    sizes = read_sizes(_sizes_file(args, predictions))
+    sizes_file = _sizes_file(args, predictions)
+    sizes = read_sizes(sizes_file)
     methods = {}
     for name, path in predictions.items():
-        methods[name] = evaluate_detections(read_detections(path), faces, sizes)
+        methods[name] = evaluate_detections(read_detections(path), faces, sizes, sizes_file)
         _warn(name, methods[name], len(faces))
     published: dict[str, dict[str, Any]] = {"discrete": {}, "continuous": {}}
     for name, path in named_paths(args.curves).items():

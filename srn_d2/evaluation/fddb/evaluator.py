@@ -180,8 +180,7 @@ def _detection_lines(detections: ImageDetections) -> list[str]:
 
 def _faces(image: dict[str, Any]) -> np.ndarray:
     """(M, 5) ellipses."""
-    ellipses = [annotation["ellipse"] for annotation in image["annotations"]]
-    return np.asarray(ellipses, dtype=np.float64).reshape(-1, 5)
+    return np.asarray(image["ellipses"], dtype=np.float64).reshape(-1, 5)
 
 
 def _region_variants(

@@ -1,6 +1,7 @@
 """FDDB from files: curves of several methods in both modes, as JSON, Markdown and plots."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ def evaluate_detections(
     detections: Mapping[str, FddbDetections],
     faces: Mapping[str, np.ndarray],
     sizes: Mapping[str, tuple[int, int]],
+    sizes_file: str | os.PathLike = "image sizes",
 ) -> FddbMethod:
     """Evaluate on all images of ``faces``.
 
@@ -39,16 +41,21 @@ def evaluate_detections(
         detections: of each image.
         faces: the (M, 5) ellipses of each image.
         sizes: (height, width) of each image with detections.
+        sizes_file: where they are from, for the error's message.
 
     Raises:
         ValueError: an image with detections has no size.
     """
     nothing = FddbDetections(np.zeros((0, 4)), np.zeros(0))
-    unsized = [name for name in faces if name in detections and name not in sizes]
+    unsized = [
+        name
+        for name in faces
+        if name in detections and len(detections[name].scores) and name not in sizes
+    ]
     if unsized:
         raise ValueError(
-            f"{len(unsized)} images with detections, {unsized[0]} first, have no size: what lies "
-            "outside the image does not count"
+            f"{sizes_file}: {len(unsized)} images with detections, {unsized[0]} first, have no "
+            "size: what lies outside the image does not count"
         )
     curves = fddb_curves(
         FddbImage(ellipses, *detections.get(name, nothing), sizes.get(name, (0, 0)))
