@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from tabulate import tabulate
 
 from srn_d2.evaluation.curve_plots import Curve, lower_limit, plot_curves
@@ -66,7 +67,7 @@ def write_report(
     content = {**about, "methods": {name: _method_json(m) for name, m in methods.items()}}
     paths[0].write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     paths[1].write_text(to_markdown(title, annotations, methods), encoding="utf-8")
-    ranked = sorted(methods.items(), key=lambda item: -item[1].toolbox.ap)
+    ranked = sorted(methods.items(), key=lambda item: -np.nan_to_num(item[1].toolbox.ap))
     labels = {name: f"{name}: {100 * m.toolbox.ap:.2f}" for name, m in methods.items()}
     curves: dict[str, Curve] = {
         labels[name]: (m.toolbox.recall, m.toolbox.precision) for name, m in ranked
@@ -91,6 +92,9 @@ def _method_json(method: VocApMethod) -> dict[str, Any]:
     for name in ("toolbox", "plain"):
         curve: ApResult = getattr(method, name)
         arrays = ("precision", "recall", "scores")
-        result[name] = {"ap": curve.ap, "counted_faces": curve.num_faces}
+        has_faces = curve.num_faces > 0  # else AP and recall are NaN
+        result[name] = {"ap": curve.ap if has_faces else None, "counted_faces": curve.num_faces}
         result[name] |= {key: getattr(curve, key).tolist() for key in arrays}
+        if not has_faces:
+            result[name]["recall"] = [None] * len(curve.recall)
     return result
