@@ -21,6 +21,7 @@ from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import (
     SRNTrainer,
     check_datasets,
+    check_solver,
     launch_workers,
     leave_process_group,
     setup_cfg,
@@ -78,6 +79,7 @@ def train(cfg: CfgNode, resume: bool) -> dict | None:
         cfg: config of the run.
         resume: resume from the last checkpoint in OUTPUT_DIR.
     """
+    check_solver(cfg)
     check_datasets(cfg, is_training=True)
     trainer = SRNTrainer(cfg)
     trainer.resume_or_load(resume=resume)

@@ -17,6 +17,10 @@ from srn_d2.evaluation import build_evaluator
 
 SCHEDULERS = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 WARMUP_METHODS = ("linear", "constant")
+NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
+CLIP_TYPES = ("value", "norm")
+RESNET_DEPTHS = (18, 34, 50, 101, 152)
+PAIRS = ("FACE_EXPAND_RANGE", "FACE_PATCH_SCALES", "FACE_SAMPLED_SIZES")
 TASKS = {
     "coco_face": ("bbox",),
     "widerface": ("bbox", "bbox_easy", "bbox_medium", "bbox_hard", "widerface"),
@@ -138,14 +142,28 @@ def _requirements(cfg: CfgNode) -> Iterator[tuple[str, bool, str]]:
         f"it must divide SOLVER.IMS_PER_BATCH, {solver.IMS_PER_BATCH}; 0: nothing is rescaled to "
         "the number of workers",
     )
+    yield "INPUT.FACE_CROP_SIZE", cfg.INPUT.FACE_CROP_SIZE >= 1, "it must be at least 1"
+    for key in PAIRS:
+        yield f"INPUT.{key}", len(cfg.INPUT[key]) == 2, "it must be two numbers, least and largest"
     yield from _schedule_requirements(solver)
+    clip = solver.CLIP_GRADIENTS.CLIP_TYPE
+    yield "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", clip in CLIP_TYPES, _one_of(CLIP_TYPES)
+    yield from _model_requirements(cfg.MODEL)
+
+
+def _model_requirements(model: CfgNode) -> Iterator[tuple[str, bool, str]]:
     for key, name, registry in (
-        ("MODEL.META_ARCHITECTURE", cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY),
-        ("MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY),
+        ("MODEL.META_ARCHITECTURE", model.META_ARCHITECTURE, META_ARCH_REGISTRY),
+        ("MODEL.BACKBONE.NAME", model.BACKBONE.NAME, BACKBONE_REGISTRY),
     ):
         names = [known for known, _ in registry]
         close = difflib.get_close_matches(name, names, n=3) or sorted(names)
         yield key, name in names, f"none is registered of this name; {_one_of(close)}"
+    for key, node in (("MODEL.FPN.NORM", model.FPN), ("MODEL.RESNETS.NORM", model.RESNETS)):
+        yield key, node.NORM in NORMS, _one_of([repr(name) for name in NORMS])
+    is_resnet = "resnet" in model.BACKBONE.NAME
+    is_known = not is_resnet or model.RESNETS.DEPTH in RESNET_DEPTHS
+    yield "MODEL.RESNETS.DEPTH", is_known, _one_of([str(depth) for depth in RESNET_DEPTHS])
 
 
 def _schedule_requirements(solver: CfgNode) -> Iterator[tuple[str, bool, str]]:

@@ -104,7 +104,7 @@ def _run_worker(main: Callable, args: argparse.Namespace, folder: str) -> None:
     """Run ``main``; write a user's error to a file in ``folder`` and exit with status 1."""
     try:
         main(args)
-    except USER_ERRORS as error:
+    except Exception as error:  # with a log, which has the traceback, no error needs one here
         message = _describe(error)
         if message is None:
             raise
@@ -113,22 +113,22 @@ def _run_worker(main: Callable, args: argparse.Namespace, folder: str) -> None:
 
 
 def _describe(error: Exception) -> str | None:
-    """The message of a user's error.
+    """The message of an error.
 
-    Errors that other packages raise are not written for users: the message names the log that has
-    the traceback. None: there is no log yet.
+    Those that other packages raise are not written for users: the message names the log that has
+    the traceback. None: an error that is no user's, before there is a log.
     """
     message = message_of(error)
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate" in message:
         return f"{OUT_OF_MEMORY} ({message.splitlines()[0]})"
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    is_ours = raised_in.startswith(_PACKAGE) or isinstance(error, (OSError, ImportError))
-    is_ours = is_ours or type(error).__module__.startswith("srn_d2")
-    if is_ours and not isinstance(error, AssertionError):
+    is_ours = raised_in.startswith(_PACKAGE) or type(error).__module__.startswith("srn_d2")
+    is_meant = isinstance(error, (*USER_ERRORS, FloatingPointError))
+    if (is_ours and is_meant) or isinstance(error, (OSError, ImportError)):
         return message
     path = log_file()
     if path is None:
-        return None
+        return message if isinstance(error, USER_ERRORS) else None
     with open(path, "a", encoding="utf-8") as log:
         log.write("".join(traceback.format_exception(error)))
     return f"{type(error).__name__}: {message} (traceback: {path})"
