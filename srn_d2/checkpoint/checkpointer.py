@@ -136,7 +136,9 @@ class SRNCheckpointer(DetectionCheckpointer):
                 "set MODEL.WEIGHTS to the path of the file ('' starts from random weights)."
             ) from error
         if not os.path.isfile(local):
-            raise FileNotFoundError(f"MODEL.WEIGHTS {weights} is no file")
+            raise FileNotFoundError(
+                f"MODEL.WEIGHTS {weights} is no file: name a checkpoint ('': random weights)"
+            )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:

@@ -13,7 +13,10 @@ from detectron2.utils import comm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from srn_d2.data.build import paused_garbage_collection
 from srn_d2.evaluation import build_evaluator
+from srn_d2.evaluation.evaluation_dataset import EvaluationDataset
+from srn_d2.evaluation.widerface.assignment import check_iou_thresholds
 
 SCHEDULERS = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 WARMUP_METHODS = ("linear", "constant")
@@ -51,12 +54,25 @@ def check_datasets(cfg: CfgNode, *, is_training: bool) -> None:
     check_names(cfg, is_training=is_training)
     if comm.get_local_rank() != 0:
         return
-    for name in cfg.DATASETS.TEST:
-        build_evaluator(cfg, name)  # reads the official ground truth
-        if not DatasetCatalog.get(name):
-            raise ValueError(f"DATASETS.TEST: {name} has no images: nothing can be evaluated")
+    with paused_garbage_collection():
+        for name in cfg.DATASETS.TEST:
+            _check_test_set(cfg, name)
     if is_training and cfg.DATASETS.TEST:
         _check_best_metric(cfg)
+
+
+def _check_test_set(cfg: CfgNode, name: str) -> None:
+    """Read what the evaluation of a data set will read; errors as of ``check_datasets``."""
+    dataset = EvaluationDataset(name)
+    if not dataset.images:
+        raise ValueError(f"DATASETS.TEST: {name} has no images: nothing can be evaluated")
+    if dataset.metadata.get("evaluator_type") != "widerface":
+        build_evaluator(cfg, name)  # which reads nothing yet
+        return
+    check_iou_thresholds(cfg.TEST.FACE_IOU_THRESHOLDS)
+    truth, reason = dataset.official_ground_truth()
+    if truth is None:
+        logger.warning("%s will be evaluated without Easy, Medium and Hard: %s", name, reason)
 
 
 def check_names(cfg: CfgNode, *, is_training: bool) -> None:
@@ -180,12 +196,12 @@ def _one_of(names: Sequence[str]) -> str:
     return f"valid are {', '.join(names)}"
 
 
-def check_batch_norm(model: nn.Module, num_images: int) -> None:
+def check_batch_norm(model: nn.Module, num_images: float) -> None:
     """Warn if batch normalisation takes its statistics from a single image.
 
     Args:
         model: in training mode; frozen layers are not.
-        num_images: images of one worker in an iteration.
+        num_images: number of images of one worker in an iteration.
     """
     synchronised = (nn.SyncBatchNorm, NaiveSyncBatchNorm)
     names = [

@@ -74,7 +74,7 @@ class SRNTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = adapt_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
-        check_batch_norm(model, cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
+        check_batch_norm(model, cfg.SOLVER.IMS_PER_BATCH / comm.get_world_size())
         optimizer = self.build_optimizer(cfg, model)
         model = _data_parallel(model)
         step_type = AMPStep if cfg.SOLVER.AMP.ENABLED else Step

@@ -119,7 +119,7 @@ class FaceDetector(ImageDetector):
         if self.device.type != "cpu":
             raise RuntimeError(
                 f"this process was forked from one whose detector is on {str(self.device)!r}, "
-                "which the two cannot share: build the detector after the fork, or start processes by "
+                "which the two cannot share: build it after the fork, or start processes by "
                 'multiprocessing.get_context("spawn")'
             )
         if torch.get_num_threads() > 1:
