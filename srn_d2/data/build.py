@@ -42,17 +42,6 @@ class TooManyCorruptImagesError(RuntimeError):
     """Error for more undecodable images than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
 
 
-LOADING_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    AssertionError,  # detectron2: a data set without images
-    CorruptImageError,
-    TooManyCorruptImagesError,
-)
-"""Errors of a wrong config and of data that are missing or damaged."""
-
-
 def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
     """Build the endless training loader of this process (this GPU).
 
@@ -69,7 +58,8 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         A loader that yields lists of IMS_PER_BATCH / number of GPUs samples of FaceDatasetMapper.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs.
+        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs, or DATASETS.TRAIN
+            is empty.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch_size <= 0 or batch_size % world_size:
@@ -77,6 +67,8 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
             f"SOLVER.IMS_PER_BATCH is {batch_size}: it must be a positive multiple of "
             f"the number of workers, {world_size}"
         )
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty: name a registered data set")
     with paused_garbage_collection():
         dataset_dicts = get_detection_dataset_dicts(
             list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
