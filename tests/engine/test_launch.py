@@ -93,9 +93,9 @@ def test_data_sets_registered_below_main_with_two_workers(repo_root, tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(BELOW_MAIN.format(root=str(repo_root)))
     options = ("DATASETS.TRAIN", "('mine',)", "DATASETS.TEST", "()", "OUTPUT_DIR", str(tmp_path))
+    launch = ("--num-gpus", "2", "--dist-url", "auto")
     done = subprocess.run(
-        [sys.executable, str(script), *CONFIG, "--num-gpus", "2", "--dist-url", "auto", *options]
-        + ["MODEL.DEVICE", "cpu"],
+        [sys.executable, str(script), *CONFIG, *launch, *options, "MODEL.DEVICE", "cpu"],
         cwd=repo_root,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
