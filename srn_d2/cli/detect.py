@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,25 @@ from srn_d2.heavy_imports import import_heavy
 
 from .arguments import add_overrides, count
 from .detector_arguments import add_detector_arguments, build_detector
+from .junk import JUNK_FILES, JUNK_FOLDERS
 
 if TYPE_CHECKING:
     from .processing import Job
 
 FORMATS = ("json", "csv", "wider")
+_NAMES_PER_LINE = 7
+
+
+def _lines(names: Sequence[str]) -> str:
+    """Names, indented, in lines."""
+    starts = range(0, len(names), _NAMES_PER_LINE)
+    return "\n".join("  " + "  ".join(names[i : i + _NAMES_PER_LINE]) for i in starts)
+
 
 DESCRIPTION = """Find the faces in pictures, videos or a camera's pictures.
 
   srn-d2 detect photo.jpg                           faces/photo.jpg and faces/faces.json
+  srn-d2 detect holiday/ --list                     what would be done, and what not
   srn-d2 detect holiday/ --format csv --no-pictures
   srn-d2 detect 'photos/**/*.png' --min-face-size 40 --output found
   srn-d2 detect street.mp4 --pixelate --threshold 0.3
@@ -26,16 +37,27 @@ DESCRIPTION = """Find the faces in pictures, videos or a camera's pictures.
   srn-d2 detect photo.jpg --config-file config.yaml --weights model_final.pth --size config
   srn-d2 detect photo.jpg --config-file config.yaml TEST.SRN_TTA.ENABLED True
 
-Pictures are written below --output under their own names, upright and without metadata, their
-faces to faces.json, faces.csv or wider/NAME.txt. A video becomes NAME.mp4, its faces
+Pictures are of all formats that Pillow reads, HEIC with the extra heif. They are written below
+--output under their own names, upright, in sRGB, with their transparency, all their frames and
+without metadata, their faces to faces.json, faces.csv or wider/NAME.txt. HEIC and JPEG 2000 become
+NAME.jpg, other formats that are not written NAME.png. A video becomes NAME.mp4, its faces
 NAME.mp4.jsonl with one line for each frame. The videos written have no sound, and a variable frame
 rate becomes constant (the .jsonl has each frame's own time). Boxes are [x1, y1, x2, y2] in pixels
 of the upright picture (after EXIF orientation).
 """
-EPILOG = """Exit status: 0, 1 if some input failed (it is named, the others are done; of a truncated
-video, what could be read is written), 2 if nothing could be started, 130 after Ctrl-C (what was
-finished is written, nothing of an unfinished video); Ctrl-C is how to end a camera's recording,
-with status 0.
+EPILOG = f"""\
+In folders, and in those that are linked there, everything that looks like a picture or a video
+by its suffix or first bytes is done, or named with the reason (exit status 1). Passed over, in any
+case of letters, are files named
+{_lines(JUNK_FILES)}
+and folders of thumbnails and trash
+{_lines(JUNK_FOLDERS)}
+--list names them too.
+
+Exit status: 0; 1 if some input failed (it is named, the others are done; of a truncated video, what
+could be read is written), or if the disk is full (what was done is kept); 2 if nothing could be
+started; 130 after Ctrl-C (what was finished is written, nothing of an unfinished video). Ctrl-C is
+how to end a camera's recording, with status 0.
 """
 
 
@@ -52,6 +74,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="*",
         metavar="INPUT",
         help="pictures, videos, folders (with all below them) or globs",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="name what would be done and what not; do nothing"
     )
     parser.add_argument(
         "--webcam", type=int, nargs="?", const=0, metavar="N", help="a camera instead (default: 0)"
@@ -96,10 +121,14 @@ def run(args: argparse.Namespace) -> int:
     """Detect; returns the exit status."""
     if bool(args.inputs) == (args.webcam is not None):
         args.usage_error("give inputs, or --webcam")
+    logging.basicConfig(format="%(message)s")
+    if args.list:
+        from .listing import list_inputs
+
+        return list_inputs(args.inputs, args.output)
     import_heavy("srn_d2.cli.processing")
     from .processing import run_job
 
-    logging.basicConfig(format="%(message)s")
     logging.getLogger("srn_d2.cli").setLevel(logging.INFO)
     return run_job(lambda: _prepare(args))
 

@@ -28,7 +28,7 @@ def check_writable(folder: Path) -> None:
 
 def check_wider_names(sources: Sequence[Source]) -> None:
     """Raise a ValueError if two pictures would have one WIDER FACE text file."""
-    stems = [source.stem for source in sources if not source.is_video]
+    stems = [source.stem for source in sources if not source.is_video and not source.problem]
     doubled = sorted({str(stem) for stem in stems if stems.count(stem) > 1})
     if doubled:
         raise ValueError(f"Two pictures are named {doubled[0]}, which --format wider tells by name")
@@ -40,8 +40,9 @@ def write_faces(records: Sequence[tuple[Source, dict]], output: Path, file_forma
     Args:
         records: each picture and its entry in faces.json: its faces or its error.
         output: output folder.
-        file_format: "json": faces.json; "csv": faces.csv, a line for each face; "wider":
-            wider/<name>.txt for each processed picture, in WIDER FACE's prediction format.
+        file_format: "json": faces.json; "csv": faces.csv, a line for each face, whose "frame" is 0
+            unless the picture has several; "wider": wider/<name>.txt for each processed picture, or
+            its first frame, in WIDER FACE's prediction format.
 
     Returns:
         the file, or the folder of text files.
@@ -54,10 +55,11 @@ def write_faces(records: Sequence[tuple[Source, dict]], output: Path, file_forma
             file.write("[\n" + ",\n".join(json.dumps(record) for _, record in records) + "\n]\n")
         else:
             writer = csv.writer(file)
-            writer.writerow(["file_name", "x1", "y1", "x2", "y2", "score"])
+            writer.writerow(["file_name", "x1", "y1", "x2", "y2", "score", "frame"])
             for _, record in records:
                 for face in record.get("faces", ()):
-                    writer.writerow([record["file_name"], *face["bbox"], face["score"]])
+                    place = [record["file_name"], *face["bbox"]]
+                    writer.writerow([*place, face["score"], face.get("frame", 0)])
     return path
 
 
@@ -67,6 +69,8 @@ def _write_wider(records: Sequence[tuple[Source, dict]], folder: Path) -> Path:
             continue
         rows = []
         for face in record["faces"]:
+            if face.get("frame", 0):
+                continue
             x1, y1, x2, y2 = face["bbox"]
             rows.append([x1, y1, round(x2 - x1, 2), round(y2 - y1, 2), face["score"]])
         with atomic_path(folder / f"{source.stem}.txt") as draft:

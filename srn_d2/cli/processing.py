@@ -2,18 +2,16 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.data.image_io import InvalidImageError, read_image
+from srn_d2.data.image_io import InvalidImageError
 from srn_d2.error_messages import message_of
 from srn_d2.inference.detector import FaceDetector
 from srn_d2.inference.drawing import draw_scored_boxes
@@ -21,19 +19,19 @@ from srn_d2.inference.faces import Faces
 from srn_d2.inference.tiled_inference import is_out_of_memory
 
 from .anonymize import blur, pixelate
+from .output_errors import OutputFolderError
 from .outputs import check_writable, write_faces
+from .pictures import Render, process_picture, report_picture
+from .printing import printable
 from .sources import Source
 from .video_io import VideoError, VideoReader, VideoWriter
 
 logger = logging.getLogger(__name__)
 
-JPEG_QUALITY = 95
 # Errors of a single input, besides lack of memory; the other inputs are still processed.
 INPUT_ERRORS = (InvalidImageError, VideoError, OSError)
 # Errors of a wrong config, incompatible or unreadable weights, or a missing input.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
-
-Render = Callable[[np.ndarray, Faces], np.ndarray]
 
 
 def draw_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
@@ -94,7 +92,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
             process_video(job, job.camera, Path(f"camera_{job.camera}.mp4"))
     except KeyboardInterrupt:
         return 130
-    except (VideoError, OSError) as error:
+    except (VideoError, OSError, OutputFolderError) as error:
         logger.error("%s", error)
         return 1
     return 0
@@ -104,18 +102,21 @@ def process_files(job: Job) -> int:
     """Process all files and write the pictures' faces; returns the number of files that failed."""
     records: list[tuple[Source, dict]] = []
     num_failed = 0
+    said: set[str] = set()
     try:
         for source in tqdm(job.sources, unit="file", disable=None):
             try:
                 if source.is_video:
                     process_video(job, source.path, source.name)
-                else:
-                    records.append((source, process_picture(job, source)))
+                    continue
+                record = process_picture(job.detector, source, job.output, job.render)
+                records.append((source, record))
+                num_failed += report_picture(source, record, said)
             except Exception as error:
                 if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
                     raise
                 num_failed += 1
-                logger.error("%s failed: %s", _printable(source.path), error)
+                logger.error("%s failed: %s", printable(source.path), error)
                 records.append((source, {"file_name": str(source.path), "error": str(error)}))
     finally:
         if records:
@@ -125,21 +126,6 @@ def process_files(job: Job) -> int:
             written = ", ".join(map(str, paths))
             logger.info("%d faces in %d files: %s", num_faces, num_done, written)
     return num_failed
-
-
-def _printable(path: Path) -> str:
-    """The path for a message; bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def process_picture(job: Job, source: Source) -> dict:
-    """Write the picture; returns its record in faces.json."""
-    image = read_image(source.path, job.detector.max_pixels)
-    faces = job.detector(image)
-    if job.render is not None:
-        with atomic_path(job.output / source.name) as draft:
-            Image.fromarray(job.render(image, faces)).save(draft, quality=JPEG_QUALITY)
-    return {"file_name": str(source.path), **faces.to_dict()}
 
 
 def process_video(job: Job, source: Path | int, name: Path) -> None:
