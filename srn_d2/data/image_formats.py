@@ -1,6 +1,7 @@
 """Formats of image files: which are read, by suffix and by first bytes. Needs Pillow alone."""
 
 import functools
+import os
 from pathlib import Path
 
 from PIL import Image
@@ -101,8 +102,8 @@ def unread_format(name: str, prefix: bytes) -> str | None:
     """
     if prefix.startswith(_JPEG_XL_STARTS):
         return "JPEG XL"
-    kind = UNREAD_SUFFIXES.get(Path(name).suffix.lower())
-    return kind if recognise(prefix) in (None, "TIFF") else None
+    kind = UNREAD_SUFFIXES.get(os.path.splitext(name)[1].lower())
+    return kind if kind is not None and recognise(prefix) in (None, "TIFF") else None
 
 
 @functools.cache

@@ -74,8 +74,9 @@ def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
         CorruptImageError: the file is not an image, is of a format that is not read, is damaged or
             truncated, or has too many pixels (a subclass for each); names the file.
     """
-    with pixel_limit(max_pixels), open_image(Path(path).read_bytes(), str(path)) as image:
-        return pillow_to_rgb(image, str(path), max_pixels)
+    name = str(path)
+    with pixel_limit(max_pixels), open_image(Path(path).read_bytes(), name) as image:
+        return pillow_to_rgb(image, name, max_pixels)
 
 
 def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) -> Image.Image:
