@@ -6,8 +6,9 @@ full disk is no result: its input is done again.
 
 import json
 import os
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Result:
         version: size in bytes and time of change in ns of the input file.
         record: its entry in faces.json; None for a video that is done, which has its own file.
         problem: kind of its failure in a few words; None if it is done.
+        time: seconds since 1970, by which the last of several results is known.
     """
 
     path: str
@@ -33,6 +35,7 @@ class Result:
     version: tuple[int, int]
     record: dict[str, Any] | None
     problem: str | None = None
+    time: float = field(default_factory=time.time)
 
     @classmethod
     def of(
@@ -66,7 +69,7 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = open(path, "ab")
+        self._file = open(path, "ab")  # noqa: SIM115 -- closed by close
         self._cut_end()
 
     def append(self, result: Result) -> None:

@@ -11,7 +11,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from srn_d2.atomic_file import remove_drafts
 from srn_d2.run_settings import OtherSettingsError, require_same_settings, write_settings
@@ -21,6 +21,15 @@ from .sources import Source
 
 FOLDER = ".srn_d2_detect"
 logger = logging.getLogger(__name__)
+
+
+class _Entry(NamedTuple):
+    """Place of a result, its time, and whether its input is done and has not changed since."""
+
+    path: Path
+    position: int
+    time: float
+    is_done: bool
 
 
 class OutputInUseError(RuntimeError):
@@ -79,37 +88,43 @@ class RunFolder:
 
     def journal(self) -> Journal:
         """The results of this worker, to append to."""
-        return Journal(self.folder / f"records-{self.rank:04d}.jsonl")
+        return Journal(self._records(self.rank))
 
     def done(self, sources: Sequence[Source]) -> set[int]:
-        """Indices of the sources that are done already, with all that is written of them."""
-        index_of = {str(source.path): index for index, source in enumerate(sources)}
-        done = set()
-        for _, _, result in self._results():
-            index = index_of.get(result.path)
-            if index is None:
-                continue
-            # A later result replaces an earlier one.
-            is_done = result.problem is None and result.is_of(sources[index])
-            (done.add if is_done else done.discard)(index)
-        return done
+        """Indices of the sources that are done already and have not changed since."""
+        return {index for index, entry in self._last(sources).items() if entry.is_done}
 
-    def last_results(
-        self, sources: Sequence[Source], keep: set[int] | None = None
-    ) -> Iterator[Result]:
+    def results(self, sources: Sequence[Source], keep: set[int] | None = None) -> Iterator[Result]:
         """The last result of each source that has one, in the order of the sources.
 
         Args:
             keep: indices of sources; None: all.
         """
+        for index, entry in sorted(self._last(sources).items()):
+            if keep is None or index in keep:
+                yield read_result(entry.path, entry.position)
+
+    def _last(self, sources: Sequence[Source]) -> dict[int, "_Entry"]:
+        """The last result of each source."""
         index_of = {str(source.path): index for index, source in enumerate(sources)}
-        places: dict[int, tuple[Path, int]] = {}
-        for path, position, result in self._results():
-            index = index_of.get(result.path)
-            if index is not None and (keep is None or index in keep):
-                places[index] = path, position
-        for index in sorted(places):
-            yield read_result(*places[index])
+        last: dict[int, _Entry] = {}
+        for path in sorted(self.folder.glob("records-*.jsonl")):
+            for position, result in read_journal(path):
+                index = index_of.get(result.path)
+                if index is None or (index in last and last[index].time > result.time):
+                    continue
+                is_done = result.problem is None and result.is_of(sources[index])
+                last[index] = _Entry(path, position, result.time, is_done)
+        return last
+
+    def check_workers(self, number: int) -> None:
+        """Raise an OSError unless the results of all workers are in this folder."""
+        for rank in range(number):
+            if not self._records(rank).exists():
+                raise FileNotFoundError(
+                    f"The results of worker {rank} are not in {self.folder}: --output must be a "
+                    "folder that all machines share"
+                )
 
     def end(self, has_failures: bool) -> None:
         """End the run: remove its state, or mark it as ended if some inputs failed."""
@@ -124,12 +139,15 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
+    def _records(self, rank: int) -> Path:
+        return self.folder / f"records-{rank:04d}.jsonl"
+
     @property
     def _ended(self) -> Path:
         return self.folder / "ended"
 
     def _acquire(self) -> None:
-        self._lock = open(self.folder / "lock", "w")
+        self._lock = open(self.folder / "lock", "w")  # noqa: SIM115 -- closed by close
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -144,8 +162,3 @@ class RunFolder:
     def _remove_results(self) -> None:
         for path in self.folder.glob("records-*.jsonl"):
             path.unlink()
-
-    def _results(self) -> Iterator[tuple[Path, int, Result]]:
-        for path in sorted(self.folder.glob("records-*.jsonl")):
-            for position, result in read_journal(path):
-                yield path, position, result

@@ -87,6 +87,7 @@ class FaceDetector(ImageDetector):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
         _configure(cfg, device, dtype, multi_scale)
+        self.cfg = cfg  # with the arguments of these names
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
@@ -106,6 +107,11 @@ class FaceDetector(ImageDetector):
         self.dtype = DTYPES[dtype]
         self._predictor = FacePredictor(cfg)
         self.size_divisibility = self._predictor.size_divisibility
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The network, without multi-scale testing."""
+        return self._predictor.single_scale_model
 
     def _views(self, image: np.ndarray) -> list[View]:
         resized = self._predictor.resize(image) if self.follows_config_size else None

@@ -28,7 +28,7 @@ def test_folders_globs_and_files_become_sources_in_order(tmp_path, monkeypatch):
     assert names_of(both) == ["other/d.jpg", "in/a.PNG", "in/b.jpg", "in/sub/c.mp4"]
     assert [source.is_video for source in both] == [False, False, False, True]
     # A file that is named counts whatever its suffix: its bytes tell its format.
-    assert names_of(find_sources(["in/notes.txt"], out)) == ["notes.txt.jpg"]
+    assert names_of(find_sources(["in/notes.txt"], out)) == ["notes.txt.png"]
 
 
 def test_what_was_written_before_is_no_input(tmp_path, monkeypatch):
@@ -54,11 +54,11 @@ def test_what_is_written_stays_below_the_output(tmp_path, monkeypatch):
 
 
 def test_inputs_are_never_overwritten_nor_outputs_twice(tmp_path):
-    for name in ("a.jpg", "x.tif", "x.tif.jpg"):
+    for name in ("a.jpg", "x.tga", "x.tga.png"):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"a\.jpg would be overwritten"):
         find_sources([str(tmp_path / "a.jpg")], tmp_path)
-    with pytest.raises(ValueError, match=r"x\.tif\.jpg: do one"):
+    with pytest.raises(ValueError, match=r"x\.tga\.png: do one"):
         find_sources([str(tmp_path / "x.t*")], tmp_path / "out")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.jpg").touch()
