@@ -189,14 +189,16 @@ class JsonWriter(RecordWriter):
         pass
 
     def write_all(self, results: Iterable[Result]) -> None:
-        """Write the list of the results' records."""
+        """Write the list of the results' records; no file without any."""
+        records = (result.record for result in results if result.record is not None)
+        first = next(records, None)
+        if first is None:
+            return
         with atomic_path(self.path) as draft, open(draft, "w", encoding="utf-8") as file:
-            separator = "[\n"
-            for result in results:
-                if result.record is not None:
-                    file.write(separator + json.dumps(result.record))
-                    separator = ",\n"
-            file.write("[]\n" if separator == "[\n" else "\n]\n")
+            file.write("[\n" + json.dumps(first))
+            for record in records:
+                file.write(",\n" + json.dumps(record))
+            file.write("\n]\n")
 
 
 @contextmanager

@@ -22,14 +22,17 @@ class ThreadedDetector:
     On a CPU this is faster than one network on all cores: each layer would wait for its slowest
     thread.
 
-    Args:
+    Attributes:
         detector: several threads may call it.
+        max_pixels: maximum number of pixels of an image.
+
+    Args:
         num_threads: number of images at the same time.
     """
 
     def __init__(self, detector: ImageDetector, num_threads: int):
         self.max_pixels = detector.max_pixels
-        self._detector = detector
+        self.detector = detector
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="detector")
         self._one_large = threading.Lock()
 
@@ -46,7 +49,7 @@ class ThreadedDetector:
     def _detect(self, image: np.ndarray) -> Faces:
         is_large = image.shape[0] * image.shape[1] >= LARGE_PIXELS
         with self._one_large if is_large else nullcontext():
-            return self._detector(image)
+            return self.detector(image)
 
 
 class BatchingDetector:
@@ -55,14 +58,17 @@ class BatchingDetector:
     Of the images that wait, those of one size after padding go through the network as one batch,
     as in a list that the detector is given.
 
-    Args:
+    Attributes:
         detector: the detector.
+        max_pixels: maximum number of pixels of an image.
+
+    Args:
         max_images: maximum number of images of a list.
     """
 
     def __init__(self, detector: ImageDetector, max_images: int = 8):
         self.max_pixels = detector.max_pixels
-        self._detector = detector
+        self.detector = detector
         self._max_images = max_images
         self._waiting: queue.SimpleQueue[tuple[np.ndarray, Future] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="detector", daemon=True)
@@ -99,7 +105,7 @@ class BatchingDetector:
 
     def _detect(self, images: list[np.ndarray], futures: list[Future]) -> None:
         try:
-            results = self._detector(images, errors="return")
+            results = self.detector(images, errors="return")
         except Exception as error:  # goes to the threads that wait
             if len(images) > 1:  # each image gets its own error, or none
                 for image, future in zip(images, futures, strict=True):

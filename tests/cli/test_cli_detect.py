@@ -131,7 +131,7 @@ def test_a_folder_with_everything(repo_root, detect_model, tmp_path):
     assert done.returncode == 1, done.stderr
     assert f"{source / 'broken.png'} failed" in done.stderr
     assert "Traceback" not in done.stderr
-    written = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    written = files_below(output)
     pictures = ["a.jpg", "sub/deep.tif", "sub/turned.jpg"]
     assert written == sorted(["clip.avi.mp4", "clip.avi.mp4.jsonl", "faces.json", *pictures])
 
