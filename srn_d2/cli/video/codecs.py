@@ -27,7 +27,7 @@ SPEED = {
     "libsvtav1": {"preset": "10"},
     "libaom-av1": {"cpu-used": "8", "row-mt": "1"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "6", "row-mt": "1"},
-    "libvpx": {"deadline": "realtime", "cpu-used": "6"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "6", "threads": "1"},  # more threads spin
 }
 # Encoders of 4:2:0 that refuse odd sides.
 EVEN_ONLY = ("libx264", "libx265", "libopenh264")

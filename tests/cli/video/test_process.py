@@ -235,7 +235,7 @@ def test_the_index_is_in_front_for_browsers(tmp_path):
     ],
 )
 def test_the_codec_of_the_source_can_be_kept(tmp_path, suffix, encoder, pix_fmt):
-    options = {"deadline": "realtime", "cpu-used": "8"} if encoder == "libvpx" else {}
+    options = {"threads": "1"} if encoder == "libvpx" else {}
     source = write_video(
         tmp_path / f"a.{suffix}", moving_square(3), encoder, pix_fmt, options=options
     )
