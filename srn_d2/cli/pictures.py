@@ -1,6 +1,7 @@
 """Pictures of ``srn-d2 detect``: all frames read, their faces found, and written with them."""
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from .printing import printable
 from .sources import Source
 
 logger = logging.getLogger(__name__)
+
+# Pillow warns of odd metadata, and of pictures with many pixels, which the limit is for.
+warnings.filterwarnings("ignore", module="PIL")
 
 Render = Callable[[np.ndarray, Faces], np.ndarray]
 """From pixels (H, W, 3), or (H, W, 4) as ``DecodedImage`` has them, and their faces to others."""

@@ -22,7 +22,8 @@ DESCRIPTION = """A page in the browser: drop pictures, see their faces, move a t
   curl --data-binary @photo.jpg http://127.0.0.1:8000/detect
   curl --data-binary @photo.jpg 'http://127.0.0.1:8000/detect?threshold=0.5'
 
-Only this machine can reach it, unless --host says otherwise. Pictures stay in memory and are not
+Only this machine can reach it, unless --host says otherwise; under the name of a reverse proxy only
+with --allow-name. Pictures stay in memory and are not
 stored. --threshold is where the slider starts, and of requests that name none.
 """
 EPILOG = """Ctrl-C ends it after the picture that is being processed, a second Ctrl-C at once.
