@@ -11,6 +11,7 @@ from PIL import Image
 from srn_d2.atomic_file import atomic_path
 
 JPEG_QUALITY = 95
+AVIF_SPEED = 8  # of 0 to 10; at 6, Pillow's, files are 8 % smaller and take three times as long
 _MILLISECONDS = 1000
 _GIF_COLORS = 256
 _HALF = 128  # opacity from which a pixel of a GIF is opaque
@@ -134,6 +135,8 @@ def _save(path: Path, file_format: str, frames: WrittenFrames) -> None:
     options: dict = {"quality": JPEG_QUALITY}
     if file_format == "TIFF":
         options = {"compression": "tiff_adobe_deflate"}
+    elif file_format == "AVIF":
+        options["speed"] = AVIF_SPEED
     elif file_format in ("PNG", "BMP", "GIF"):
         options = {}
     if others:

@@ -1,19 +1,23 @@
 """Pictures of ``srn-d2 detect``: all frames read, their faces found, and written with them."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from srn_d2.data.image_errors import InvalidImageError, UnreadFormatError
-from srn_d2.data.image_frames import ImageFrame, ImageFrames
-from srn_d2.inference.faces import Faces
+from srn_d2.data.image_frames import ImageFrames
+from srn_d2.inference.frame_faces import FrameFaces
 from srn_d2.inference.image_detector import ImageDetector
 
 from .output_errors import raise_if_of_folder
 from .picture_files import UnheldPictureError, WrittenFrames, to_image, write_picture
 from .rendering import Render
 from .sources import Source
+
+# Pillow warns of odd metadata, and of pictures with many pixels, which the limit is for.
+warnings.filterwarnings("ignore", module="PIL")
 
 MAX_WRITTEN_FACTOR = 4
 """Pixels of all frames of a picture that is written, in multiples of the limit of one."""
@@ -31,31 +35,32 @@ def process_picture(
         render: what is written; None: nothing is.
 
     Returns:
-        the record of the picture, see ``PictureRecord``; with "error" if it could not be written,
-        or not all frames be read.
+        the record of the picture: "file_name", and what ``FrameFaces.to_dict`` gives; with "error"
+        if it could not be written, or not all frames be read; with "written_as" among the notes if
+        it is not written as ``source.name``.
 
     Raises:
         InvalidImageError, OSError: it cannot be read; not one frame of it.
         OutputFolderError: nothing can be written.
     """
     with open_frames(source, detector.max_pixels) as frames:
-        record = PictureRecord(source, frames)
+        found = FrameFaces(frames)
         images: list[Image.Image] = []
         problem = None if render is None else _too_many_frames(frames, detector.max_pixels)
         try:
             for frame in frames:
                 faces = detector(frame.rgb)
-                record.add(frame, faces)
+                found.add(frame, faces)
                 if render is not None and problem is None:
                     images.append(to_image(render(frame.pixels, faces)))
         except InvalidImageError as error:
-            if not record.num_frames:
+            if not found.num_frames:
                 raise
             problem = str(error)
         if render is not None and problem is None:
-            written = record.written_frames(images)
-            problem = write_or_explain(output, source, written, record.notes)
-    return record.to_dict(problem)
+            written = _written_frames(frames, found, images)
+            problem = write_or_explain(output, source, written, found.notes)
+    return _record(source, found, problem)
 
 
 def open_frames(source: Source, max_pixels: int) -> ImageFrames:
@@ -69,68 +74,22 @@ def open_frames(source: Source, max_pixels: int) -> ImageFrames:
     return ImageFrames(source.path.read_bytes(), str(source.path), max_pixels)
 
 
-class PictureRecord:
-    """The faces of a picture, frame by frame, for the files of faces.
+def _record(source: Source, found: FrameFaces, problem: str | None) -> dict:
+    """The record of a picture in the files of faces."""
+    record = {"file_name": str(source.path), **found.to_dict()}
+    return record if problem is None else {**record, "error": problem}
 
-    ``to_dict`` gives {"file_name", "height", "width", "faces"}. Of a picture of several frames
-    height and width are those of the first, each face has its "frame", and "frames" has for each
-    {"height", "width"}, of an animation with "time" and "duration" in seconds. "notes" has what is
-    to be known of it: {"scaled", "left_out", "written_as"} -> text.
-    """
 
-    def __init__(self, source: Source, frames: ImageFrames):
-        self.notes: dict[str, str] = {}
-        self.num_frames = 0
-        self._source = source
-        self._header = frames
-        self._durations: list[float] = []
-        self._faces: list[dict] = []
-        self._sizes: list[dict] = []
-        if frames.num_left_out:
-            text = f"{frames.num_left_out} previews or gain maps in the file are left out"
-            self.notes["left_out"] = text
-
-    def add(self, frame: ImageFrame, faces: Faces) -> None:
-        """Append the faces of the next frame."""
-        size = faces.to_dict()
-        of_frame = size.pop("faces")
-        if self._header.num_frames > 1:
-            of_frame = [{**face, "frame": self.num_frames} for face in of_frame]
-        if frame.duration is not None:
-            start = sum(self._durations)
-            size |= {"time": round(start, 3), "duration": round(frame.duration, 3)}
-            self._durations.append(frame.duration)
-        if frame.scaled is not None:
-            self.notes.setdefault("scaled", f"values of {frame.scaled} are scaled to 0 to 255")
-        self._faces += of_frame
-        self._sizes.append(size)
-        self.num_frames += 1
-
-    def to_dict(self, problem: str | None = None) -> dict:
-        """The record.
-
-        Args:
-            problem: what went wrong: its "error".
-        """
-        size = {key: self._sizes[0][key] for key in ("height", "width")}
-        record = {"file_name": str(self._source.path), **size, "faces": self._faces}
-        if self._header.num_frames > 1:
-            record["frames"] = self._sizes
-        if self.notes:
-            record["notes"] = self.notes
-        if problem is not None:
-            record["error"] = problem
-        return record
-
-    def written_frames(self, images: Sequence[Image.Image]) -> WrittenFrames:
-        """What is written of the picture: the images of its frames."""
-        return WrittenFrames(
-            images,
-            self._durations or None,
-            loop=self._header.loop,
-            is_first_apart=self._header.is_first_apart,
-            is_mpo=self._header.format == "MPO",
-        )
+def _written_frames(
+    frames: ImageFrames, found: FrameFaces, images: Sequence[Image.Image]
+) -> WrittenFrames:
+    return WrittenFrames(
+        images,
+        found.durations or None,
+        loop=frames.loop,
+        is_first_apart=frames.is_first_apart,
+        is_mpo=frames.format == "MPO",
+    )
 
 
 def _too_many_frames(frames: ImageFrames, max_pixels: int) -> str | None:

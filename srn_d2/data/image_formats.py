@@ -10,7 +10,7 @@ from PIL import Image
 # of the others Pillow knows the header only.
 _UNREAD_BY_PILLOW = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Suffixes that other programs use as well: a file counts if its first bytes fit.
-_AMBIGUOUS_SUFFIXES = {".bw", ".fit", ".iim", ".im", ".rgb", ".vst"}
+_AMBIGUOUS_SUFFIXES = {".bw", ".fit", ".rgb"}
 HEIF_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")
 
 _RAW_SUFFIXES = (

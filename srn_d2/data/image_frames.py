@@ -14,7 +14,7 @@ from .pixel_range import PixelRange
 # (icons), of which Pillow gives the whole or the largest picture.
 _WITH_FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO", "HEIF", "FLI", "DCX", "IM", "SPIDER")
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF", "FLI")
-_GAIN_MAP_MARKS = (b"hdrgm", b"HDRGainMap", b"hdrgainmap")
+_GAIN_MAP_MARKS = (b"HDRGainMap", b"hdrgainmap")  # Apple's; of Ultra HDR Pillow reads the picture
 _SECONDS_PER_DURATION = 1e-3
 
 
@@ -59,7 +59,7 @@ class ImageFrames:
         self.name = name
         self.max_pixels = max_pixels
         with pixel_limit(max_pixels):
-            self._image = open_image(encoded, name)
+            self._image = open_image(encoded, name, max_pixels=max_pixels)
             self._indices = self._find_frames()
         self.format = self._image.format
         self.num_left_out = _count_frames(self._image, name) - len(self._indices)

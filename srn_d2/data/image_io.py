@@ -74,18 +74,25 @@ def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
         CorruptImageError: the file is not an image, is of a format that is not read, is damaged or
             truncated, or has too many pixels (a subclass for each); names the file.
     """
-    name = str(path)
-    with pixel_limit(max_pixels), open_image(Path(path).read_bytes(), name) as image:
+    name, encoded = str(path), Path(path).read_bytes()
+    with pixel_limit(max_pixels), open_image(encoded, name, max_pixels=max_pixels) as image:
         return pillow_to_rgb(image, name, max_pixels)
 
 
-def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) -> Image.Image:
+def open_image(
+    encoded: bytes,
+    name: str,
+    formats: Sequence[str] | None = None,
+    max_pixels: int | None = None,
+) -> Image.Image:
     """A Pillow image that is not decoded yet: of these bytes its header has been read.
 
     Args:
         encoded: the whole file.
         name: name of the image, for messages.
         formats: Pillow's names of those to allow; None: all that are read.
+        max_pixels: limit of what must be decoded at once, such as a TIFF file of floats; None:
+            Pillow's.
 
     Raises:
         CorruptImageError: it is of none of these formats (NotAnImageError, UnreadFormatError), is
@@ -107,7 +114,7 @@ def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) 
     except MissingHeifError as error:
         raise UnreadFormatError(f"{name} cannot be decoded: {error}") from error
     except UnidentifiedImageError as error:
-        image = _open_unknown_tiff(encoded, name) if "TIFF" in allowed else None
+        image = _open_unknown_tiff(encoded, name, max_pixels) if "TIFF" in allowed else None
         if image is not None:
             return image
         wanted = "an image" if formats is None else f"an image of {', '.join(formats)}"
@@ -120,13 +127,14 @@ def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) 
         raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
 
 
-def _open_unknown_tiff(encoded: bytes, name: str) -> Image.Image | None:
+def _open_unknown_tiff(encoded: bytes, name: str, max_pixels: int | None) -> Image.Image | None:
     """A TIFF image that Pillow does not know, such as colours in floats; None if it is none."""
     tags = tiff_header(encoded)
     if tags is None:
         return None
-    limit = Image.MAX_IMAGE_PIXELS
-    check_pixel_count(*header_size(tags), name, None if limit is None else 2 * limit)
+    if max_pixels is None and Image.MAX_IMAGE_PIXELS is not None:
+        max_pixels = 2 * Image.MAX_IMAGE_PIXELS
+    check_pixel_count(*header_size(tags), name, max_pixels)
     pixels = decode_tiff(encoded, tags)
     if pixels is None:
         return None
