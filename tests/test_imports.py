@@ -7,17 +7,19 @@ import sys
 import pytest
 
 BASE = {"atomic_file", "bfloat16", "cores", "config_files", "error_messages"}
-BASE |= {"heavy_imports", "renamed_configs"}
+BASE |= {"detection_settings", "heavy_imports", "renamed_configs", "run_settings"}
 # Package or module of srn_d2 -> what of srn_d2 it may import, inside functions too.
 ALLOWED = {
     "atomic_file": set(),
     "bfloat16": set(),
     "config_files": {"renamed_configs"},
     "cores": set(),
+    "detection_settings": {"bfloat16"},
     "error_messages": set(),
     "heavy_imports": set(),
     "renamed_configs": set(),
     "requirements": set(),
+    "run_settings": {"atomic_file"},
     "data": BASE,
     "checkpoint": BASE,
     "modeling": BASE,

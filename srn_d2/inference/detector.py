@@ -95,6 +95,7 @@ class FaceDetector(ImageDetector):
         _check_arguments(size, min_face_size, dtype)
         cfg = load_cfg(model, config_file, weights)
         _configure(cfg, device, dtype, multi_scale)
+        self.cfg = cfg  # with the arguments of these names
         self.follows_config_size = size == "config"
         policy = ViewPolicy(
             anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
@@ -130,6 +131,11 @@ class FaceDetector(ImageDetector):
             )
         torch.set_num_threads(1)  # with more, OpenMP waits for threads that are not there
         cv2.setNumThreads(0)
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The network, without multi-scale testing."""
+        return self._predictor.single_scale_model
 
     def _views(self, image: np.ndarray) -> list[View]:
         resized = self._predictor.resize(image) if self.follows_config_size else None
