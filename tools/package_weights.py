@@ -6,8 +6,8 @@ python tools/package_weights.py output/srn_efflite0/model_final.pth \\
 
 writes to srn_d2/weights/ lite.pth (the averaged weights if the checkpoint has such, in half
 precision), lite.yaml (the whole config), lite.onnx (the network with these weights, for ONNX
-Runtime) and lite.json (file names, SHA-256, origin); then FaceDetector("lite") loads them. Without a
-checkpoint,
+Runtime) and lite.json (file names, SHA-256, origin); then FaceDetector("lite") loads them. Without
+a checkpoint,
 
 python tools/package_weights.py --model lite
 

@@ -21,6 +21,8 @@ from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 from srn_d2.inference import detector
 
+TINY = ("--model", "tiny", "--no-graph")
+
 
 @pytest.fixture(scope="module")
 def tool(load_tool):
@@ -156,7 +158,7 @@ def test_a_further_checkpoint_of_another_network_is_refused(
 ):
     torch.save({"model": {**training[1], misfit: torch.zeros(7)}}, tmp_path / "other.pth")
     checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
-    arguments = ["--config-file", str(config_file), "--model", "tiny", "--no-graph"]
+    arguments = ["--config-file", str(config_file), *TINY]
     assert tool.main([*checkpoints, *arguments, "--output", str(tmp_path / "weights")]) == 2
     assert misfit in capsys.readouterr().err
     assert not (tmp_path / "weights").exists()
@@ -228,7 +230,7 @@ def test_vectors_keep_their_precision():
 
 def test_a_checkpoint_of_another_model_is_refused(tool, repo_root, training, tmp_path, capsys):
     config = str(repo_root / "configs" / "srn_R18.yaml")
-    arguments = [str(training[0]), "--config-file", config, "--model", "tiny", "--no-graph"]
+    arguments = [str(training[0]), "--config-file", config, *TINY]
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 2
     assert "do not fit" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
