@@ -18,7 +18,7 @@ from .input_processing import InputProcessor, Process, log_written
 from .journal import Result
 from .output_errors import OutputFolderError
 from .outputs import JsonWriter, RecordWriter, check_writable, record_writers, written_paths
-from .pipeline import ProcessPipeline, run_in_threads
+from .pipeline import ProcessPipeline, ProcessStartError, run_in_threads
 from .progress import Progress, Reporter, Summary
 from .run_folder import OutputInUseError, RunFolder
 from .shared_detector import SharedDetector
@@ -89,7 +89,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
         if job.camera is None and comm.get_world_size() == 1:
             logger.info("Stopped: %s", GO_ON)
         return _left(130)
-    except (VideoError, OSError, OutputFolderError) as error:
+    except (VideoError, OSError, OutputFolderError, ProcessStartError) as error:
         logger.error("%s", error)
         if job.camera is None and comm.get_world_size() == 1:
             logger.error("Stopped, what is done is kept: %s", GO_ON)

@@ -4,6 +4,7 @@ import argparse
 import ctypes
 import logging
 import multiprocessing
+import os
 from datetime import timedelta
 
 import torch
@@ -41,7 +42,7 @@ def run_workers(args: argparse.Namespace) -> int:
         return 2
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # see _log_end
     # Workers import detectron2 first, before srn_d2 hides warnings of its imports.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::UserWarning")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:`torch.jit.script`:FutureWarning")
     status = multiprocessing.get_context("spawn").Value("i", 1, lock=False)
     try:
         launch(
@@ -62,8 +63,7 @@ def run_workers(args: argparse.Namespace) -> int:
     return status.value
 
 
-def _run_worker(args: argparse.Namespace, status: "ctypes.c_int"
-) -> None:
+def _run_worker(args: argparse.Namespace, status: "ctypes.c_int") -> None:
     """One worker, in a process of its own."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("srn_d2.cli").setLevel(logging.INFO)
