@@ -69,7 +69,8 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = open(path, "ab")  # noqa: SIM115 -- closed by close
+        # Unbuffered: a buffer would write the rest of a line that failed later on.
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 -- closed by close
         self._cut_end()
 
     def append(self, result: Result) -> None:
@@ -78,19 +79,16 @@ class Journal:
         Raises:
             OSError: it cannot be written, as on a full disk.
         """
-        line = json.dumps(asdict(result)) + "\n"
+        rest = f"{json.dumps(asdict(result))}\n".encode()
         try:
-            self._file.write(line.encode())
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError:
             self._cut_end()
             raise
 
     def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError:  # what could not be written; append has raised the same
-            self._cut_end()
+        self._file.close()
 
     def _cut_end(self) -> None:
         """Remove what follows the last line break."""

@@ -29,6 +29,10 @@ MAX_ENDED = 2
 ENDED = "its process was ended"
 
 
+class ProcessStartError(RuntimeError):
+    """Worker processes end while they are prepared."""
+
+
 def run_in_threads(
     process: Process, sources: Iterable[Source], num_threads: int
 ) -> Iterator[Result]:
@@ -64,6 +68,9 @@ class ProcessPipeline:
     Args:
         start: makes a worker's ``Process``; it is called in each of them, and can be pickled.
         num_processes: number of processes.
+
+    Raises:
+        ProcessStartError: the processes cannot be started.
     """
 
     def __init__(self, start: Callable[[], Process], num_processes: int):
@@ -74,14 +81,13 @@ class ProcessPipeline:
         self._in_work: dict[Future, Source] = {}
         self._alone: deque[Source] = deque()  # to be done one at a time
         self._num_ended: Counter[Source] = Counter()
-        self._num_unused_pools = 0
 
     def run(self, sources: Iterable[Source]) -> Iterator[Result]:
         """The results of inputs.
 
         Raises:
             OutputFolderError: nothing can be written.
-            RuntimeError: the processes cannot be started.
+            ProcessStartError: the processes cannot be started again.
         """
         rest = iter(sources)
         try:
@@ -95,7 +101,6 @@ class ProcessPipeline:
                     except BrokenProcessPool:
                         lost.append(source)
                     else:
-                        self._num_unused_pools = 0
                         yield result
                 if lost:
                     yield from self._recover(lost)
@@ -122,12 +127,6 @@ class ProcessPipeline:
         """Start new processes, and have the inputs in work done one at a time."""
         lost += self._in_work.values()
         self._in_work.clear()
-        self._num_unused_pools += 1
-        if self._num_unused_pools > MAX_ENDED + 1:
-            raise RuntimeError(
-                "The worker processes end again and again: take fewer by --num-processes, as they "
-                "may lack memory"
-            )
         logger.warning("A worker process was ended: its inputs are done again")
         self._stop_processes()
         self._pool.shutdown()
@@ -135,7 +134,6 @@ class ProcessPipeline:
         if len(lost) == 1:
             self._num_ended[lost[0]] += 1
             if self._num_ended[lost[0]] >= MAX_ENDED:
-                self._num_unused_pools = 0
                 message = f"the process that did {printable(lost[0].path)} was ended, twice"
                 record = {"file_name": str(lost[0].path), "error": message}
                 yield Result.of(lost[0], record, ENDED)
@@ -143,12 +141,20 @@ class ProcessPipeline:
         self._alone.extendleft(reversed(lost))
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
+        pool = ProcessPoolExecutor(
             self._num_processes,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
             initargs=(self._start,),
         )
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise ProcessStartError(
+                "A worker process ends before it has begun: take fewer by --num-processes, as they "
+                "may lack memory"
+            ) from error
+        return pool
 
     def _end(self) -> None:
         if self._in_work:  # after an error or Ctrl-C

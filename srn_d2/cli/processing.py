@@ -18,7 +18,7 @@ from .input_processing import InputProcessor, Process, log_written
 from .journal import Result
 from .output_errors import OutputFolderError
 from .outputs import JsonWriter, RecordWriter, check_writable, record_writers, written_paths
-from .pipeline import ProcessPipeline, run_in_threads
+from .pipeline import ProcessPipeline, ProcessStartError, run_in_threads
 from .progress import Progress, Reporter, Summary
 from .run_folder import OutputInUseError, RunFolder
 from .shared_detector import SharedDetector
@@ -86,12 +86,12 @@ def run_job(prepare: Callable[[], Job]) -> int:
                 return process_files(job)
             _process_camera(job, job.camera)
     except KeyboardInterrupt:
-        if job.camera is None:
+        if job.camera is None and comm.get_world_size() == 1:
             logger.info("Stopped: %s", GO_ON)
         return _left(130)
-    except (VideoError, OSError, OutputFolderError) as error:
+    except (VideoError, OSError, OutputFolderError, ProcessStartError) as error:
         logger.error("%s", error)
-        if job.camera is None:
+        if job.camera is None and comm.get_world_size() == 1:
             logger.error("Stopped, what is done is kept: %s", GO_ON)
         return _left(1)
     finally:
@@ -123,7 +123,7 @@ def process_files(job: Job) -> int:
             return 2
         pending = [i for i in range(len(job.sources)) if i not in done]
         share = pending[comm.get_rank() :: comm.get_world_size()]
-        if done:
+        if done and comm.is_main_process():
             logger.info("%d of %d inputs are done already", len(done), len(job.sources))
         summary = _process_share(job, folder, done, [job.sources[i] for i in share])
         summary = Summary.of_all(comm.all_gather(summary))

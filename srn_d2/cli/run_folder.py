@@ -127,7 +127,11 @@ class RunFolder:
                 )
 
     def end(self, has_failures: bool) -> None:
-        """End the run: remove its state, or mark it as ended if some inputs failed."""
+        """End the run: remove its state, or mark it as ended if some inputs failed.
+
+        Drafts of workers that were killed are removed. No worker writes any more.
+        """
+        remove_drafts(self.output)
         if has_failures:
             self._ended.touch()
         else:

@@ -1,8 +1,10 @@
 """The workers of ``srn-d2 detect`` on several GPUs or machines, by detectron2's launch."""
 
 import argparse
+import ctypes
 import logging
 import multiprocessing
+import os
 from datetime import timedelta
 
 import torch
@@ -38,7 +40,10 @@ def run_workers(args: argparse.Namespace) -> int:
     if 0 < num_gpus < args.num_gpus:
         logger.error("--num-gpus is %d, but this machine has %d", args.num_gpus, num_gpus)
         return 2
-    status = multiprocessing.get_context("spawn").Value("i", 1)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # see _log_end
+    # Workers import detectron2 first, before srn_d2 hides warnings of its imports.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:`torch.jit.script`:FutureWarning")
+    status = multiprocessing.get_context("spawn").Value("i", 1, lock=False)
     try:
         launch(
             _run_worker,
@@ -50,6 +55,7 @@ def run_workers(args: argparse.Namespace) -> int:
             timeout=TIMEOUT,
         )
     except KeyboardInterrupt:
+        logger.info("Stopped: %s", GO_ON)
         return 130
     except ProcessException as error:
         _log_end(error)
@@ -57,7 +63,7 @@ def run_workers(args: argparse.Namespace) -> int:
     return status.value
 
 
-def _run_worker(args: argparse.Namespace, status: "multiprocessing.sharedctypes.Synchronized[int]"):
+def _run_worker(args: argparse.Namespace, status: "ctypes.c_int") -> None:
     """One worker, in a process of its own."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("srn_d2.cli").setLevel(logging.INFO)
