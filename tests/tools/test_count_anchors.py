@@ -51,12 +51,8 @@ def arguments(small_cfg, repo_root, tmp_path):
 
 def test_table_and_plot(tool, arguments, tmp_path, capsys):
     command, weights = arguments
-    files = [
-        "--plot",
-        str(tmp_path / "new" / "counts.png"),
-        "--json",
-        str(tmp_path / "counts.json"),
-    ]
+    plot, counts = tmp_path / "new" / "counts.png", tmp_path / "counts.json"
+    files = ["--plot", str(plot), "--json", str(counts)]
     assert tool.main([*command, *files, *weights]) == 0
     printed = capsys.readouterr().out
     assert "Means over 2 images" in printed
