@@ -4,6 +4,7 @@ Needs neither torch nor detectron2, unlike :mod:`srn_d2.data.datasets`.
 """
 
 import os
+import struct
 import zlib
 from typing import Any
 
@@ -11,6 +12,13 @@ import numpy as np
 
 README_HINT = "datasets/README.md shows the layout expected under $DETECTRON2_DATASETS"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+
+# What scipy's reader raises besides its own error for files that are no MATLAB files, or damaged.
+DAMAGED_MAT_ERRORS = (
+    *(EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
+MAX_SHOWN = 60  # characters of a line that a message shows
 
 
 class AnnotationFormatError(ValueError):
@@ -43,6 +51,16 @@ def read_annotation_text(path: str | os.PathLike) -> str:
         return file.read()
 
 
+def shown(text: str) -> str:
+    """A line as a message shows it: quoted, its beginning if it is long."""
+    return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
+
+
+def without_image_suffix(name: str) -> str:
+    """The name of an image without .jpg and the like."""
+    return os.path.splitext(name)[0] if has_image_suffix(name) else name
+
+
 def has_image_suffix(name: str) -> bool:
     """True if ``name`` has the suffix of an image file."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
@@ -64,7 +82,7 @@ def load_mat(path: str | os.PathLike, variable: str) -> np.ndarray:
         raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
     try:
         content = loadmat(path)
-    except (MatReadError, OSError, TypeError, ValueError, zlib.error) as error:
+    except (MatReadError, OSError, *DAMAGED_MAT_ERRORS) as error:
         raise AnnotationFormatError(path, "header", f"not a MATLAB file ({error})") from error
     if variable not in content:
         found = sorted(name for name in content if not name.startswith("__"))
