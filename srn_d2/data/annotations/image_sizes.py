@@ -1,5 +1,6 @@
 """Sizes of images from the headers of their files, against those that annotations give."""
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _TURNED = (5, 6, 7, 8)
 _ASPECT_TOLERANCE = 0.02
 # Progress is shown after this many seconds.
 _PROGRESS_DELAY = 3.0
+_LOG_INTERVAL = 30.0  # between two, where they do not replace each other
 
 
 class HeaderSizes(NamedTuple):
@@ -39,7 +41,8 @@ def read_header_sizes(paths: Sequence[str]) -> HeaderSizes:
     sizes = np.zeros((len(paths), 2))
     is_turned = np.zeros(len(paths), dtype=bool)
     unreadable = []
-    bar = tqdm(paths, desc="image headers", unit="image", delay=_PROGRESS_DELAY, leave=False)
+    interval = 0.5 if sys.stderr.isatty() else _LOG_INTERVAL
+    bar = tqdm(paths, "image headers", unit="image", delay=_PROGRESS_DELAY, mininterval=interval)
     for row, path in enumerate(bar):
         try:
             with Image.open(path) as image:
