@@ -9,7 +9,9 @@ The images are those of the training loader, augmented, in its order. The paper 
 """
 
 import argparse
+import dataclasses
 import itertools
+import json
 import sys
 from collections.abc import Sequence
 
@@ -23,9 +25,9 @@ from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import build_cfg, check_device
-from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
+from srn_d2.data.build import build_face_train_loader
 from srn_d2.engine import SRNTrainer
-from srn_d2.error_messages import message_of
+from srn_d2.error_messages import USER_ERRORS, message_of
 from srn_d2.evaluation.anchor_counts import (
     AnchorCounts,
     anchor_table,
@@ -43,6 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--num-images", type=count, default=100, help="of the training set (default: 100)"
     )
     parser.add_argument("--plot", metavar="FILE", help="also plot the counts as a PNG")
+    parser.add_argument("--json", metavar="FILE", help="also write the counts as JSON")
     add_overrides(parser)
     return parse_command_line(parser, argv, {"--num": "--num-images"})
 
@@ -68,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.plot:
             with atomic_path(args.plot) as draft:
                 plot_anchor_counts(counts).savefig(draft)
-    except (*LOADING_ERRORS, RuntimeError) as error:
+        if args.json:
+            with atomic_path(args.json) as draft:
+                draft.write_text(json.dumps(dataclasses.asdict(counts)) + "\n", encoding="utf-8")
+    except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     print(f"Means over {counts.num_images} images\n\n{anchor_table(counts)}")

@@ -1,24 +1,8 @@
-"""The configuration keys that this project adds to detectron2's, and configs of them.
+"""The keys that this project adds to detectron2's: meaning, unit, options and source of each."""
 
-Importing it registers the components, the data sets and the kinds of weights that the keys name.
-"""
-
-import difflib
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
-import yaml
-from detectron2.config import CfgNode, get_cfg
-from detectron2.utils.file_io import PathManager
-
-import srn_d2.checkpoint
-import srn_d2.data.datasets
-import srn_d2.modeling  # noqa: F401 -- as the data sets: registers them
-from srn_d2.bfloat16 import resolve_cpu_bfloat16
-from srn_d2.config_files import find_config_file
-from srn_d2.renamed_configs import rename_hint
+from detectron2.config import CfgNode
 
 
 def add_srn_config(cfg: CfgNode) -> None:
@@ -56,6 +40,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.SIZE_DIVISIBILITY = 32
     # Receptive field enhancement in both subnets [paper 3.4]; False: two plain 3x3 convolutions.
     srn.RFE = True
+    # 3x3 convolutions of both subnets: "plain" [paper], or "separable", a depthwise and a 1x1
+    # convolution, which take an eighth of the multiply-adds with 64 channels.
+    srn.HEAD_CONVOLUTION = "plain"
+    # The same of the pyramid's 3x3 convolutions, strided ones included.
+    srn.PYRAMID_CONVOLUTION = "plain"
+    # Layers of the first step: "shared" with the second [paper]; "own_prediction": only the subnets
+    # are shared; "own": none is. C2 .. C4 have less context than P2 .. P4.
+    srn.FIRST_STEP_SUBNET = "shared"
+    # Number of 3x3 convolutions of the first step's "own" subnets.
+    srn.FIRST_STEP_CONVS = 4
     # Standard deviation of the two prediction convolutions' initial weights. 0: xavier, as all new
     # convolutions [paper]. RetinaNet's 0.01 starts from deltas of nearly 0, which a network
     # trained from scratch needs: xavier's large first deltas drive the box subnet's ReLUs to 0.
@@ -82,6 +76,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     # Thresholds of the second step on STR levels, whose anchors the first step has refined: nearly
     # all anchors near a face overlap it then. []: the second step's [paper].
     srn.REFINED_IOU_THRESHOLDS = []
+
+    # Anchors whose IoU decides which anchors of STR levels are faces in the second step: "refined",
+    # moved by the first step [paper], or "regular". Moved anchors give more faces a match.
+    srn.REFINED_LABELS = "refined"
+    # Anchors whose number of faces divides the second step's losses: "refined" or "regular". With
+    # "refined" the coarse levels' further matches take weight from the fine levels.
+    srn.SECOND_STEP_NORMALIZER = "refined"
+    # Iteration from which STC filters anchors, and STR moves them, in training. 0: at once [paper].
+    srn.STC_START_ITER = 0
+    srn.STR_START_ITER = 0
 
     # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
     srn.FOCAL_LOSS_ALPHA = 0.25
@@ -154,11 +158,23 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FACE_SAMPLED_SIZES = (8.0, 256.0)
     # ... unless it would enlarge the image more than this many times.
     cfg.INPUT.FACE_MAX_ENLARGEMENT = 2.0
+    # Probability of a rotation and a perspective of the crop, after the flip. 0: never [paper].
+    cfg.INPUT.FACE_WARP_PROB = 0.0
+    # Largest angle, in degrees, and largest move of a corner, as a share of the crop's side.
+    cfg.INPUT.FACE_WARP_DEGREES = 30.0
+    cfg.INPUT.FACE_WARP_PERSPECTIVE = 0.08
+    # Probability of blur, reduced resolution or JPEG compression; grey has half of it. 0: never
+    # [paper].
+    cfg.INPUT.FACE_DEGRADATION_PROB = 0.0
     # A face whose shorter side is below this many pixels after augmentation is an ignore region.
     # (No figure in the paper; half of the smallest anchor's width.)
     cfg.INPUT.FACE_MIN_SIZE = 4.0
     # A training run stops after more than this many unreadable images in one data worker.
     cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 10
+    # How evenly an epoch shows the folders of images, in WIDER FACE its events. 0: each image once;
+    # 1: all folders equally often; between: a folder of k images in proportion to
+    # k ** (1 - balance).
+    cfg.DATALOADER.FACE_FOLDER_BALANCE = 0.0
     # Cache of decoded training images, in MiB for each data worker. 0: none.
     cfg.INPUT.FACE_CACHE_MB = 0
 
@@ -205,133 +221,3 @@ def _add_multi_scale_test_config(cfg: CfgNode) -> None:
     tta.VOTING = True
     # Voting keeps groups of a single box. [released] drops them.
     tta.KEEP_SINGLE = False
-
-
-class SRNCfgNode(CfgNode):
-    """detectron2's config, whose SOLVER.CPU_BFLOAT16 may be "auto", True or False.
-
-    Merges in yacs require a value's type to stay the same unless it is None, so it is set to None
-    during merges.
-    """
-
-    def merge_from_other_cfg(self, cfg_other: CfgNode) -> None:
-        with self._free_type():
-            super().merge_from_other_cfg(SRNCfgNode(cfg_other))  # yacs compares classes, too
-
-    def merge_from_list(self, cfg_list: list) -> None:
-        for index in range(0, len(cfg_list), 2):  # one pair at a time: a key may occur twice
-            with self._free_type():
-                super().merge_from_list(cfg_list[index : index + 2])
-
-    @contextmanager
-    def _free_type(self) -> Iterator[None]:
-        solver = self.get("SOLVER", {})  # nodes below the root have none
-        before = solver.get("CPU_BFLOAT16")
-        if before is not None:
-            solver["CPU_BFLOAT16"] = None
-        try:
-            yield
-        finally:
-            if before is not None and solver["CPU_BFLOAT16"] is None:
-                solver["CPU_BFLOAT16"] = before
-
-
-def build_cfg(config_file: str = "", opts: list[str] | None = None) -> CfgNode:
-    """Detectron2's defaults, the project's keys, a config file and ``KEY VALUE`` pairs over them.
-
-    Args:
-        config_file: a path, or the name of a config that comes with the project, such as
-            "srn_R50.yaml"; "": none.
-        opts: keys and values in turn.
-
-    Raises:
-        KeyError, FileNotFoundError: for an unknown key, or no such file.
-        ValueError: for a file that is no YAML, a key without a value, or a wrong value of
-            SOLVER.CPU_BFLOAT16.
-    """
-    cfg = SRNCfgNode(get_cfg())
-    add_srn_config(cfg)
-    valid = list(_flatten_keys(cfg))
-    config_file = config_path(config_file)
-    try:
-        if config_file:
-            cfg.merge_from_file(config_file)
-    except KeyError as error:
-        raise _unknown_key(error, valid, f"{config_file}: ") from error
-    except FileNotFoundError as error:
-        base = str(error.filename)
-        text = f"{config_file}: there is no config file {base} (_BASE_){rename_hint(base)}"
-        raise FileNotFoundError(text) from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{config_file} is no valid YAML: {error}") from error
-    opts = list(opts or [])
-    if len(opts) % 2:
-        raise ValueError(f"the options {opts} must be pairs of a key and its value")
-    try:
-        cfg.merge_from_list(opts)
-    except (KeyError, AssertionError) as error:
-        raise _unknown_key(error, valid, "command line: ") from error
-    if cfg.SOLVER.CPU_BFLOAT16 is None:
-        cfg.SOLVER.CPU_BFLOAT16 = False
-    resolve_cpu_bfloat16(cfg.SOLVER.CPU_BFLOAT16)  # raises for a wrong value
-    return cfg
-
-
-def config_path(config_file: str) -> str:
-    """Path of a config: ``config_file`` if it is a file or "", else the model zoo's of this name.
-
-    Raises:
-        FileNotFoundError: it is neither; the message names the configs that there are.
-    """
-    if not config_file or PathManager.isfile(config_file):
-        return config_file
-    return find_config_file(config_file)
-
-
-def check_device(
-    cfg: CfgNode,
-    name: str = "MODEL.DEVICE",
-    advice: str = "append `MODEL.DEVICE cpu` to the command",
-) -> None:
-    """Raise a RuntimeError where the config asks for a CUDA device that is not there.
-
-    Args:
-        cfg: config whose MODEL.DEVICE is checked.
-        name: name of the user's setting, for the message.
-        advice: remedy in the message where there is no CUDA device.
-    """
-    device = cfg.MODEL.DEVICE
-    if not device.startswith("cuda"):
-        return
-    if not torch.cuda.is_available():
-        raise RuntimeError(
-            f"{name} is {device!r} but torch finds no CUDA device: {advice}, or see "
-            "`python -m srn_d2.doctor`"
-        )
-    index, number = torch.device(device).index or 0, torch.cuda.device_count()
-    if index >= number:
-        raise RuntimeError(
-            f"{name} is {device!r} but the last of torch's {number} CUDA devices is "
-            f"'cuda:{number - 1}'"
-        )
-
-
-def _flatten_keys(node: CfgNode, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, value in node.items():
-        keys += (
-            _flatten_keys(value, f"{prefix}{name}.")
-            if isinstance(value, CfgNode)
-            else [prefix + name]
-        )
-    return keys
-
-
-def _unknown_key(error: Exception, valid: list[str], where: str) -> KeyError:
-    message = str(error.args[0]) if error.args else str(error)
-    named = message.rsplit(" ", 1)[-1].strip("'\"")
-    parent = named.rpartition(".")[0]
-    siblings = [key for key in valid if key.rpartition(".")[0] == parent]
-    close = difflib.get_close_matches(named, valid, n=3, cutoff=0.7)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return KeyError(f"{where}{message}; {hint}valid keys there: {', '.join(siblings) or 'none'}")
