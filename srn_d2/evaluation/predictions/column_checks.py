@@ -1,7 +1,7 @@
 """The check whether the numbers of the predictions mean something else than they are taken for.
 
 Boxes whose corners are read as a size match no face: AP is near 0 whatever the detector. Where AP
-is low, it is computed with the other readings that tools use, and one that is far better is reported.
+is low, it is computed with the other readings that tools use; one that is far better is reported.
 """
 
 from collections.abc import Callable, Mapping
@@ -82,7 +82,7 @@ def better_reading(
             best, best_ap = columns, other_ap
     if best is None or best_ap < given_ap + AP_DIFFERENCE or best_ap < 2 * given_ap:
         return None
-    signs = _signs(predictions)
+    signs = _signs(predictions) if "x2" in best.names else ""
     return BetterReading(predictions.columns, best, given_ap, best_ap, len(chosen), signs)
 
 
@@ -92,15 +92,10 @@ def _is_possible(predictions: Predictions) -> bool:
 
 
 def _signs(predictions: Predictions) -> str:
-    """In how many lines the third and fourth number are above the first and second."""
-    rows = stack(predictions.found.rows)
-    if rows.shape[1] < 5 or not len(rows):
-        return ""
-    are_above = (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
-    share = 100 * are_above.mean()
-    if share < 95:
-        return ""
-    return f"; in {share:.0f} % of the lines the third and fourth number exceed the first two"
+    """In how many boxes the size exceeds the corner on both axes, as second corners do."""
+    boxes = stack(predictions.predictions)
+    share = 100 * ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).mean()
+    return f"; in {share:.0f} % of the boxes w exceeds x and h exceeds y" if share > 90 else ""
 
 
 def with_checks(

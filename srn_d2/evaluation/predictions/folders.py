@@ -79,7 +79,7 @@ def read_folder(
             first_of_form.setdefault(form, path)
     for form, number in forms.items():
         meaning = "" if form == EMPTY else ": read nevertheless, the official code would not"
-        notes.append(f"{number} files are {form}{meaning} ({first_of_form[form]})")
+        notes.append(f"{number} files {form}{meaning} ({first_of_form[form]})")
     return FoundRows(
         source=str(directory),
         rows=rows,

@@ -94,8 +94,8 @@ class ImageNames:
                 if not best.is_end:
                     found.by_last_part.append(winners[0])
             else:
-                found.ambiguous += winners
-            found.unknown += [name for rank, name in claimants if rank < best]
+                found.ambiguous.extend(winners)
+            found.unknown.extend(name for rank, name in claimants if rank < best)
         return found
 
     def _candidates(self, name: str) -> list[tuple["_Rank", ImageId]]:
@@ -109,16 +109,17 @@ class ImageNames:
             pairs = zip(reversed(own[:-1]), reversed(parts[:-1]), strict=False)
             folders = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
             is_end = folders == min(len(own), len(parts)) - 1
-            candidates.append((_Rank(is_end, folders, own[-1] == parts[-1]), image_id))
+            candidates.append((_Rank(own == parts, is_end, folders, own[-1] == parts[-1]), image_id))
         if not candidates and len(parts) == 1:
             flat = self._by_flat_name.get(_stem(parts[0]), ())
-            candidates = [(_Rank(True, 0, False), image_id) for image_id in flat]
+            candidates = [(_Rank(False, True, 0, False), image_id) for image_id in flat]
         return candidates
 
 
 class _Rank(NamedTuple):
     """How close a name is to an image's, the higher the closer."""
 
+    is_equal: bool
     is_end: bool  # all folders that both have are equal
     folders: int  # equal folders, from the end
     is_same_file: bool  # the last part is equal, its suffix too

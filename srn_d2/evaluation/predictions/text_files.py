@@ -36,16 +36,16 @@ _BRACKETS = re.compile(r"[\[\](){}]")
 _SPLIT = re.compile(r"\s*[,;|]\s*|\s+")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
-UTF_16 = "in UTF-16"
-NO_NAME = "without the image's name"
-NO_COUNT = "without the number of boxes"
-BOXES_ONLY = "without the image's name and the number of boxes"
-COLUMN_NAMES = "with a line of column names"
-WRAPPED = "with tensor(...), np.float64(...) or brackets around the numbers"
-LABELS = "with words beside the numbers"
-BLANK_LINES = "with blank lines among the boxes"
-COMMAS = "with decimal commas"
-EMPTY = "empty and count as without detections"
+UTF_16 = "are in UTF-16"
+NO_NAME = "lack the image's name"
+NO_COUNT = "lack the number of boxes"
+BOXES_ONLY = "lack the image's name and the number of boxes"
+COLUMN_NAMES = "have a line of column names"
+WRAPPED = "have tensor(...), np.float64(...) or brackets around the numbers"
+LABELS = "have words beside the numbers"
+BLANK_LINES = "have blank lines among the boxes"
+COMMAS = "have decimal commas"
+EMPTY = "are empty and count as without detections"
 
 
 @dataclass(frozen=True)
