@@ -53,18 +53,15 @@ def dataset_root() -> Path:
     return Path(os.path.abspath(os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))))
 
 
-def require_images(image_root: str | os.PathLike | None, names: Sequence[str]) -> list[str]:
+def require_images(image_root: str | os.PathLike, names: Sequence[str]) -> list[str]:
     """The absolute path of each image, checked to be there; no image is opened.
 
     Args:
-        image_root: None: the names themselves are returned, and not checked.
         names: paths below ``image_root``, with "/" between folders.
 
     Raises:
         FileNotFoundError: names the number of missing images, the first of them and the folder.
     """
-    if image_root is None:
-        return list(names)
     root = os.path.abspath(image_root)
     paths = [os.path.join(root, name) for name in names]
     missing = [path for path in paths if not os.path.isfile(path)]

@@ -58,22 +58,6 @@ def register_face_folder(
     )
 
 
-def load_faces(
-    annotations: str | os.PathLike, image_root: str | os.PathLike | None = None
-) -> list[dict[str, Any]]:
-    """The faces of an annotation file as detectron2's list of dicts.
-
-    Args:
-        annotations: see :func:`register_face_folder`.
-        image_root: None: images are not looked at, and "file_name" is the name in the file.
-
-    Raises:
-        ValueError: the suffix is unknown, or the file is damaged.
-        FileNotFoundError: the file, or an image, is not where it is expected.
-    """
-    return _loader_for(annotations)(image_root, annotations)
-
-
 def load_coco_faces(
     image_root: str | os.PathLike, annotation_file: str | os.PathLike
 ) -> list[dict[str, Any]]:

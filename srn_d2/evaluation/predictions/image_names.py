@@ -109,7 +109,9 @@ class ImageNames:
             pairs = zip(reversed(own[:-1]), reversed(parts[:-1]), strict=False)
             folders = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
             is_end = folders == min(len(own), len(parts)) - 1
-            candidates.append((_Rank(own == parts, is_end, folders, own[-1] == parts[-1]), image_id))
+            candidates.append(
+                (_Rank(own == parts, is_end, folders, own[-1] == parts[-1]), image_id)
+            )
         if not candidates and len(parts) == 1:
             flat = self._by_flat_name.get(_stem(parts[0]), ())
             candidates = [(_Rank(False, True, 0, False), image_id) for image_id in flat]

@@ -232,7 +232,7 @@ def _category(items: list, source: str, category: int | str | None) -> tuple[str
     numbers = Counter(_id_text(item.get("category_id")) for item in items if isinstance(item, dict))
     listed = ", ".join(f"{name} ({number})" for name, number in numbers.most_common(6))
     if category is None:
-        if len(numbers) == 1:
+        if len(numbers) <= 1:
             return None, []
         raise JsonFormatError(
             f"{source}: the detections are of {len(numbers)} categories, category_id (detections): "

@@ -37,7 +37,9 @@ WRITERS = {
 WRAPPERS = {
     "tensor": lambda row: " ".join(f"tensor({value!r})" for value in row),
     "on a GPU": lambda row: f"{plain(row[:4])} tensor({row[4]!r}, device='cuda:0')",
-    "with a gradient": lambda row: f"{plain(row[:4])} tensor({row[4]!r}, grad_fn=<SelectBackward0>)",
+    "with a gradient": lambda row: (
+        f"{plain(row[:4])} tensor({row[4]!r}, grad_fn=<SelectBackward0>)"
+    ),
     "float64": lambda row: " ".join(f"np.float64({value!r})" for value in row),
     "int": lambda row: f"np.float32({row[0]!r}) {plain(row[1:4])} numpy.float16({row[4]!r})",
     "list": lambda row: str(row),
@@ -123,7 +125,10 @@ def test_no_detections(text):
     [
         ("a\n3\n1 2 3 4 0.5\n", "the file ends after 1 of 3 boxes"),
         ("2\n1 2 3 4 0.5\n", "the file ends after 1 of 2 boxes"),
-        ("a\n2\n1 2 3 4 0.5\n1 2 x 4 0.5\n", "a.txt:4: expected x y w h score, found '1 2 x 4 0.5'"),
+        (
+            "a\n2\n1 2 3 4 0.5\n1 2 x 4 0.5\n",
+            "a.txt:4: expected x y w h score, found '1 2 x 4 0.5'",
+        ),
         ("a\n1 2 3 4\n5 6 7 8\n", "a box without a score"),
         ("a\n2\n1 2 3 4 0.5\nface 5 6 7 8 0.5\n", "found 'face 5 6 7 8 0.5'"),
         ("a\n2\n1 2 3 4 0.5\n\n1 2 3 4 0.5\n", "a.txt:4: expected x y w h score, found ''"),
