@@ -45,7 +45,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(parser)
-    _add_reading_arguments(parser.add_argument_group("how predictions are read"))
+    _add_annotation_arguments(parser.add_argument_group("how your own annotations are read"))
+    _add_prediction_arguments(parser.add_argument_group("how predictions are read"))
     parser.set_defaults(run=run)
 
 
@@ -94,7 +95,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_reading_arguments(group: argparse._ArgumentGroup) -> None:
+def _add_annotation_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="folder of the images, to check the annotations against them, and for boxes that are "
+        "fractions of the images' sizes",
+    )
+    group.add_argument(
+        "--categories", nargs="+", metavar="C", help="names of categories that are all faces"
+    )
+    group.add_argument(
+        "--box-format",
+        metavar="FORMAT",
+        help="what the four numbers are: xywh, xyxy, cxcywh, in pixels, or with _fraction",
+    )
+
+
+def _add_prediction_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--columns",
         metavar="NAMES",
@@ -102,12 +120,9 @@ def _add_reading_arguments(group: argparse._ArgumentGroup) -> None:
         "cx,cy,w,h,score, in any order; - for a number that is not used",
     )
     group.add_argument(
-        "--image-root",
-        metavar="DIR",
-        help="folder of the images, for boxes that are fractions of their sizes",
-    )
-    group.add_argument(
-        "--category", metavar="ID", help="COCO results of several categories: the faces'"
+        "--result-category",
+        metavar="ID",
+        help="COCO results of several categories: category_id of the faces",
     )
     group.add_argument(
         "--first-frame",
@@ -232,7 +247,7 @@ def reading_options(args: argparse.Namespace) -> dict:
 
     return {
         "columns": parse_columns(args.columns) if args.columns else None,
-        "category": args.category,
+        "category": args.result_category,
         "first_frame": args.first_frame,
         "strict": args.strict,
     }

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import logging
 from pathlib import Path
 
 from srn_d2.data.annotation_files import read_annotation_text
@@ -24,7 +25,14 @@ def evaluate_custom(args: argparse.Namespace) -> list[FaceReport]:
     Raises:
         OSError, ValueError: the input cannot be used.
     """
-    annotated = read_annotated_images(args.annotations, args.image_root)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("srn_d2.data").setLevel(logging.INFO)
+    annotated = read_annotated_images(
+        args.annotations,
+        args.image_root,
+        categories=args.categories,
+        box_format=args.box_format,
+    )
     if args.image_list:
         annotated = select_images(annotated, args.image_list)
     if not sum(faces.num_counted for faces in annotated.faces.values()):

@@ -15,7 +15,7 @@ from .columns import OTHER_READINGS, Columns, ColumnsError
 from .found import Predictions, stack, to_predictions
 from .image_names import ImageId, ImageNames
 
-# Other readings are tried below this AP only: misread boxes have less, good detectors more.
+# Other readings are tried below this AP, or where the numbers look like corners.
 SUSPICIOUS_AP = 0.5
 # A reading is far better from this difference on, and only if AP is twice as high.
 AP_DIFFERENCE = 0.1
@@ -62,7 +62,7 @@ def better_reading(
         ap: of ``predictions``, 0 to 1.
         measure: gives AP at IoU 0.5.
     """
-    if not ap < SUSPICIOUS_AP or not predictions.num_detections:
+    if not predictions.num_detections or not (ap < SUSPICIOUS_AP or _signs(predictions)):
         return None
     ids = [image_id for image_id, boxes in predictions.predictions.items() if len(boxes)]
     chosen = ids[:: -(-len(ids) // NUM_IMAGES)]
@@ -104,7 +104,7 @@ def with_checks(
     """The report with the warnings of its predictions, and its main fault."""
     fault = predictions.main_fault()
     if not fault:
-        ap = max((by_iou[OFFICIAL_IOU].ap for by_iou in report.results.values()), default=0.0)
+        ap = report.results[report.main_setting][OFFICIAL_IOU].ap
         better = better_reading(predictions, images, ap, measure)
         fault = "" if better is None else str(better)
     warnings = [*([fault] if fault else []), *predictions.warnings(), *report.warnings]

@@ -168,9 +168,10 @@ def lacks_score(rows: np.ndarray) -> bool:
 
 
 def are_fractions(boxes: np.ndarray) -> bool:
-    """True if (N, 5) boxes are all fractions of the image's size: none reaches beyond 2 pixels."""
-    finite = boxes[np.isfinite(boxes).all(axis=1), :4]
-    return bool(len(finite) and (np.abs(finite) <= 2).all() and (finite != np.trunc(finite)).any())
+    """True if (N, 5) boxes are fractions of the image's size: no number is greater than 2."""
+    boxes = boxes[np.isfinite(boxes).all(axis=1), :4]
+    has_area = (boxes[:, 2:] > 0).all(axis=1)
+    return bool(has_area.any() and (np.abs(boxes) <= 2).all() and (boxes != np.trunc(boxes)).any())
 
 
 def _extent(column: dict[str, np.ndarray], names: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from srn_d2.data.annotation_files import has_image_suffix
 from srn_d2.evaluation.widerface.prediction_files import PredictionFormatError, PredictionIssue
 
-from .columns import XYWH, Columns
+from .columns import Columns
 from .found import FoundRows, Predictions, examples, to_predictions
 from .image_names import ImageId, ImageNames
 from .text_files import EMPTY, parse_text
@@ -39,7 +39,7 @@ def read_predictions(
     """
     images = ImageNames.of_ids(image_ids)
     found = read_folder(directory, images, strict=strict)
-    return to_predictions(found, images, XYWH if strict else None)
+    return to_predictions(found, images, strict=strict)
 
 
 def read_folder(

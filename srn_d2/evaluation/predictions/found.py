@@ -126,7 +126,11 @@ class Predictions:
 
 
 def to_predictions(
-    found: FoundRows, images: ImageNames, columns: Columns | None = None
+    found: FoundRows,
+    images: ImageNames,
+    columns: Columns | None = None,
+    *,
+    strict: bool = False,
 ) -> Predictions:
     """Boxes in pixels from the rows.
 
@@ -134,13 +138,14 @@ def to_predictions(
         found: the rows.
         images: the images, whose sizes are needed for boxes that are fractions of them.
         columns: of the rows; None: those that the source names or its numbers tell.
+        strict: x, y, w, h, score in pixels, whatever the numbers look like.
 
     Raises:
         ColumnsError: there is no score, the rows have fewer columns, or boxes are fractions of
             images whose size is unknown.
     """
     notes = []
-    columns = columns or found.columns
+    columns = columns or (XYWH if strict else found.columns)
     if columns is None:
         columns, note = _guess(found)
         notes += [note] if note else []
@@ -150,7 +155,7 @@ def to_predictions(
             boxes[image_id] = columns.to_boxes(rows)
         except ColumnsError as error:
             raise ColumnsError(f"{found.places.get(image_id, found.source)}: {error}") from error
-    fractions = are_fractions(np.concatenate([np.zeros((0, 5)), *boxes.values()]))
+    fractions = not strict and are_fractions(stack(boxes))
     if fractions:
         boxes = {image_id: _in_pixels(found, images, image_id, b) for image_id, b in boxes.items()}
         notes.append("the boxes are fractions of the images' sizes: multiplied by these")

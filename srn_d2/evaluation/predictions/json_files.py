@@ -236,7 +236,7 @@ def _category(items: list, source: str, category: int | str | None) -> tuple[str
             return None, []
         raise JsonFormatError(
             f"{source}: the detections are of {len(numbers)} categories, category_id (detections): "
-            f"{listed}; say which are faces: --category ID"
+            f"{listed}; say which are faces: --result-category ID"
         )
     category = _id_text(category)
     if category not in numbers:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from .columns import XYWH, Columns
+from .columns import Columns
 from .csv_files import read_csv
 from .folders import SUFFIX, UnreadablePredictionsError, read_folder, require_rows
 from .found import FoundRows, Predictions, to_predictions
@@ -39,8 +39,6 @@ def read_source(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"No predictions: {path} is not there")
-    if strict and not columns:
-        columns = XYWH
     if path.is_dir():
         found = _read_folder(path, images, strict)
     elif path.suffix.lower() in (".json", ".jsonl"):
@@ -54,7 +52,7 @@ def read_source(
             f"{path}: predictions are a folder of {SUFFIX} files (one an image), .json, .jsonl or "
             ".csv"
         )
-    return to_predictions(found, images, columns)
+    return to_predictions(found, images, columns, strict=strict)
 
 
 def _read_folder(path: Path, images: ImageNames, strict: bool) -> FoundRows:

@@ -82,7 +82,7 @@ def test_boxes_in_pixels_are_left_alone(boxes, scores):
     rows = np.hstack([boxes, scores])
     assert guess_columns(rows) is None
     assert guess_columns(np.hstack([rows, boxes])) is None  # landmarks after the score
-    assert not are_fractions(XYWH.to_boxes(rows + [3, 0, 0, 0, 0]))
+    assert not are_fractions(XYWH.to_boxes(rows + np.array([3, 0, 0, 0, 0])))
     assert not lacks_score(rows)
 
 

@@ -95,7 +95,9 @@ def test_file_names_beside_ids(tmp_path):
 
 def test_several_categories(tmp_path):
     records = [*coco([7, 9], category_id=3), *coco([12, 9], category_id=1)]
-    with pytest.raises(JsonFormatError, match=r"2 categories.* 3 \(3\), 1 \(3\).*--category ID"):
+    with pytest.raises(
+        JsonFormatError, match=r"2 categories.* 3 \(3\), 1 \(3\).*--result-category ID"
+    ):
         read(tmp_path, records)
     found = read(tmp_path, records, category="3")
     assert boxes_of(found) == EXPECTED

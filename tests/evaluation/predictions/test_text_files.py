@@ -1,6 +1,7 @@
 """Text files of predictions as other tools write them have the rows of the official file."""
 
-import numpy as np
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,13 +146,11 @@ def test_damaged_files_are_named(text, expected):
 @given(st.binary(max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_read_or_refused(data):
-    try:
+    with contextlib.suppress(PredictionFormatError):
         found = parse_text(data, "a.txt")
-    except PredictionFormatError as error:
-        assert str(error).startswith("a.txt:")
-    else:
-        assert found.rows.ndim == 2 and found.rows.shape[1] >= 5
-        assert found.rows.dtype == np.float64
+        assert found.rows.ndim == 2
+        assert found.rows.shape[1] >= 5
+        assert len(found.lines) in (0, len(found.rows))
 
 
 def test_strict_reads_the_official_format_only():
