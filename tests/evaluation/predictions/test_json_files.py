@@ -1,12 +1,17 @@
 """COCO results, faces.json and .jsonl of srn-d2 detect, and other JSON."""
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from srn_d2.evaluation.predictions.columns import ColumnsError
 from srn_d2.evaluation.predictions.image_names import ImageNames
-from srn_d2.evaluation.predictions.json_files import JsonFormatError, read_json
+from srn_d2.evaluation.predictions.json_files import read_json
+from srn_d2.evaluation.predictions.json_images import JsonFormatError
 from srn_d2.evaluation.predictions.sources import read_source
 
 IMAGES = ImageNames({7: "party/a.jpg", 9: "party/b.jpg", 12: "c.jpg"})
@@ -140,7 +145,7 @@ def test_one_damaged_record_is_named(tmp_path):
         ("{}", "expected COCO results"),
         ("3", "expected COCO results"),
         (json.dumps([{"image_id": 7, "category_id": 1, "bbox": A}]), "there is no score"),
-        (json.dumps([{"category_id": 1, "bbox": A, "score": 1}]), "there is no image_id"),
+        (json.dumps([{"category_id": 1, "bbox": A, "score": 1}]), "expected image_id, found None"),
         (json.dumps([{"file_name": "a.jpg", "faces": []}] * 2), "'a.jpg' is there twice"),
         (json.dumps([1, 2]), "none of 2 records can be read"),
     ],
@@ -156,6 +161,31 @@ def test_nan_is_named(tmp_path):
     found = read(tmp_path, json.dumps(coco([7, 9])).replace("0.75", "NaN"))
     assert len(found.non_finite) == 1
     assert "party/b.jpg:detection 1: score nan" in str(found.non_finite[0])
+
+
+_KEYS = st.sampled_from(["image_id", "bbox", "score", "faces", "file_name", "frame", "images"])
+_VALUES = st.sampled_from([None, True, 7, "7", 2.5, "a.jpg", [1, 2, 3, 4], [], "x", 10**400])
+_JSON = st.recursive(
+    _VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_JSON)
+@settings(max_examples=300, deadline=None)
+def test_any_json_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(content))
+    with contextlib.suppress(JsonFormatError, ColumnsError):
+        found = read_source(path, IMAGES)
+        assert all(boxes.shape[1] == 5 for boxes in found.predictions.values())
+
+
+def test_one_image_by_several_spellings_of_its_id(tmp_path):
+    records = coco([7, 9])
+    records[1]["image_id"] = "7"
+    assert boxes_of(read(tmp_path, records)) == EXPECTED
 
 
 # --- videos -------------------------------------------------------------------------------------
