@@ -115,7 +115,7 @@ def test_whole_report(folder, repo_root):
 def test_listed_images_only(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (folder / "list.txt").write_text("a.jpg\n")
-    assert evaluate("faces.json", "wider", "--image-list", "list.txt") == 0
+    assert evaluate("faces.txt", "wider", "--image-list", "list.txt") == 0
     assert "\n1 images; wider: 2 detections" in capsys.readouterr().out
     (folder / "list.txt").write_text("other.jpg\n")
     assert evaluate("faces.json", "wider", "--image-list", "list.txt") == 2

@@ -88,7 +88,7 @@ def to_ground_truth(annotated: AnnotatedImages) -> WiderFaceGroundTruth:
         boxes[image_id] = np.hstack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]])
         counted[image_id] = np.ones(len(xyxy), dtype=bool)
     attributes = {
-        name: {i: values[~annotated.faces[i].crowd] for i, values in by_image.items()}
+        name: {i: by_image[i][~faces.crowd] for i, faces in annotated.faces.items()}
         for name, by_image in annotated.attributes.items()
     }
     return WiderFaceGroundTruth(boxes, {SETTING: counted}, attributes)

@@ -11,7 +11,7 @@ import numpy as np
 from srn_d2.evaluation.widerface.prediction_files import PredictionIssue, parse_number
 
 from .columns import Columns, header_columns
-from .found import FoundRows, examples
+from .found import FoundRows, examples, notes_on_names
 from .image_names import ImageId, ImageNames
 from .text_files import decode
 
@@ -104,14 +104,6 @@ def _found(
             f"{source}: none of its {len(rows)} images is annotated: {examples(list(rows))}; "
             f"annotated are {examples(list(images.names.values()))}"
         )
-    notes = [
-        f"{len(names)} images {meaning}; their detections are left out: {examples(names)}"
-        for names, meaning in (
-            (matches.unknown, "are not annotated"),
-            (matches.ambiguous, "may be several annotated ones, or several are one"),
-        )
-        if names
-    ]
     arrays: dict[ImageId, np.ndarray] = {
         image_id: np.array(rows[name], dtype=np.float64).reshape(-1, len(columns.names))
         for name, image_id in matches.images.items()
@@ -124,5 +116,5 @@ def _found(
         columns=columns,
         places={image_id: f"{source}, {images.names[image_id]}" for image_id in arrays},
         malformed=tuple(malformed),
-        notes=tuple(notes),
+        notes=tuple(notes_on_names(matches, images)),
     )

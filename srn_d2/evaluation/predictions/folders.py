@@ -157,6 +157,9 @@ def _add_other_paths(
             f"{len(files)} files may be of several images, or several of one image; they are not "
             f"read: {examples(files)}"
         )
+    if matches.unknown:
+        files = [names[name] for name in matches.unknown]
+        notes.append(f"{len(files)} further files are of no evaluated image: {examples(files)}")
     return notes
 
 

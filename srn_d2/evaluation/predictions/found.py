@@ -15,7 +15,7 @@ from .columns import (
     guess_columns,
     lacks_score,
 )
-from .image_names import ImageId, ImageNames
+from .image_names import ImageId, ImageNames, NameMatches
 
 _NUM_SHOWN = 3  # examples in a message
 
@@ -170,6 +170,28 @@ def to_predictions(
 def examples(items: Sequence, limit: int = _NUM_SHOWN) -> str:
     """The first items, separated by semicolons."""
     return "; ".join(map(str, items[:limit])) + ("; ..." if len(items) > limit else "")
+
+
+def notes_on_names(matches: NameMatches, images: ImageNames) -> list[str]:
+    """A sentence for each kind of names that were not found, or not found by their folders."""
+    notes = []
+    if matches.unknown:
+        notes.append(
+            f"{len(matches.unknown)} images are not among the evaluated ones; their detections "
+            f"are left out: {examples(matches.unknown)}"
+        )
+    if matches.ambiguous:
+        notes.append(
+            f"{len(matches.ambiguous)} names may be of several images, or several of one; their "
+            f"detections are left out: {examples(matches.ambiguous)}"
+        )
+    if matches.by_last_part:
+        name = matches.by_last_part[0]
+        notes.append(
+            f"{len(matches.by_last_part)} images have other folders than the annotated ones and "
+            f"are taken by their file names ({name} is {images.names[matches.images[name]]})"
+        )
+    return notes
 
 
 def stack(rows: Mapping[ImageId, np.ndarray]) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 import os
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from srn_d2.evaluation.widerface.prediction_files import PredictionIssue
 
 from .columns import Columns
-from .found import examples
-from .image_names import ImageId, ImageNames
+from .found import examples, notes_on_names
+from .image_names import ImageId, ImageNames, NameMatches
 
 _TRAILING_NUMBER = re.compile(r"(\d+)$")
 
@@ -34,37 +35,27 @@ def image_of_records(
     if records.key == "frame":
         return _images_of_frames(list(records.rows), images, source, first_frame)
     keys = list(records.rows)
-    found = {}
+    matches = NameMatches()
     if records.key == "image_id":
         by_id = {id_text(image_id): image_id for image_id in images.names}
-        found = {key: by_id[id_text(key)] for key in keys if id_text(key) in by_id}
+        matches.images.update({k: by_id[id_text(k)] for k in keys if id_text(k) in by_id})
     notes: list[str] = []
-    if len(found) < len(keys):
-        names = images.match([key for key in keys if isinstance(key, str)])
-        by_number = _images_by_number(images)
-        if records.key == "image_id" and all(id_text(key) in by_number for key in keys):
-            # Ultralytics' image_id is the number that the file is named by.
-            found = {key: by_number[id_text(key)] for key in keys}
-            notes.append("image_id is taken as the number in the images' file names")
-        else:
-            found = {**names.images, **found}
-            if names.ambiguous:
-                notes.append(
-                    f"{len(names.ambiguous)} names may be of several images, or several of one; "
-                    f"their detections are left out: {examples(names.ambiguous)}"
-                )
-    unknown = [key for key in keys if key not in found]
-    if unknown and not found:
+    by_number = _images_by_number(images) if len(matches.images) < len(keys) else {}
+    if records.key == "image_id" and by_number and all(id_text(k) in by_number for k in keys):
+        # Ultralytics' image_id is the number that the file is named by.
+        matches.images.update({key: by_number[id_text(key)] for key in keys})
+        notes.append("image_id is taken as the number in the images' file names")
+    elif len(matches.images) < len(keys):
+        rest = [key for key in keys if key not in matches.images]
+        by_name = images.match([key for key in rest if isinstance(key, str)])
+        unknown = [key for key in rest if not isinstance(key, str)] + by_name.unknown
+        matches = replace(by_name, images={**by_name.images, **matches.images}, unknown=unknown)
+    if keys and not matches.images:
         raise JsonFormatError(
-            f"{source}: none of its {len(keys)} images is annotated: {examples(unknown)}; "
+            f"{source}: none of its {len(keys)} images is annotated: {examples(keys)}; "
             f"annotated are {examples(list(images.names.items()), 2)} (id, name)"
         )
-    if unknown:
-        notes.append(
-            f"{len(unknown)} images are not annotated; their detections are left out: "
-            f"{examples(unknown)}"
-        )
-    return found, notes
+    return matches.images, [*notes, *notes_on_names(matches, images)]
 
 
 def id_text(key: Any) -> str:

@@ -66,6 +66,13 @@ def test_one_folder_too_low(tmp_path):
     assert found.missing == ("1--B/z",)
 
 
+def test_files_of_no_image_are_named_where_images_have_none(tmp_path):
+    write(tmp_path, boxes={"0--A/x": BOXES["0--A/x"], "0--A/typo": BOXES["0--A/y"]})
+    warnings = read_source(tmp_path, IMAGES).warnings()
+    assert warnings[0].startswith("2 images have no file")
+    assert "1 further files are of no evaluated image: 0--A" in warnings[1]
+
+
 def test_files_that_may_be_of_two_images_are_not_read(tmp_path):
     write(tmp_path, "one/{name}.txt")
     write(tmp_path, "two/{name}.txt", {"0--A/x": BOXES["0--A/x"]})

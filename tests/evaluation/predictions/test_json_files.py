@@ -114,11 +114,19 @@ def test_several_categories(tmp_path):
 def test_images_that_are_not_annotated(tmp_path):
     found = read(tmp_path, coco([7, 77]))
     assert list(boxes_of(found)) == [7]
-    assert found.warnings() == ["1 images are not annotated; their detections are left out: 77"]
+    assert found.warnings() == [
+        "1 images are not among the evaluated ones; their detections are left out: 77"
+    ]
     with pytest.raises(
         JsonFormatError, match=r"none of its 2 images is annotated: 1; 2; annotated"
     ):
         read(tmp_path, coco([1, 2]))
+
+
+def test_other_folders_are_told(tmp_path):
+    found = read(tmp_path, faces(["val/a.jpg", "val/b.jpg"]))
+    assert boxes_of(found) == EXPECTED
+    assert "val/a.jpg is party/a.jpg" in "".join(found.warnings())
 
 
 def test_missing_images_and_errors_of_detect(tmp_path):
