@@ -56,6 +56,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.SIZE_DIVISIBILITY = 32
     # Receptive field enhancement in both subnets [paper 3.4]; False: two plain 3x3 convolutions.
     srn.RFE = True
+    # 3x3 convolutions of both subnets: "plain" [paper], or "separable", a depthwise and a 1x1
+    # convolution, which take an eighth of the multiply-adds with 64 channels.
+    srn.HEAD_CONVOLUTION = "plain"
+    # The same of the pyramid's 3x3 convolutions, strided ones included.
+    srn.PYRAMID_CONVOLUTION = "plain"
+    # Layers of the first step: "shared" with the second [paper]; "own_prediction": only the subnets
+    # are shared; "own": none is. C2 .. C4 have less context than P2 .. P4.
+    srn.FIRST_STEP_SUBNET = "shared"
+    # Number of 3x3 convolutions of the first step's "own" subnets.
+    srn.FIRST_STEP_CONVS = 4
     # Standard deviation of the two prediction convolutions' initial weights. 0: xavier, as all new
     # convolutions [paper]. RetinaNet's 0.01 starts from deltas of nearly 0, which a network
     # trained from scratch needs: xavier's large first deltas drive the box subnet's ReLUs to 0.
@@ -82,6 +92,16 @@ def _add_model_config(cfg: CfgNode) -> None:
     # Thresholds of the second step on STR levels, whose anchors the first step has refined: nearly
     # all anchors near a face overlap it then. []: the second step's [paper].
     srn.REFINED_IOU_THRESHOLDS = []
+
+    # Anchors whose IoU decides which anchors of STR levels are faces in the second step: "refined",
+    # moved by the first step [paper], or "regular". Moved anchors give more faces a match.
+    srn.REFINED_LABELS = "refined"
+    # Anchors whose number of faces divides the second step's losses: "refined" or "regular". With
+    # "refined" the coarse levels' further matches take weight from the fine levels.
+    srn.SECOND_STEP_NORMALIZER = "refined"
+    # Iteration from which STC filters anchors, and STR moves them, in training. 0: at once [paper].
+    srn.STC_START_ITER = 0
+    srn.STR_START_ITER = 0
 
     # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
     srn.FOCAL_LOSS_ALPHA = 0.25
@@ -154,11 +174,23 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FACE_SAMPLED_SIZES = (8.0, 256.0)
     # ... unless it would enlarge the image more than this many times.
     cfg.INPUT.FACE_MAX_ENLARGEMENT = 2.0
+    # Probability of a rotation and a perspective of the crop, after the flip. 0: never [paper].
+    cfg.INPUT.FACE_WARP_PROB = 0.0
+    # Largest angle, in degrees, and largest move of a corner, as a share of the crop's side.
+    cfg.INPUT.FACE_WARP_DEGREES = 30.0
+    cfg.INPUT.FACE_WARP_PERSPECTIVE = 0.08
+    # Probability of blur, reduced resolution or JPEG compression; grey has half of it. 0: never
+    # [paper].
+    cfg.INPUT.FACE_DEGRADATION_PROB = 0.0
     # A face whose shorter side is below this many pixels after augmentation is an ignore region.
     # (No figure in the paper; half of the smallest anchor's width.)
     cfg.INPUT.FACE_MIN_SIZE = 4.0
     # A training run stops after more than this many unreadable images in one data worker.
     cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 10
+    # How evenly an epoch shows the folders of images, in WIDER FACE its events. 0: each image once;
+    # 1: all folders equally often; between: a folder of k images in proportion to
+    # k ** (1 - balance).
+    cfg.DATALOADER.FACE_FOLDER_BALANCE = 0.0
     # Cache of decoded training images, in MiB for each data worker. 0: none.
     cfg.INPUT.FACE_CACHE_MB = 0
 

@@ -9,7 +9,9 @@ The images are those of the training loader, augmented, in its order. The paper 
 """
 
 import argparse
+import dataclasses
 import itertools
+import json
 import sys
 from collections.abc import Sequence
 
@@ -43,6 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--num-images", type=count, default=100, help="of the training set (default: 100)"
     )
     parser.add_argument("--plot", metavar="FILE", help="also plot the counts as a PNG")
+    parser.add_argument("--json", metavar="FILE", help="also write the counts as JSON")
     add_overrides(parser)
     return parse_command_line(parser, argv, {"--num": "--num-images"})
 
@@ -68,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.plot:
             with atomic_path(args.plot) as draft:
                 plot_anchor_counts(counts).savefig(draft)
+        if args.json:
+            with atomic_path(args.json) as draft:
+                draft.write_text(json.dumps(dataclasses.asdict(counts)) + "\n", encoding="utf-8")
     except (*LOADING_ERRORS, RuntimeError) as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2

@@ -1,8 +1,8 @@
 """Data loaders for training and testing.
 
 The training loader is a function of the seed and of a draw number alone. Draw ``d`` of a data set
-of n images shows image ``permutation(epoch)[d % n]`` of epoch ``d // n``, augmented with random
-numbers seeded by ``d``. Iteration i uses draws [i * B, (i + 1) * B) for a batch of B over all
+of n images shows image ``order(epoch)[d % n]`` of epoch ``d // n``, augmented with random numbers
+seeded by ``d``. Iteration i uses draws [i * B, (i + 1) * B) for a batch of B over all
 GPUs. So the samples depend neither on the number of data workers nor on the number of GPUs, and a
 run resumed at iteration i continues exactly as if it had never stopped.
 """
@@ -11,7 +11,8 @@ run resumed at iteration i continues exactly as if it had never stopped.
 
 import itertools
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,6 +91,9 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         FaceDatasetMapper(cfg, is_train=True),
         seed=seed,
         max_corrupt_images=cfg.INPUT.FACE_MAX_CORRUPT_IMAGES,
+        sampling_weights=folder_weights(
+            [record["file_name"] for record in dataset_dicts], cfg.DATALOADER.FACE_FOLDER_BALANCE
+        ),
     )
     return torchdata.DataLoader(
         dataset,
@@ -180,6 +184,7 @@ class SeededTrainingDataset(torchdata.Dataset):
         *,
         seed: int,
         max_corrupt_images: int,
+        sampling_weights: np.ndarray | None = None,
     ):
         """
         Args:
@@ -187,17 +192,19 @@ class SeededTrainingDataset(torchdata.Dataset):
             mapper: dataset dict -> sample; draws its random numbers from ``np.random``.
             seed: at least 0.
             max_corrupt_images: maximum number of distinct corrupt images in one data worker.
+            sampling_weights: from ``folder_weights``, (n,); None: each image once an epoch.
         """
         self.dataset = DatasetFromList(dataset_dicts, copy=False)
         self.mapper = mapper
         self.seed = seed
         self.max_corrupt_images = max_corrupt_images
         self._corrupt: dict[str, str] = {}  # file name -> error
-        self._order = (-1, np.empty(0, dtype=np.int64))  # epoch, its permutation
+        self.sampling_weights = sampling_weights
+        self._order = (-1, np.empty(0, dtype=np.int64))  # epoch, its order
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
         epoch, position = divmod(draw, len(self.dataset))
-        order = self._permutation(epoch)
+        order = self._epoch_order(epoch)
         for index in itertools.chain(order[position:], order[:position]):
             dataset_dict = self.dataset[int(index)]
             try:
@@ -207,11 +214,14 @@ class SeededTrainingDataset(torchdata.Dataset):
                 self._note_corrupt(dataset_dict["file_name"], error)
         raise TooManyCorruptImagesError(f"No image can be decoded. {self._list_corrupt()}")
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        """The order of the images in an epoch, (n,)."""
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        """The images of an epoch, in order, (n,)."""
         if self._order[0] != epoch:
             rng = np.random.default_rng((self.seed, _ORDER_STREAM, epoch))
-            self._order = (epoch, rng.permutation(len(self.dataset)))
+            order = rng.permutation(len(self.dataset))
+            if self.sampling_weights is not None:
+                order = rng.permutation(systematic_sample(order, self.sampling_weights[order], rng))
+            self._order = (epoch, order)
         return self._order[1]
 
     def _note_corrupt(self, file_name: str, error: CorruptImageError) -> None:
@@ -227,6 +237,41 @@ class SeededTrainingDataset(torchdata.Dataset):
 
     def _list_corrupt(self) -> str:
         return "Restore or remove these files:\n  " + "\n  ".join(self._corrupt.values())
+
+
+def folder_weights(file_names: Sequence[str], balance: float) -> np.ndarray | None:
+    """Expected number of times that an epoch of n images shows each, from its folder's size.
+
+    A folder of k images is shown in proportion to k ** (1 - balance): with 1 all folders (events
+    in WIDER FACE) equally often, with 0.5 by the square root of their sizes.
+
+    Returns:
+        (n,) float64 with sum n; None for a balance of 0: each image once.
+
+    Raises:
+        ValueError: the balance is not in [0, 1].
+    """
+    if not 0.0 <= balance <= 1.0:
+        raise ValueError(f"DATALOADER.FACE_FOLDER_BALANCE is {balance}; it must lie in [0, 1]")
+    if balance == 0.0:
+        return None
+    folders, index = np.unique([os.path.dirname(x) for x in file_names], return_inverse=True)
+    sizes = np.bincount(index, minlength=len(folders)).astype(np.float64)
+    weights = sizes[index] ** -balance
+    return weights * (len(weights) / weights.sum())
+
+
+def systematic_sample(
+    items: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """As many draws from ``items`` (n,) as there are items, in their order.
+
+    Each item is drawn ``weights`` times, rounded up or down at random. ``weights`` (n,) sum to n.
+    """
+    ends = np.cumsum(weights) * (len(items) / weights.sum())
+    positions = np.arange(len(items)) + rng.random()
+    index = np.searchsorted(ends, positions, side="right")
+    return items[np.minimum(index, len(items) - 1)]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The paper's training augmentation (section 3.5) as detectron2 augmentations that carry boxes.
+"""Training augmentations that carry boxes: the paper's (section 3.5) and further ones.
 
 Boxes are XYXY in absolute pixels, coordinates inside an image of shape (H, W) lie in [0, W] and
 [0, H]. No transform here clips boxes or drops any: dataset_mapper.py does that once at the end.
@@ -11,8 +11,10 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform, Transform
 
+from .degradations import RandomDegradation
 from .image_resize import resize_pixels
 from .patches import AnchorSampledPatch, ExpandedSquarePatch
+from .warps import RandomWarp
 
 # Ranges of SSD's photometric distortion: Liu et al., ECCV 2016, and its data layer's settings.
 BRIGHTNESS_DELTA = 32.0  # added, of 255
@@ -41,6 +43,16 @@ def build_face_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation
             otherwise=patch,
         )
     augmentations = [patch, ResizeSquare(cfg.INPUT.FACE_CROP_SIZE), T.RandomFlip()]
+    if cfg.INPUT.FACE_WARP_PROB > 0:
+        augmentations.append(
+            RandomWarp(
+                cfg.INPUT.FACE_WARP_DEGREES,
+                cfg.INPUT.FACE_WARP_PERSPECTIVE,
+                cfg.INPUT.FACE_WARP_PROB,
+            )
+        )
+    if cfg.INPUT.FACE_DEGRADATION_PROB > 0:
+        augmentations.append(RandomDegradation(cfg.INPUT.FACE_DEGRADATION_PROB))
     if cfg.INPUT.FACE_PHOTOMETRIC:
         augmentations.insert(0, PhotometricDistortion())
     return augmentations

@@ -14,6 +14,7 @@ from fvcore.nn import weight_init
 from torch import Tensor, nn
 
 from .level_selection import LEVELS, LevelSelection
+from .subnets import CONVOLUTIONS, separable_conv
 
 UPSAMPLE_MODES = ("nearest", "bilinear")
 P6_SOURCES = ("p5", "c5_lateral")
@@ -42,6 +43,8 @@ class SRNFPN(Backbone):
         p6_source: input of P6's convolution, "p5" [paper] or "c5_lateral" [released].
         size_divisibility: multiple, in pixels, to which detectron2 pads height and width. With 1
             nothing is padded, and each top-down map is enlarged to the size of its lateral one.
+        convolution: kind of the 3x3 convolutions, see ``subnets.CONVOLUTIONS``; "separable" goes
+            with ``norm`` "" only.
 
     Shapes: (N, 3, H, W) -> {"c2": (N, out_channels, H2, W2), .., "p7": ..}, c2..c7 first.
     """
@@ -59,10 +62,14 @@ class SRNFPN(Backbone):
         upsample: str = "nearest",
         p6_source: str = "p5",
         size_divisibility: int = 32,
+        convolution: str = "plain",
     ):
         super().__init__()
         _check_option("MODEL.SRN.UPSAMPLE", upsample, UPSAMPLE_MODES)
         _check_option("MODEL.SRN.P6_SOURCE", p6_source, P6_SOURCES)
+        _check_option("MODEL.SRN.PYRAMID_CONVOLUTION", convolution, CONVOLUTIONS)
+        if convolution == "separable" and norm:
+            raise ValueError("MODEL.SRN.PYRAMID_CONVOLUTION 'separable' needs MODEL.FPN.NORM ''")
         self.bottom_up = bottom_up
         self.in_features = tuple(in_features)
         self.first_step_features = tuple(first_step_features)
@@ -74,19 +81,25 @@ class SRNFPN(Backbone):
         self.laterals = nn.ModuleDict(
             {name: _conv(channels[name], out_channels, 1, norm=norm) for name in PYRAMID_INPUTS}
         )
+
+        def conv3x3(inputs: int, outputs: int, stride: int) -> nn.Module:
+            if convolution == "separable":
+                return separable_conv(inputs, outputs, stride)
+            return _conv(inputs, outputs, 3, stride=stride, norm=norm)
+
         self.outputs = nn.ModuleDict(
-            {level: _conv(out_channels, out_channels, 3, norm=norm) for level in LEVELS[:4]}
+            {level: conv3x3(out_channels, out_channels, 1) for level in LEVELS[:4]}
         )
-        self.p6 = _conv(out_channels, out_channels, 3, stride=2, norm=norm)
-        self.p7 = _conv(out_channels, out_channels, 3, stride=2, norm=norm)
+        self.p6 = conv3x3(out_channels, out_channels, 2)
+        self.p7 = conv3x3(out_channels, out_channels, 2)
 
         channels.update(c6=c6_channels, c7=c7_channels)
         deepest = max(self.first_step_features, default="")
         self.c6 = self.c7 = None
         if deepest >= "c6":
-            self.c6 = _conv(channels["c5"], c6_channels, 3, stride=2, norm=norm)
+            self.c6 = conv3x3(channels["c5"], c6_channels, 2)
         if deepest >= "c7":
-            self.c7 = _conv(c6_channels, c7_channels, 3, stride=2, norm=norm)
+            self.c7 = conv3x3(c6_channels, c7_channels, 2)
         self.first_step_convs = nn.ModuleDict(
             {
                 name: _conv(channels[name], out_channels, 1, norm=norm)
@@ -106,10 +119,15 @@ class SRNFPN(Backbone):
     def deferrable_levels(self) -> tuple[str, ...]:
         """Levels whose 3x3 output convolution the second step can compute at selected cells.
 
-        Among p2 .. p4, as P6 is computed from P5; none with normalisation over whole maps (GN).
+        Among p2 .. p4, as P6 is computed from P5; none with normalisation over whole maps (GN),
+        and no separable convolution, which costs too little for that.
         """
         norms = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d, type(None))
-        return tuple(x for x in LEVELS[:3] if isinstance(self.outputs[x].norm, norms))
+        return tuple(
+            x
+            for x in LEVELS[:3]
+            if isinstance(self.outputs[x], Conv2d) and isinstance(self.outputs[x].norm, norms)
+        )
 
     def forward(self, image: Tensor, unfinished: Collection[str] = ()) -> dict[str, Tensor]:
         """
@@ -173,6 +191,7 @@ def build_srn_fpn(cfg: CfgNode, bottom_up: Backbone) -> SRNFPN:
         upsample=srn.UPSAMPLE,
         p6_source=srn.P6_SOURCE,
         size_divisibility=srn.SIZE_DIVISIBILITY,
+        convolution=srn.PYRAMID_CONVOLUTION,
     )
 
 

@@ -102,7 +102,9 @@ def subnet_tables(subnet: nn.Sequential, sets: Sequence[CellSet]) -> list[dict[K
         sets: input cells of each layer, then the output cells of the last layer.
     """
     return [
-        {kernel: inputs.neighbours(outputs, kernel) for kernel in kernels_of(layer)}
+        {}
+        if _is_pointwise(layer)
+        else {kernel: inputs.neighbours(outputs, kernel) for kernel in kernels_of(layer)}
         for layer, inputs, outputs in zip(subnet, sets[:-1], sets[1:], strict=True)
     ]
 
@@ -110,7 +112,7 @@ def subnet_tables(subnet: nn.Sequential, sets: Sequence[CellSet]) -> list[dict[K
 def sparse_subnet(
     subnet: nn.Sequential, x: Tensor, tables: Sequence[dict[Kernel, Tensor]]
 ) -> Tensor:
-    """Run a subnet of 3x3 convolutions, RFE and ReLU on a list of cells.
+    """Run a subnet of 3x3, depthwise and 1x1 convolutions, RFE and ReLU on a list of cells.
 
     Args:
         x: input cells of the first layer. Row 0 is overwritten.
@@ -122,8 +124,12 @@ def sparse_subnet(
         elif isinstance(layer, RFE):
             x = _sparse_rfe(layer, x, layer_tables)
         else:
-            x = sparse_conv(layer, x, layer_tables[layer.kernel_size])
+            x = sparse_conv(layer, x, layer_tables.get(layer.kernel_size))
     return x
+
+
+def _is_pointwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
 
 
 def sparse_conv(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) -> Tensor:
@@ -133,6 +139,8 @@ def sparse_conv(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) ->
         x: input cells. Row 0 is overwritten.
         neighbours: (m + 1, kh * kw) from ``CellSet.neighbours``; None: the kernel is 1x1 and m = n.
     """
+    if conv.groups > 1:
+        return _sparse_depthwise_conv(conv, x, neighbours)
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (C', kh * kw * C)
     if neighbours is None:
         return F.linear(x, weight, conv.bias)
@@ -142,6 +150,18 @@ def sparse_conv(conv: nn.Conv2d, x: Tensor, neighbours: Tensor | None = None) ->
         for part in neighbours.split(max(1, GATHERED_ELEMENTS // weight.shape[1]))
     ]
     return torch.cat(parts)
+
+
+def _sparse_depthwise_conv(conv: nn.Conv2d, x: Tensor, neighbours: Tensor) -> Tensor:
+    """``sparse_conv`` of a depthwise convolution: (n + 1, C) -> (m + 1, C)."""
+    x[0] = 0
+    weight = conv.weight[:, 0].flatten(1).t().to(x.dtype)  # (kh * kw, C)
+    parts = [
+        (x.index_select(0, part.flatten()).view(*part.shape, -1) * weight).sum(dim=1)
+        for part in neighbours.split(max(1, GATHERED_ELEMENTS // weight.numel()))
+    ]
+    y = torch.cat(parts)
+    return y if conv.bias is None else y + conv.bias.to(y.dtype)
 
 
 def _sparse_rfe(rfe: RFE, x: Tensor, tables: dict[Kernel, Tensor]) -> Tensor:

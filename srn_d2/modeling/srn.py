@@ -22,6 +22,7 @@ from .backbone import SRNFPN
 from .criterion import SRNCriterion, loss_normalizers
 from .level_selection import LEVELS
 from .postprocessing import Postprocessing, build_postprocessing
+from .second_step_training import SecondStepTraining
 from .selective_inference import SecondStep
 from .srn_head import SRNHead, SRNPredictions, cat_levels, flatten_scores
 from .step_scalars import log_step_scalars
@@ -63,6 +64,7 @@ class SRN(DenseDetector):
         first_step_loss_weight: factor of the first step's losses.
         stc_threshold: theta of STC in training, see ``stc_keep_mask``.
         stc_threshold_test: the same in inference.
+        second_step_training: prepares the second step in training.
         second_step: computes the second step in inference, see :class:`SecondStep`.
         postprocessing: from the second step's predictions to detections.
         cpu_bfloat16: on a CPU, run network and losses under bfloat16 autocast (the losses
@@ -84,6 +86,7 @@ class SRN(DenseDetector):
         first_step_loss_weight: float,
         stc_threshold: float,
         stc_threshold_test: float,
+        second_step_training: SecondStepTraining,
         second_step: str,
         postprocessing: Postprocessing,
         cpu_bfloat16: bool,
@@ -105,6 +108,7 @@ class SRN(DenseDetector):
         self.first_step_loss_weight = first_step_loss_weight
         self.stc_threshold = stc_threshold
         self.stc_threshold_test = stc_threshold_test
+        self.second_step_training = second_step_training
         self.second_step = SecondStep(second_step)
         self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
@@ -138,6 +142,7 @@ class SRN(DenseDetector):
             "first_step_loss_weight": srn.FIRST_STEP_LOSS_WEIGHT,
             "stc_threshold": srn.STC_THRESHOLD,
             "stc_threshold_test": test_stc_threshold(cfg),
+            "second_step_training": SecondStepTraining.from_config(cfg),
             "second_step": srn.SECOND_STEP,
             "postprocessing": build_postprocessing(cfg, transform),
             "cpu_bfloat16": cpu_bfloat16,
@@ -168,23 +173,29 @@ class SRN(DenseDetector):
         anchors = self._anchors(features)
         predictions = predictions.flatten()
         with torch.autocast(self.device.type, enabled=False):
-            stc_masks = self._stc_masks(predictions.scores_s1)
+            options = self.second_step_training
+            stc_masks = options.stc_masks(self._stc_masks(predictions.scores_s1))
             keep = keep_mask(anchors, stc_masks, len(images))
-            refined = refine_anchors(anchors, predictions.deltas_s1, self.transform, len(images))
+            moving = options.moving_deltas(predictions.deltas_s1)
+            refined = refine_anchors(anchors, moving, self.transform, len(images))
             omega_stc = level_mask(anchors, predictions.scores_s1)
             omega_str = level_mask(anchors, predictions.deltas_s1)
-            step1, step2 = two_step_targets(
+            step1, step2, regular_labels = two_step_targets(
                 torch.cat(anchors),
                 torch.cat(refined, dim=1),
-                omega_str,
+                level_mask(anchors, moving),
                 [instances.gt_boxes.tensor for instances in gt_instances],
                 [ignore_mask(instances) for instances in gt_instances],
                 self.matchers,
+                refined_labels=options.labels == "refined",
             )
             step1 = step1.select(omega_stc | omega_str)
             phi = step2._replace(labels=step2.labels.masked_fill(~keep, IGNORED))
             log_step_scalars(step1, step2, phi, keep[:, omega_stc])
-            return self._losses(predictions, step1, omega_stc, omega_str, phi)
+            norms = loss_normalizers(
+                [step1.count(FACE), options.num_positives(phi, regular_labels, keep)]
+            )
+            return self._losses(predictions, step1, omega_stc, omega_str, phi, norms)
 
     def _losses(
         self,
@@ -193,6 +204,7 @@ class SRN(DenseDetector):
         omega_stc: Tensor,
         omega_str: Tensor,
         phi: StepTargets,
+        norms: Sequence[Tensor],
     ) -> dict[str, Tensor]:
         """L_STC and L_STR of the paper's section 3.5, term by term.
 
@@ -200,8 +212,9 @@ class SRN(DenseDetector):
             step1: targets of the anchors in ``omega_stc | omega_str``.
             omega_stc, omega_str: (R,) bool, the anchors of STC and of STR levels.
             phi: targets of the second step; anchors filtered by the first step are IGNORED.
+            norms: both steps' normalisers, from ``loss_normalizers``.
         """
-        norm_s1, norm_s2 = loss_normalizers([step1.count(FACE), phi.count(FACE)])
+        norm_s1, norm_s2 = norms
         weight_s1 = self.first_step_loss_weight
         first_step = omega_stc | omega_str
         losses = {}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .level_selection import LEVELS, LevelSelection, ordered_levels
-from .rfe import RFE
+from .subnets import conv_stack, subnet
 
 
 class SRNPredictions(NamedTuple):
@@ -53,11 +54,15 @@ def cat_levels(levels: Sequence[Tensor | None]) -> Tensor:
     return torch.cat([level for level in levels if level is not None], dim=1)
 
 
+FIRST_STEP_SUBNETS = ("shared", "own_prediction", "own")
+
+
 class SRNHead(nn.Module):
     """Class and box subnets: 3x3 conv, RFE, 3x3 conv, each with ReLU, then a 1x1 prediction.
 
     Only what a step needs is computed: first-step scores on STC levels, first-step deltas on STR
-    levels, second-step scores and deltas on all levels.
+    levels, second-step scores and deltas on all levels. All layers serve all levels, and both
+    steps unless ``first_step_subnet`` says otherwise.
 
     Source: paper sections 3.1 and 3.4; the 1x1 prediction from the released checkpoint's layout.
 
@@ -71,6 +76,14 @@ class SRNHead(nn.Module):
         prior_prob: initial probability of "face", in (0, 1).
         recomputed_levels: levels, among p2 .. p7, with activation checkpointing of the subnets in
             both steps: activations are recomputed in the backward pass.
+        convolution: kind of the subnets' 3x3 convolutions, see ``subnets.CONVOLUTIONS``.
+        first_step_subnet: layers of the first step: "shared" with the second [paper];
+            "own_prediction": the subnets are shared, the 1x1 predictions are not; "own": nothing
+            is shared.
+        first_step_convs: number of 3x3 convolutions of the first step's own subnets, at least 1.
+
+    Raises:
+        ValueError: an option has a wrong value; the message names its key.
     """
 
     @configurable
@@ -84,19 +97,37 @@ class SRNHead(nn.Module):
         prediction_init_std: float = 0.0,
         prior_prob: float = 0.01,
         recomputed_levels: Sequence[str] = (),
+        convolution: str = "plain",
+        first_step_subnet: str = "shared",
+        first_step_convs: int = 4,
     ):
         super().__init__()
+        _check_first_step(first_step_subnet, first_step_convs)
         self.level_selection = level_selection
         self.recomputed_levels = ordered_levels(recomputed_levels, "MODEL.SRN.RECOMPUTED_LEVELS")
-        self.cls_subnet = _subnet(channels, use_rfe)
-        self.bbox_subnet = _subnet(channels, use_rfe)
+        self.cls_subnet = subnet(channels, use_rfe, convolution)
+        self.bbox_subnet = subnet(channels, use_rfe, convolution)
+
         self.cls_score = nn.Conv2d(channels, num_anchors, 1)
         self.bbox_pred = nn.Conv2d(channels, num_anchors * 4, 1)
-        for conv in (self.cls_score, self.bbox_pred):
-            weight_init.c2_xavier_fill(conv)
-            if prediction_init_std > 0:
-                nn.init.normal_(conv.weight, std=prediction_init_std)
-        nn.init.constant_(self.cls_score.bias, -math.log((1 - prior_prob) / prior_prob))
+        # None: the first step uses the second step's.
+        self.cls_subnet_s1 = self.bbox_subnet_s1 = self.cls_score_s1 = self.bbox_pred_s1 = None
+        has_scores, has_deltas = bool(level_selection.stc_levels), bool(level_selection.str_levels)
+        if first_step_subnet != "shared":
+            self.cls_score_s1 = nn.Conv2d(channels, num_anchors, 1) if has_scores else None
+            self.bbox_pred_s1 = nn.Conv2d(channels, num_anchors * 4, 1) if has_deltas else None
+        for conv in (self.cls_score, self.bbox_pred, self.cls_score_s1, self.bbox_pred_s1):
+            if conv is not None:
+                weight_init.c2_xavier_fill(conv)
+                if prediction_init_std > 0:
+                    nn.init.normal_(conv.weight, std=prediction_init_std)
+        for conv in (self.cls_score, self.cls_score_s1):
+            if conv is not None:
+                nn.init.constant_(conv.bias, -math.log((1 - prior_prob) / prior_prob))
+        if first_step_subnet == "own":
+            own = partial(conv_stack, channels, first_step_convs, convolution)
+            self.cls_subnet_s1 = own() if has_scores else None
+            self.bbox_subnet_s1 = own() if has_deltas else None
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -115,6 +146,9 @@ class SRNHead(nn.Module):
             "prediction_init_std": srn.PREDICTION_INIT_STD,
             "prior_prob": srn.PRIOR_PROB,
             "recomputed_levels": srn.RECOMPUTED_LEVELS,
+            "convolution": srn.HEAD_CONVOLUTION,
+            "first_step_subnet": srn.FIRST_STEP_SUBNET,
+            "first_step_convs": srn.FIRST_STEP_CONVS,
         }
 
     def forward(self, features: Sequence[Tensor]) -> SRNPredictions:
@@ -134,11 +168,15 @@ class SRNHead(nn.Module):
         """First-step scores and deltas, in the layout of :class:`SRNPredictions`, from c2 .. c7."""
         selection = self.level_selection
         scores = [
-            self._predict(self.scores, maps, f"c{level[1:]}") if selection.has_stc(level) else None
+            self._predict(self.scores_s1, maps, f"c{level[1:]}")
+            if selection.has_stc(level)
+            else None
             for level in LEVELS
         ]
         deltas = [
-            self._predict(self.deltas, maps, f"c{level[1:]}") if selection.has_str(level) else None
+            self._predict(self.deltas_s1, maps, f"c{level[1:]}")
+            if selection.has_str(level)
+            else None
             for level in LEVELS
         ]
         return scores, deltas
@@ -159,13 +197,22 @@ class SRNHead(nn.Module):
         """Box deltas (dx, dy, dw, dh) of each anchor: (N, C, H, W) -> (N, A * 4, H, W)."""
         return self.bbox_pred(self.bbox_subnet(x))
 
+    def scores_s1(self, x: Tensor) -> Tensor:
+        """First-step logits of "face": (N, C, H, W) -> (N, A, H, W)."""
+        features = (self.cls_subnet_s1 or self.cls_subnet)(x)
+        return (self.cls_score_s1 or self.cls_score)(features)
 
-def _subnet(channels: int, use_rfe: bool) -> nn.Sequential:
-    middle = [RFE(channels)] if use_rfe else [*_conv_relu(channels), *_conv_relu(channels)]
-    return nn.Sequential(*_conv_relu(channels), *middle, *_conv_relu(channels))
+    def deltas_s1(self, x: Tensor) -> Tensor:
+        """First-step box deltas of each anchor: (N, C, H, W) -> (N, A * 4, H, W)."""
+        features = (self.bbox_subnet_s1 or self.bbox_subnet)(x)
+        return (self.bbox_pred_s1 or self.bbox_pred)(features)
 
 
-def _conv_relu(channels: int) -> tuple[nn.Conv2d, nn.ReLU]:
-    conv = nn.Conv2d(channels, channels, 3, padding=1)
-    weight_init.c2_xavier_fill(conv)
-    return conv, nn.ReLU(inplace=True)
+def _check_first_step(first_step_subnet: str, first_step_convs: int) -> None:
+    if first_step_subnet not in FIRST_STEP_SUBNETS:
+        raise ValueError(
+            f"MODEL.SRN.FIRST_STEP_SUBNET is {first_step_subnet!r}; valid are "
+            f"{list(FIRST_STEP_SUBNETS)}"
+        )
+    if first_step_convs < 1:
+        raise ValueError(f"MODEL.SRN.FIRST_STEP_CONVS is {first_step_convs}; it is at least 1")

@@ -129,7 +129,8 @@ def two_step_targets(
     gt_boxes: Sequence[Tensor],
     gt_ignore: Sequence[Tensor],
     matchers: Sequence[Matcher],
-) -> tuple[StepTargets, StepTargets]:
+    refined_labels: bool = True,
+) -> tuple[StepTargets, StepTargets, Tensor]:
     """The targets of both steps for all anchors of a batch, before any are filtered.
 
     The first step matches the regular anchors, the second the refined ones, which differ on STR
@@ -141,18 +142,26 @@ def two_step_targets(
         is_refined: (R,) bool, the anchors of STR levels.
         gt_boxes, gt_ignore: per image (M, 4) and (M,), see :func:`best_overlaps`.
         matchers: for the first step, the second, and the second on refined anchors.
+        refined_labels: False: on STR levels, too, the second step's labels and faces are those of
+            the regular anchors.
+
+    Returns:
+        both steps' targets, and (N, R) int64, the second step's labels by the regular anchors.
     """
     refined = _indices(is_refined)
     first_matcher, second_matcher, refined_matcher = matchers
     labelled: tuple[list, list] = ([], [])
+    regular_labels = []
     for image_anchors, boxes, is_ignored in zip(refined_anchors, gt_boxes, gt_ignore, strict=True):
         overlaps = best_overlaps(anchors, boxes, is_ignored)
-        moved = best_overlaps(image_anchors[refined], boxes, is_ignored)
         labelled[0].append(label_anchors(overlaps, boxes, is_ignored, first_matcher))
         second = label_anchors(overlaps, boxes, is_ignored, second_matcher)
-        of_refined = label_anchors(moved, boxes, is_ignored, refined_matcher)
-        for field, refined_field in zip(second, of_refined, strict=True):
-            field[refined] = refined_field
+        regular_labels.append(second[0].clone())
+        if refined_labels:
+            moved = best_overlaps(image_anchors[refined], boxes, is_ignored)
+            of_refined = label_anchors(moved, boxes, is_ignored, refined_matcher)
+            for field, refined_field in zip(second, of_refined, strict=True):
+                field[refined] = refined_field
         labelled[1].append(second)
 
     step_anchors = (anchors.expand_as(refined_anchors), refined_anchors)
@@ -164,7 +173,7 @@ def two_step_targets(
         )
         for images, start in zip(labelled, step_anchors, strict=True)
     )
-    return step1, step2
+    return step1, step2, torch.stack(regular_labels)
 
 
 @torch.no_grad()

@@ -21,6 +21,12 @@ VARIANTS = {
     "released": RELEASED,
     "STC on coarse levels": ("MODEL.SRN.STC_LEVELS", ["p2", "p5", "p7"]),
     "no norm": ("MODEL.FPN.NORM", ""),
+    "separable head": ("MODEL.SRN.HEAD_CONVOLUTION", "separable", "MODEL.SRN.RFE", False),
+    "separable": (
+        *("MODEL.SRN.HEAD_CONVOLUTION", "separable", "MODEL.SRN.PYRAMID_CONVOLUTION", "separable"),
+        *("MODEL.FPN.NORM", "", "MODEL.SRN.FIRST_STEP_SUBNET", "own"),
+        *("MODEL.SRN.FIRST_STEP_CONVS", 1),
+    ),
     "frozen norm": ("MODEL.FPN.NORM", "FrozenBN"),
     "norm over the map": (
         *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 32),

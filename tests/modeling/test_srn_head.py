@@ -119,3 +119,55 @@ def test_levels_need_the_same_number_of_anchors(small_cfg):
 
     with pytest.raises(ValueError, match="same number of anchors"):
         SRNHead(cfg, build_backbone(cfg).output_shape())
+
+
+@pytest.mark.parametrize("use_rfe", [False, True])
+def test_separable_convolutions_are_a_depthwise_and_a_1x1_one(use_rfe):
+    head = make_head(use_rfe=use_rfe, convolution="separable")
+    convs = [layer for layer in head.cls_subnet if isinstance(layer, torch.nn.Conv2d)]
+    kinds = [(conv.groups, conv.kernel_size[0]) for conv in convs]
+    assert kinds == [(8, 3), (1, 1)] * (2 if use_rfe else 4)
+
+
+def shared_tensors(head: SRNHead) -> tuple[bool, bool]:
+    """Whether scores of the first step depend on the second step's subnet, and prediction."""
+    x = torch.randn(1, 8, 8, 8)
+    before = head.scores_s1(x)
+    changed = []
+    for module in (head.cls_subnet, head.cls_score):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter += 0.3
+        changed.append(not torch.equal(head.scores_s1(x), before))
+        before = head.scores_s1(x)
+    return changed[0], changed[1]
+
+
+@pytest.mark.parametrize(
+    ("first_step_subnet", "expected"),
+    [("shared", (True, True)), ("own_prediction", (True, False)), ("own", (False, False))],
+)
+def test_what_the_first_step_shares(first_step_subnet, expected):
+    head = make_head(first_step_subnet=first_step_subnet, first_step_convs=2)
+    assert shared_tensors(head) == expected
+    assert (head.deltas_s1(torch.randn(1, 8, 4, 4)).shape) == (1, 8, 4, 4)
+
+
+def test_own_layers_exist_only_for_what_the_first_step_predicts():
+    head = make_head(stc=("p2",), str_=(), first_step_subnet="own", first_step_convs=1)
+    names = {name.split(".")[0] for name, _ in head.named_parameters()}
+    assert {"cls_subnet_s1", "cls_score_s1"} <= names
+    assert not {"bbox_subnet_s1", "bbox_pred_s1"} & names
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        ({"convolution": "wide"}, "MODEL.SRN.HEAD_CONVOLUTION"),
+        ({"first_step_subnet": "mine"}, "MODEL.SRN.FIRST_STEP_SUBNET"),
+        ({"first_step_convs": 0}, "MODEL.SRN.FIRST_STEP_CONVS"),
+    ],
+)
+def test_a_wrong_option_names_its_key(option, key):
+    with pytest.raises(ValueError, match=key):
+        make_head(**option)
