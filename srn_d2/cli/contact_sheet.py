@@ -12,8 +12,8 @@ from srn_d2.data.image_io import InvalidImageError, read_image
 from srn_d2.inference.drawing import draw_boxes
 
 FACE_COLOR, IGNORE_COLOR, SUSPICIOUS_COLOR = "lime", "orange", "red"
-# Pixels: a picture's longer side, and the line below it.
-TILE, CAPTION = 360, 14
+# Pixels: a picture's longer side, the line below it, and what lies between two.
+TILE, CAPTION, MARGIN = 360, 14, 6
 COLUMNS = 5
 # Letters of a name that fit below its picture.
 _MAX_NAME = 56
@@ -40,11 +40,12 @@ def write_contact_sheet(
     marked = np.zeros(len(table.boxes), dtype=bool)
     marked[list(suspicious)] = True
     num_rows = -(-max(len(images), 1) // COLUMNS)
-    size = (COLUMNS * TILE, num_rows * (TILE + CAPTION))
+    step_x, step_y = TILE + MARGIN, TILE + CAPTION + MARGIN
+    size = (COLUMNS * step_x, num_rows * step_y)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for place, row in enumerate(images):
-        x, y = place % COLUMNS * TILE, place // COLUMNS * (TILE + CAPTION)
+        x, y = place % COLUMNS * step_x, place // COLUMNS * step_y
         sheet.paste(_tile(table, row, marked), (x, y))
         name = table.names[row].encode("ascii", "replace").decode()[-_MAX_NAME:]
         draw.text((x + 2, y + TILE + 1), name, fill="black")

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .table import FaceTable
 # Suffix of the files in the folder -> name of supervision's reader.
 _READERS = {".xml": "from_pascal_voc", ".json": "from_labelme", ".txt": "from_yolo"}
 _YOLO_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
+_DIFFICULT = b"<difficult>1</difficult>"
 # Text files in YOLO's folders that are no labels.
 _NO_LABELS = ("classes", "labels", "train", "val", "valid", "test", "readme", "notes")
 
@@ -42,7 +44,8 @@ def read_folder(
     folder = Path(annotation_folder)
     source = str(folder)
     suffix, files = _label_files(folder)
-    _require_images(files, Path(image_root), source)
+    if suffix != ".json":  # labelme's files name their image
+        _require_images(files, Path(image_root), source)
     supervision = _import_supervision()
     arguments = {
         "images_directory_path": str(image_root),
@@ -53,11 +56,19 @@ def read_folder(
             arguments["data_yaml_path"] = _data_yaml(folder, Path(scratch))
         try:
             read = getattr(supervision.DetectionDataset, _READERS[suffix])
-            dataset = read(**arguments)
+            with warnings.catch_warnings(record=True) as caught:  # such as of shapes left out
+                warnings.simplefilter("always", UserWarning)
+                dataset = read(**arguments)
         except (ValueError, KeyError, TypeError, AttributeError, OSError, SyntaxError) as error:
             # SyntaxError: damaged XML.
             raise AnnotationFormatError(source, "supervision", str(error)) from error
+    if suffix != ".json":
+        _require_all_read(files, dataset.image_paths, source)
     table = _to_table(dataset, source, Path(image_root), {file.stem for file in files})
+    table.notes += sorted({str(warning.message) for warning in caught})
+    num_difficult = sum(file.read_bytes().count(_DIFFICULT) for file in files)
+    if suffix == ".xml" and num_difficult:
+        table.notes.append(f"{num_difficult} objects marked difficult count as any other")
     labels = [dataset.classes[int(number)] for number in table.columns.pop("class")]
     keep_face_labels(table, labels, categories, "classes")
     return table
@@ -87,6 +98,19 @@ def _require_images(files: Sequence[Path], image_root: Path, source: str) -> Non
             f"{source}: {len(missing)} of {len(files)} annotation files have no image of their "
             f"name in image_root, {image_root}: {', '.join(missing[:5])}; image_root is the folder "
             "that holds the images themselves"
+        )
+
+
+def _require_all_read(files: Sequence[Path], image_paths: Sequence[str], source: str) -> None:
+    """supervision reads images of some suffixes only."""
+    stems = {Path(path).stem for path in image_paths}
+    unread = [path.name for path in files if path.stem not in stems]
+    if unread:
+        raise AnnotationFormatError(
+            source,
+            ", ".join(unread[:5]),
+            f"supervision does not read the images of {len(unread)} files by their suffix: save "
+            "them as .jpg or .png",
         )
 
 
@@ -131,7 +155,7 @@ def _to_table(dataset: Any, source: str, image_root: Path, annotated: set[str]) 
     return FaceTable(
         source,
         names,
-        [os.path.splitext(name)[0] for name in names],
+        list(names),
         joined,
         np.concatenate(image_of) if image_of else np.zeros(0, int),
         np.zeros(len(joined), dtype=bool),

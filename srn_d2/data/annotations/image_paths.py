@@ -145,16 +145,19 @@ def _readings(name: str) -> Iterator[tuple[str, str]]:
     if "\\" in text:
         done.append("with backslashes")
         text = _DRIVE.sub("", text).replace("\\", "/")
-    yield text, " and ".join(done) or "below another folder or in another case"
+    readings = [(text, done)]
     if "%" in text and unquote(text) != text:
-        yield unquote(text, errors="surrogateescape"), " and ".join([*done, "with %20 or the like"])
+        readings.append((unquote(text, errors="surrogateescape"), [*done, "with %20 or the like"]))
     if any("\udc80" <= character <= "\udcff" for character in text):
         decoded = os.fsencode(text).decode("cp1252", errors="replace")
-        yield decoded, " and ".join([*done, "in Latin letters of Windows (cp1252)"])
-    path = PurePosixPath(text)
-    short = _UPLOAD_PREFIX.sub("", path.name, count=1)
-    if short != path.name:
-        yield str(path.with_name(short)), " and ".join([*done, "with Label Studio's prefix"])
+        readings.append((decoded, [*done, "in Latin letters of Windows (cp1252)"]))
+    for reading, how in readings:
+        yield reading, " and ".join(how) or "below another folder or in another case"
+    for reading, how in readings:
+        path = PurePosixPath(reading)
+        short = _UPLOAD_PREFIX.sub("", path.name, count=1)
+        if short != path.name:
+            yield str(path.with_name(short)), " and ".join([*how, "with Label Studio's prefix"])
 
 
 def _fold(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 from srn_d2.data.annotation_files import AnnotationFormatError
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
+# Characters behind a number that may belong to it, and do not decode without what follows.
+_CUT_NUMBER = 2
 # Characters that are read at a time.
 CHUNK = 1 << 20
 
@@ -53,8 +55,8 @@ class JsonStream:
                 if self._fill():
                     continue
                 raise self._error(getattr(error, "msg", str(error)), error) from error
-            # A number at the end of the text may go on.
-            if end < len(self._text) or not self._fill():
+            # A number near the end of the text may go on: "1" in "1", "1.", "1e" and "1e+".
+            if end + _CUT_NUMBER < len(self._text) or not self._fill():
                 self._at = end
                 return value
 
@@ -93,11 +95,13 @@ class JsonStream:
 
     def _fill(self) -> bool:
         """Forget what has been read, and read on; False at the end of the file."""
-        self._lines_before += self._text.count("\n", 0, self._at)
         # A value longer than a chunk: twice as much each time, for it is decoded anew.
         chunk = self._file.read(max(self._chunk, len(self._text) - self._at))
+        if not chunk:
+            return False
+        self._lines_before += self._text.count("\n", 0, self._at)
         self._text, self._at = self._text[self._at :] + chunk, 0
-        return bool(chunk)
+        return True
 
     def _error(self, problem: str, error: Exception | None = None) -> AnnotationFormatError:
         at = getattr(error, "pos", self._at)

@@ -107,6 +107,7 @@ def parse_wider_text(text: str, source: str = "<text>") -> WiderText:
     parsed = _Faces(lines)
     num_without_count = 0
     count: int | None = None
+    is_commented = False
     while not lines.at_end:
         name, is_commented = _take_image_name(lines, first_lines)
         start = len(parsed.rows)
@@ -121,7 +122,7 @@ def parse_wider_text(text: str, source: str = "<text>") -> WiderText:
             if count == 0:
                 lines.skip_zeros()
         images.append(WiderImage(name, tuple(parsed.rows[start:])))
-    if images and count is None and not images[-1].faces:
+    if images and count is None and not images[-1].faces and not is_commented:
         _require_no_cut(lines, parsed, num_without_count, len(images))
     notes = parsed.notes()
     if num_without_count:
