@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from srn_d2.atomic_file import atomic_path
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 from srn_d2.evaluation.widerface.assignment import (
     FALSE_POSITIVE,
@@ -22,7 +23,6 @@ from srn_d2.evaluation.widerface.assignment import (
 )
 from srn_d2.evaluation.widerface.bootstrap import Resamples, draw_resamples
 from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 from .runs import Run
 
