@@ -24,12 +24,17 @@ import torch.utils.data as torchdata
 from detectron2.config import CfgNode
 from detectron2.data import (
     DatasetFromList,
+    MetadataCatalog,
     build_detection_test_loader,
     get_detection_dataset_dicts,
 )
-from detectron2.data.build import trivial_batch_collator
+from detectron2.data.build import (
+    check_metadata_consistency,
+    trivial_batch_collator,
+)
 from detectron2.utils import comm
 
+from .annotations.face_annotations import FaceAnnotations
 from .dataset_mapper import FaceDatasetMapper
 from .image_io import CorruptImageError
 
@@ -71,7 +76,7 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
     if not cfg.DATASETS.TRAIN:
         raise ValueError("DATASETS.TRAIN is empty: name a registered data set")
     with paused_garbage_collection():
-        dataset_dicts = get_detection_dataset_dicts(
+        dataset_dicts = load_dataset_dicts(
             list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
         )
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
@@ -102,8 +107,37 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
     A corrupt image raises CorruptImageError: leaving it out would change the result.
     """
     return build_detection_test_loader(
-        cfg, dataset_name, mapper=FaceDatasetMapper(cfg, is_train=False)
+        load_dataset_dicts([dataset_name]),
+        mapper=FaceDatasetMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def load_dataset_dicts(names: list[str], filter_empty: bool = False) -> list[dict[str, Any]]:
+    """The images of registered data sets, joined; see detectron2's get_detection_dataset_dicts.
+
+    Unlike that it does not count the annotations of each class, which would make a dict of each
+    face: :class:`FaceAnnotations` stay arrays.
+
+    Args:
+        names: in DatasetCatalog.
+        filter_empty: whether to leave out images without annotations that are not "iscrowd".
+    """
+    dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
+    if all(MetadataCatalog.get(name).get("thing_classes") for name in names):
+        check_metadata_consistency("thing_classes", names)
+    if not filter_empty or not dicts or "annotations" not in dicts[0]:
+        return dicts
+    kept = []
+    for image in dicts:
+        faces = image["annotations"]
+        if isinstance(faces, FaceAnnotations):
+            is_only_crowd = faces.is_only_crowd
+        else:
+            is_only_crowd = all(face.get("iscrowd", 0) for face in faces)
+        kept += [] if is_only_crowd else [image]
+    logger.info("%d of %d images have faces and are trained on", len(kept), len(dicts))
+    return kept
 
 
 def _use_one_thread(worker_id: int) -> None:

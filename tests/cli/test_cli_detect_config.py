@@ -24,7 +24,7 @@ def built_detector(detect, tmp_path, monkeypatch):
         status, messages = detect(save_image(tmp_path / "a.png"), *options)
         assert status == 0, messages
         [job] = jobs
-        return job.detector
+        return job.detector.detector
 
     return build
 

@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from helpers.wider_face_mat import write_ground_truth
 from srn_d2.cli import main
-from srn_d2.data.wider_text import WiderFace, WiderImage, write_wider_annotations
+from srn_d2.data.annotations.wider_records import WiderFace, WiderImage, write_wider_annotations
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth
 from srn_d2.evaluation.widerface.prediction_files import write_predictions
 

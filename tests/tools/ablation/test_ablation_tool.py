@@ -12,8 +12,8 @@ from ablation.jobs import Jobs
 from helpers.wider_face_mat import write_ground_truth
 from srn_d2.data import register_builtin_datasets
 from srn_d2.data.datasets.wider_face import parse_wider_annotations
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NUM_IMAGES = 4
 IMAGE_IDS = [f"0--Discs/{index}" for index in range(NUM_IMAGES)]
@@ -94,7 +94,7 @@ def test_a_run_is_stopped_and_resumed_and_tabulated(tool, datasets, small_cfg, t
         (["--start-weights", "nowhere.pth"], "--start-weights nowhere.pth is no file"),
         (["--start-weights", "a.pth", "--start-weights", "b.pth"], "--start-weights b.pth: given"),
         (["--eval-args", "INPUT.MIN_SIZE_TEST 9 SEED"], "not pairs of KEY VALUE"),
-        (["--eval-args", "INPUT.MIN_SIZE 9"], "did you mean INPUT.MIN_SIZE_TEST"),
+        (["--eval-args", "INPUT.MIN_SIZE 9"], "INPUT.MIN_SIZE"),
         (["MODEL.SRN.STC_LEVEL", "p2"], "did you mean MODEL.SRN.STC_LEVELS"),
         (["DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
         (["--image-lists", "seen=nowhere.txt"], "No list of images: nowhere.txt"),
