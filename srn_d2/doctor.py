@@ -25,7 +25,7 @@ MIN_PYTHON = (3, 11)
 CORE_PACKAGES = {
     "torch": "the network",
     "torchvision": "NMS",
-    "cv2": "resizing, video",
+    "cv2": "resizing, cameras",
     "detectron2": "nearly everything",
 }
 # Backbone weights of configs/srn_R50.yaml, and where iopath's cache keeps them.

@@ -28,6 +28,7 @@ from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, ShippedModel, save_
 from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
+from srn_d2.error_messages import USER_ERRORS, message_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -93,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         model = package(args)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     print(f"{model.weights}: {model.weights.stat().st_size / 1e6:.1f} MB, SHA-256 {model.sha256}")
     return 0

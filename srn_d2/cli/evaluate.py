@@ -176,13 +176,13 @@ def _evaluate_wider_face(args: argparse.Namespace) -> list["FaceReport"]:
 
     ground_truth = load_ground_truth(args.ground_truth)
     if args.annotations:
-        from srn_d2.evaluation.widerface.image_lists import read_attributes  # loads detectron2
+        from srn_d2.evaluation.widerface.image_lists import read_attributes
 
         attributes = read_attributes(args.annotations, ground_truth.boxes)
         ground_truth = dataclasses.replace(ground_truth, attributes=attributes)
     images = ground_truth.image_ids
     if args.image_list:
-        from srn_d2.evaluation.widerface.image_lists import read_image_list  # likewise
+        from srn_d2.evaluation.widerface.image_lists import read_image_list
 
         images = read_image_list(args.image_list, ground_truth)
     options = reading_options(args)

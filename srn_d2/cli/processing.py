@@ -1,10 +1,9 @@
 """Processing of ``srn-d2 detect``: input files to pictures, videos and files of faces."""
 
-import json
 import logging
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,13 @@ from srn_d2.inference.drawing import draw_scored_boxes
 from srn_d2.inference.faces import Faces
 from srn_d2.inference.tiled_inference import is_out_of_memory
 
-from .anonymize import blur, pixelate
+from .anonymize import MARGIN, blur, pixelate
 from .outputs import check_writable, write_faces
+from .printing import printable
 from .sources import Source
-from .video_io import VideoError, VideoReader, VideoWriter
+from .video.errors import VideoError
+from .video.options import VideoOptions
+from .video.result import VideoResult
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +42,22 @@ def draw_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
     return draw_scored_boxes(image, faces.boxes, faces.scores)
 
 
-def blur_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
-    return blur(image, faces.boxes)
+def blur_faces(image: np.ndarray, faces: Faces, margin: float = MARGIN) -> np.ndarray:
+    return blur(image, faces.boxes, margin)
 
 
-def pixelate_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
-    return pixelate(image, faces.boxes)
+def pixelate_faces(image: np.ndarray, faces: Faces, margin: float = MARGIN) -> np.ndarray:
+    return pixelate(image, faces.boxes, margin)
+
+
+def picture_renderer(options: VideoOptions) -> Render | None:
+    """The function that draws or hides the faces of a picture as the options say; None: neither."""
+    if options.render is None:
+        return None
+    if options.render == "draw":
+        return draw_faces
+    hide = blur_faces if options.render == "blur" else pixelate_faces
+    return partial(hide, margin=options.margin)
 
 
 @dataclass(frozen=True)
@@ -58,18 +70,15 @@ class Job:
         camera: number of the camera.
         output: output folder.
         formats: formats of the pictures' faces, see ``write_faces``.
-        render: function from an image (H, W, 3) and its faces to the picture to write; None: no
-            pictures or videos are written.
-        max_frames: maximum number of frames of each video or of the camera; None: all.
+        video: what is written of videos, and, by its ``render`` and ``margin``, of pictures.
     """
 
     detector: FaceDetector
     sources: Sequence[Source]
     output: Path
     formats: Sequence[str]
-    render: Render | None = draw_faces
     camera: int | None = None
-    max_frames: int | None = None
+    video: VideoOptions = field(default_factory=VideoOptions)
 
 
 def run_job(prepare: Callable[[], Job]) -> int:
@@ -91,7 +100,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
         with logging_redirect_tqdm():
             if job.camera is None:
                 return int(process_files(job) > 0)
-            process_video(job, job.camera, Path(f"camera_{job.camera}.mp4"))
+            _process_camera(job, job.camera)
     except KeyboardInterrupt:
         return 130
     except (VideoError, OSError) as error:
@@ -108,14 +117,14 @@ def process_files(job: Job) -> int:
         for source in tqdm(job.sources, unit="file", disable=None):
             try:
                 if source.is_video:
-                    process_video(job, source.path, source.name)
+                    _process_video(job, source)
                 else:
                     records.append((source, process_picture(job, source)))
             except Exception as error:
                 if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
                     raise
                 num_failed += 1
-                logger.error("%s failed: %s", _printable(source.path), error)
+                logger.error("%s failed: %s", printable(source.path), error)
                 records.append((source, {"file_name": str(source.path), "error": str(error)}))
     finally:
         if records:
@@ -127,63 +136,34 @@ def process_files(job: Job) -> int:
     return num_failed
 
 
-def _printable(path: Path) -> str:
-    """The path for a message; bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def process_picture(job: Job, source: Source) -> dict:
     """Write the picture; returns its record in faces.json."""
     image = read_image(source.path, job.detector.max_pixels)
     faces = job.detector(image)
-    if job.render is not None:
+    render = picture_renderer(job.video)
+    if render is not None:
         with atomic_path(job.output / source.name) as draft:
-            Image.fromarray(job.render(image, faces)).save(draft, quality=JPEG_QUALITY)
+            Image.fromarray(render(image, faces)).save(draft, quality=JPEG_QUALITY)
     return {"file_name": str(source.path), **faces.to_dict()}
 
 
-def process_video(job: Job, source: Path | int, name: Path) -> None:
-    """Write a video and the faces of each of its frames, {"frame", "time", "faces"} a line.
+def _process_video(job: Job, source: Source) -> None:
+    """Write a video and the faces of its frames; see ``video.process.process_video``."""
+    from .video.process import process_video  # imports PyAV
 
-    Raises:
-        TruncatedVideoError: the file ends too early; what it has is written.
-    """
-    reader = VideoReader(source)
-    video = job.output / name
-    lines_path = video.with_name(f"{video.name}.jsonl")
-    try:
-        if job.render is None:
-            _process_frames(job, reader, None, lines_path)
-        else:
-            with atomic_path(video) as draft:
-                writer = VideoWriter(draft, reader.fps)
-                try:
-                    _process_frames(job, reader, writer, lines_path)
-                finally:
-                    writer.close()
-    finally:
-        reader.close()
-    logger.info("Wrote %s", lines_path if job.render is None else f"{video} and its .jsonl")
-    reader.check_complete()
+    _log_written(process_video(job.detector, source.path, job.output / source.name, job.video))
 
 
-def _process_frames(
-    job: Job, reader: VideoReader, writer: VideoWriter | None, lines_path: Path
-) -> None:
-    """Process all frames up to the limit; a camera's until Ctrl-C."""
-    total = min(filter(None, (reader.num_frames, job.max_frames)), default=None)
-    frames = tqdm(reader, total=total, desc=str(reader.source), unit="frame", disable=None)
-    with atomic_path(lines_path) as draft, open(draft, "w", encoding="utf-8") as lines:
-        try:
-            for frame in frames:
-                faces = job.detector(frame.image)
-                if writer is not None:
-                    writer.write(job.render(frame.image, faces))
-                record = {"frame": frame.index, "time": round(frame.time, 3)}
-                record["faces"] = faces.to_dict()["faces"]
-                lines.write(json.dumps(record) + "\n")
-                if frame.index + 1 == job.max_frames:
-                    break
-        except KeyboardInterrupt:
-            if not reader.is_camera:
-                raise
+def _process_camera(job: Job, number: int) -> None:
+    from .video.process import process_camera
+
+    output = job.output / f"camera_{number}.mp4"
+    _log_written(process_camera(job.detector, number, output, job.video))
+
+
+def _log_written(result: VideoResult) -> None:
+    """Name the files written for a video."""
+    if result.video is None:
+        logger.info("Wrote %s", printable(result.lines))
+    else:
+        logger.info("Wrote %s and its .jsonl", printable(result.video))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from srn_d2.data.datasets.common import has_image_suffix
 
-from .video_io import VIDEO_SUFFIXES
+from .video.suffixes import VIDEO_SUFFIXES
 
 # Pictures of other formats are written as JPEG.
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

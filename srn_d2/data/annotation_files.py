@@ -5,6 +5,7 @@ Needs neither torch nor detectron2, unlike :mod:`srn_d2.data.datasets`.
 
 import codecs
 import os
+import struct
 import zlib
 from typing import Any, TextIO
 
@@ -16,6 +17,13 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
     *(".avif", ".gif", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm"),
 )
+
+# What scipy's reader raises besides its own error for files that are no MATLAB files, or damaged.
+DAMAGED_MAT_ERRORS = (
+    *(EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
+MAX_SHOWN = 60  # characters of a line that a message shows
 
 
 class AnnotationFormatError(ValueError):
@@ -74,6 +82,16 @@ def _encoding_of(start: bytes) -> str:
     return "utf-16-be" if is_zero == [True, False, True, False] else "utf-8-sig"
 
 
+def shown(text: str) -> str:
+    """A line as a message shows it: quoted, its beginning if it is long."""
+    return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
+
+
+def without_image_suffix(name: str) -> str:
+    """The name of an image without .jpg and the like."""
+    return os.path.splitext(name)[0] if has_image_suffix(name) else name
+
+
 def has_image_suffix(name: str) -> bool:
     """True if ``name`` has the suffix of an image file."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
@@ -95,7 +113,7 @@ def load_mat(path: str | os.PathLike, variable: str) -> np.ndarray:
         raise FileNotFoundError(f"The annotation file {path} is not there; {README_HINT}.")
     try:
         content = loadmat(path)
-    except (MatReadError, OSError, TypeError, ValueError, zlib.error) as error:
+    except (MatReadError, OSError, *DAMAGED_MAT_ERRORS) as error:
         raise AnnotationFormatError(path, "header", f"not a MATLAB file ({error})") from error
     if variable not in content:
         found = sorted(name for name in content if not name.startswith("__"))

@@ -9,6 +9,7 @@ run resumed at iteration i continues exactly as if it had never stopped.
 
 # ruff: noqa: NPY002 -- detectron2's augmentations draw from the global np.random.
 
+import gc
 import itertools
 import logging
 import os
@@ -47,17 +48,6 @@ class TooManyCorruptImagesError(RuntimeError):
     """Error for more undecodable images than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
 
 
-LOADING_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    AssertionError,  # detectron2: a data set without images
-    CorruptImageError,
-    TooManyCorruptImagesError,
-)
-"""Errors of a wrong config and of data that are missing or damaged."""
-
-
 def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
     """Build the endless training loader of this process (this GPU).
 
@@ -74,7 +64,8 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         A loader that yields lists of IMS_PER_BATCH / number of GPUs samples of FaceDatasetMapper.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs.
+        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs, or DATASETS.TRAIN
+            is empty.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch_size <= 0 or batch_size % world_size:
@@ -82,9 +73,12 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
             f"SOLVER.IMS_PER_BATCH is {batch_size}: it must be a positive multiple of "
             f"the number of workers, {world_size}"
         )
-    dataset_dicts = load_dataset_dicts(
-        list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty: name a registered data set")
+    with paused_garbage_collection():
+        dataset_dicts = load_dataset_dicts(
+            list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+        )
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = SeededTrainingDataset(
         dataset_dicts,
@@ -272,6 +266,21 @@ def systematic_sample(
     positions = np.arange(len(items)) + rng.random()
     index = np.searchsorted(ends, positions, side="right")
     return items[np.minimum(index, len(items) - 1)]
+
+
+@contextmanager
+def paused_garbage_collection() -> Iterator[None]:
+    """Pause Python's search for reference cycles while annotations are read.
+
+    They are hundreds of thousands of small objects without cycles, which each search visits again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

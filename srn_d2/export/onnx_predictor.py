@@ -8,11 +8,12 @@ faces = detector("photo.jpg")
 It needs numpy, Pillow, opencv-python-headless and onnxruntime.
 """
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,11 +33,18 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
+logger = logging.getLogger(__name__)
+
+Providers = str | Sequence[str | tuple[str, Mapping[str, Any]]]
+"""Execution providers of ONNX Runtime: a name, or names in order of preference, each with options
+if it is a pair."""
+
+
 class OnnxFaceDetector(ImageDetector):
     """Finds faces in pictures of any kind with an exported model, like ``FaceDetector``.
 
     Calls, results and errors are ``FaceDetector``'s. Several threads may call one detector at the
-    same time.
+    same time. It can be pickled, and used in a forked process: the file is opened again there.
 
     Args:
         path: a file written by ``srn-d2 export`` or ``export_onnx``, with NMS or without.
@@ -48,7 +56,8 @@ class OnnxFaceDetector(ImageDetector):
             than 4096 x 4096 pixels are processed in overlapping tiles, which bounds memory.
         threads: number of ONNX Runtime's threads; None: number of cores.
         providers: execution providers of ONNX Runtime in order of preference, such as
-            ("CUDAExecutionProvider", "CPUExecutionProvider").
+            ("CUDAExecutionProvider", "CPUExecutionProvider"), or a single one. A pair of a name and
+            a dict has options: [("CUDAExecutionProvider", {"device_id": 1}), ...].
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -67,8 +76,10 @@ class OnnxFaceDetector(ImageDetector):
         large_faces: bool = True,
         max_pixels: int = MAX_PIXELS,
         threads: int | None = None,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Providers = ("CPUExecutionProvider",),
     ):
+        self.path = os.path.abspath(path)
+        self._session_options = {"threads": threads, "providers": providers}
         self.session = open_session(path, threads=threads, providers=providers)
         try:
             properties = self.session.get_modelmeta().custom_metadata_map
@@ -97,6 +108,20 @@ class OnnxFaceDetector(ImageDetector):
         self.max_tile_pixels = MAX_TILE_PIXELS
         # Longer side in pixels of the largest face that fits within a tile.
         self.max_tile_face = longest_side_found(self.metadata.largest_face)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but ONNX Runtime's session, which is opened anew from ``path``."""
+        sessions = ("session", "_parents_session")
+        return {name: value for name, value in self.__dict__.items() if name not in sessions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.session = open_session(self.path, **self._session_options)
+
+    def _adapt_to_fork(self) -> None:
+        # Freeing the parent's session would wait for its threads, which are not in this process.
+        self._parents_session = self.session
+        self.session = open_session(self.path, **self._session_options)
 
     def detect(self, images: np.ndarray) -> list[Detections]:
         """Run the network on a batch of images of one size; detections by descending score.
@@ -147,7 +172,7 @@ def open_session(
     path: str | os.PathLike,
     *,
     threads: int | None = None,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    providers: Providers = ("CPUExecutionProvider",),
 ) -> "InferenceSession":
     """An ``onnxruntime.InferenceSession`` for pictures of many sizes.
 
@@ -160,20 +185,50 @@ def open_session(
     onnxruntime = import_onnxruntime()
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no {path}")
-    unknown = set(providers) - set(onnxruntime.get_available_providers())
-    if unknown:
-        raise ValueError(
-            f"this onnxruntime has no {', '.join(sorted(unknown))}, only "
-            f"{onnxruntime.get_available_providers()}"
-        )
+    chosen = _normalize_providers(providers, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     # ONNX Runtime caches a memory plan for each input size, of which there may be thousands.
     options.enable_mem_pattern = False
     try:
-        return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
+        # Without fallback: it would print an error and take the CPU.
+        session = onnxruntime.InferenceSession(
+            os.fspath(path), options, providers=chosen, enable_fallback=0
+        )
     except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ValueError(f"{path} cannot be loaded: {error}") from error
+    if chosen and chosen[0][0] not in session.get_providers():  # its libraries are not there
+        logger.warning(
+            "%s cannot be used: ONNX Runtime computes by %s", chosen[0][0], session.get_providers()
+        )
+    return session
+
+
+def _normalize_providers(
+    providers: Providers, available: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Names of execution providers, each with its options.
+
+    Raises:
+        ValueError: one is not available, or is neither a name nor a name with a dict.
+    """
+    pairs = []
+    for provider in [providers] if isinstance(providers, str) else providers:
+        name, options = (provider, {}) if isinstance(provider, str) else _as_pair(provider)
+        if name not in available:
+            raise ValueError(f"this onnxruntime has no {name}, only {list(available)}")
+        pairs.append((name, {str(key): str(value) for key, value in options.items()}))
+    return pairs
+
+
+def _as_pair(provider: object) -> tuple[str, Mapping[str, Any]]:
+    match provider:
+        case (str() as name, Mapping() as options):
+            return name, options
+    raise ValueError(
+        f"providers has {provider!r}: each is a name, such as 'CPUExecutionProvider', or a pair of "
+        "a name and a dict of options"
+    )
 
 
 def import_onnxruntime() -> ModuleType:

@@ -7,16 +7,19 @@ faces = detector("photo.jpg")
 """
 
 import itertools
+import logging
 import os
 from collections.abc import Sequence
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
 
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.config import build_cfg, check_device
+from srn_d2.config.device import VALID_DEVICES as config_devices
 
 from .defaults import SCORE_THRESHOLD
 from .detections import Detections
@@ -25,6 +28,9 @@ from .large_faces import largest_learned_face
 from .predictor import FacePredictor
 from .views import MAX_PIXELS, View, ViewPolicy
 
+logger = logging.getLogger(__name__)
+
+VALID_DEVICES = f"'auto' (a CUDA GPU if there is one), {config_devices}"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -32,7 +38,8 @@ class FaceDetector(ImageDetector):
     """Finds faces in pictures of any kind.
 
     Several threads may call one detector at the same time. Faces in a picture do not depend on
-    which others are in the list with it.
+    which others are in the list with it. A detector can be pickled; in a process that is forked
+    after its first use it computes with one thread, and on a GPU not at all.
 
     A network finds faces up to the size of its largest anchor, or of the largest that it was
     trained on: some 360 pixels ("lite"). An image with room for larger ones is passed again,
@@ -44,7 +51,8 @@ class FaceDetector(ImageDetector):
         config_file: instead of it, a config file of this project, the name of one in
             ``srn_d2.model_zoo``, or a whole config.
         weights: a checkpoint for that config; None: its MODEL.WEIGHTS.
-        device: "auto" (CUDA if there is a GPU), "cpu", "cuda", "cuda:1", ...
+        device: "auto" (CUDA if there is a GPU), "cpu", "cuda", "cuda:1", ..., or a torch.device;
+            "mps", an Apple GPU, is passed on to torch and has not been tried.
         score_threshold: minimum score of a face.
         size: size of the network's input: "original"; its longer side in pixels, to which the
             image is reduced or enlarged; or "config": by INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST.
@@ -75,7 +83,7 @@ class FaceDetector(ImageDetector):
         *,
         config_file: str | os.PathLike | CfgNode | None = None,
         weights: str | os.PathLike | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         score_threshold: float = SCORE_THRESHOLD,
         size: int | Literal["original", "config"] = "original",
         min_face_size: float | None = None,
@@ -107,6 +115,22 @@ class FaceDetector(ImageDetector):
         self._predictor = FacePredictor(cfg)
         self.size_divisibility = self._predictor.size_divisibility
 
+    def _adapt_to_fork(self) -> None:
+        if self.device.type != "cpu":
+            raise RuntimeError(
+                f"this process was forked from one whose detector is on {str(self.device)!r}, "
+                "which the two cannot share: build it after the fork, or start processes by "
+                'multiprocessing.get_context("spawn")'
+            )
+        if torch.get_num_threads() > 1:
+            logger.warning(
+                "This process was forked from one that has used the detector: it computes with one "
+                "thread, since OpenMP's are lost by forking. For more, build the detector in the "
+                'process, started by multiprocessing.get_context("spawn")'
+            )
+        torch.set_num_threads(1)  # with more, OpenMP waits for threads that are not there
+        cv2.setNumThreads(0)
+
     def _views(self, image: np.ndarray) -> list[View]:
         resized = self._predictor.resize(image) if self.follows_config_size else None
         return self.view_policy.views(image, resized)
@@ -125,22 +149,34 @@ def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -
         raise ValueError(f"dtype is {dtype!r}; valid are {list(DTYPES)}")
 
 
-def _configure(cfg: CfgNode, device: str, dtype: str, multi_scale: bool) -> None:
+def _configure(cfg: CfgNode, device: str | torch.device, dtype: str, multi_scale: bool) -> None:
     """Apply ``FaceDetector``'s arguments of these names to a config, and check it.
 
     Raises:
         ValueError, RuntimeError: as ``FaceDetector``.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    cfg.MODEL.DEVICE = device
-    check_device(cfg, "The device", 'take "cpu" or "auto"')
+    cfg.MODEL.DEVICE = _device_name(device)
+    check_device(cfg, "device", 'take "cpu" or "auto"', VALID_DEVICES)
     in_bfloat16 = DTYPES[dtype] == torch.bfloat16
     if in_bfloat16 and cfg.MODEL.META_ARCHITECTURE != "SRN":
         name = cfg.MODEL.META_ARCHITECTURE
         raise ValueError(f"dtype {dtype!r} is for MODEL.META_ARCHITECTURE SRN only, not {name!r}")
     cfg.SOLVER.CPU_BFLOAT16, cfg.TEST.BFLOAT16 = False, in_bfloat16
     cfg.TEST.SRN_TTA.ENABLED = multi_scale
+
+
+def _device_name(device: str | torch.device) -> str:
+    """MODEL.DEVICE of ``FaceDetector``'s argument.
+
+    Raises:
+        ValueError: it is no name of a device.
+    """
+    if not isinstance(device, (str, torch.device)):
+        hint = f"; the GPU {device} is 'cuda:{device}'" if type(device) is int else ""
+        raise ValueError(f"device is {device!r}; valid are {VALID_DEVICES}{hint}")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(device)
 
 
 def load_cfg(

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from helpers.detect_files import check_faces, files_below, save_image, save_video
+from helpers.video_files import read_frames
 from srn_d2 import FaceDetector
-from srn_d2.cli.video_io import VideoReader
 from srn_d2.evaluation.predictions.folders import read_predictions
 
 
@@ -75,10 +75,9 @@ def test_names_of_any_bytes(detect, tmp_path):
         save_image(tmp_path / "in" / f"{name}.png")
     save_video(tmp_path / "clip.mp4").rename(tmp_path / "in" / "\udcff.mp4")
     status, messages = detect(tmp_path / "in", "--format", "json,csv,wider")
-    assert status == 1
-    assert messages.count("failed") == 1
-    assert ".mp4 failed" in messages
+    assert status == 0, messages
     output = tmp_path / "out"
+    assert len(read_frames(output / "\udcff.mp4")[0]) == 3
     assert len(read_predictions(output / "wider", names).predictions) == len(names)
     records = json.loads((output / "faces.json").read_text())
     with open(output / "faces.csv", newline="", errors="surrogateescape") as file:
@@ -155,8 +154,8 @@ def test_a_folder_with_everything(repo_root, detect_model, tmp_path):
     assert [frame["time"] for frame in frames] == pytest.approx([0, 0.2, 0.4])
     for frame in frames:
         check_faces(frame["faces"], 64, 80)
-    video = list(VideoReader(output / "clip.avi.mp4"))
-    assert [frame.image.shape for frame in video] == [(64, 80, 3)] * 3
+    _, frames = read_frames(output / "clip.avi.mp4")
+    assert [frame.shape for frame in frames] == [(64, 80, 3)] * 3
 
 
 def test_csv_threshold_and_pictures_of_one_name(detect, tmp_path):

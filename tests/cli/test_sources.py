@@ -6,7 +6,7 @@ import pytest
 
 from helpers.video_files import write_container
 from srn_d2.cli.sources import find_sources
-from srn_d2.cli.video_io import VIDEO_SUFFIXES
+from srn_d2.cli.video.suffixes import VIDEO_SUFFIXES
 
 
 def names_of(sources):

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import multiprocessing
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -237,3 +239,41 @@ def test_metadata_survive_and_gaps_are_named(lite):
     del properties["strides"]
     with pytest.raises(ValueError, match="strides"):
         ExportMetadata.from_properties(properties)
+
+
+def test_it_can_be_pickled_and_forked(lite_files, photograph):
+    detector = OnnxFaceDetector(
+        lite_files[True], threads=2, size=300, providers=[("CPUExecutionProvider", {})]
+    )
+    expected = detector(photograph).to_dict()
+    assert pickle.loads(pickle.dumps(detector))(photograph).to_dict() == expected
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=lambda: theirs.send(detector(photograph).to_dict()))
+    process.start()
+    try:
+        assert ours.poll(120), "the forked process hangs"
+        assert ours.recv() == expected
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.parametrize(
+    ("providers", "message"),
+    [
+        ("TPU", "has no TPU, only"),
+        ([("TPU", {})], "has no TPU, only"),
+        ([("CPUExecutionProvider",)], "each is a name"),
+        ([("CPUExecutionProvider", "fast")], "each is a name"),
+        ([3], "each is a name"),
+    ],
+)
+def test_providers_that_are_none_are_named(lite_files, providers, message):
+    with pytest.raises(ValueError, match=message):
+        OnnxFaceDetector(lite_files[True], providers=providers)
+
+
+def test_a_single_provider_is_a_name(lite_files):
+    session = OnnxFaceDetector(lite_files[True], providers="CPUExecutionProvider").session
+    assert session.get_providers() == ["CPUExecutionProvider"]

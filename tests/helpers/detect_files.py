@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from srn_d2.cli.video_io import VideoWriter
+from .video_files import write_video
 
 
 def save_image(path, size=(64, 96), seed=0, **options):
@@ -16,11 +16,9 @@ def save_image(path, size=(64, 96), seed=0, **options):
 
 def save_video(path, num_frames=3):
     """Write frames of 80 x 64 pixels, each of one grey."""
-    writer = VideoWriter(path, 5)
-    for index in range(num_frames):
-        writer.write(np.full((64, 80, 3), 80 * index, dtype=np.uint8))
-    writer.close()
-    return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = [np.full((64, 80, 3), 80 * index % 256, dtype=np.uint8) for index in range(num_frames)]
+    return write_video(path, frames, "mpeg4", rate=5)
 
 
 def files_below(folder):

@@ -51,6 +51,18 @@ def choose_face_categories(
     return _refuse(names, counts, source, where)
 
 
+def note_on_choice(
+    names: Mapping[Hashable, str], faces: set[Hashable], wanted: Sequence[str | int] | None
+) -> str:
+    """A sentence where a category of another name was taken for faces without being told; or ""."""
+    others = [
+        name for key, name in names.items() if key in faces and _plain(name) not in FACE_NAMES
+    ]
+    if wanted is not None or not others:
+        return ""
+    return f"the only category with annotations, {others[0]!r}, counts as faces"
+
+
 def list_categories(names: Mapping[Hashable, str], counts: Mapping[Hashable, int]) -> str:
     """The names with their numbers of annotations, for messages."""
     return ", ".join(f"{name!r} ({counts.get(key, 0)})" for key, name in names.items())

@@ -10,7 +10,7 @@ import numpy as np
 
 from srn_d2.data.annotation_files import AnnotationFormatError, open_annotation_text
 
-from .categories import canonical_key, choose_face_categories, list_categories
+from .categories import canonical_key, choose_face_categories, list_categories, note_on_choice
 from .foreign_formats import describe_foreign_json
 from .json_stream import JsonStream
 from .segmentation import segmentation_bounds
@@ -77,6 +77,7 @@ class _Content:
         self.boxes, self.ignored = array("d"), array("b")
         self.problems: dict[int, tuple[str, str]] = {}  # annotation -> field, what is wrong
         self.notes: Counter = Counter()
+        self.remark = ""  # on the choice of categories
 
     def add_image(self, number: int, image: Any) -> None:
         name, image_id = _field(image, "file_name"), _field(image, "id")
@@ -171,7 +172,10 @@ def _to_table(content: _Content, listed: Any, wanted: Sequence[str | int] | None
         np.frombuffer(content.ignored, dtype=bool)[rows],
         declared_sizes=np.frombuffer(content.sizes, dtype=np.float64).reshape(-1, 2),
         dropped=dropped,
-        notes=[f"{number} {text}" for text, number in content.notes.items() if number],
+        notes=[
+            *(f"{number} {text}" for text, number in content.notes.items() if number),
+            *([content.remark] if content.remark else []),
+        ],
         where=lambda row: f"annotations[{rows[row]}].bbox",
     )
     table.sort_by_image()
@@ -223,6 +227,7 @@ def _find_faces(
     # An id without an entry can be asked for by its number.
     names = {**names, **{key: f"id {key}" for key in unknown}}
     faces = choose_face_categories(names, counts, wanted, source, where)
+    content.remark = note_on_choice(names, faces, wanted)
     is_chosen = np.array([key in faces for key in keys] or [False])
     dropped: Counter = Counter()
     others = {key: number for key, number in counts.items() if key not in faces and number}

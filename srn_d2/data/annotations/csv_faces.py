@@ -10,7 +10,7 @@ import numpy as np
 
 from srn_d2.data.annotation_files import AnnotationFormatError, read_annotation_text
 
-from .categories import canonical_key, choose_face_categories, list_categories
+from .categories import canonical_key, choose_face_categories, list_categories, note_on_choice
 from .coco_json import _to_flag
 from .foreign_formats import describe_foreign_header
 from .table import FaceTable
@@ -115,6 +115,8 @@ def keep_face_labels(
         return
     counts = Counter(keys)
     faces = choose_face_categories(names, counts, categories, table.source, where)
+    note = note_on_choice(names, faces, categories)
+    table.notes += [note] if note else []
     others = {key: number for key, number in counts.items() if key not in faces}
     if others:
         shown = list_categories({key: names[key] for key in others}, others)

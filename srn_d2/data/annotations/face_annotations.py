@@ -88,7 +88,7 @@ class FaceAnnotations(MutableSequence):
             return NotImplemented
         return self._list() == list(other)
 
-    __hash__ = None  # type: ignore[assignment] -- as a list
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return repr(self._list())

@@ -53,7 +53,8 @@ def resolve_names(image_root: str | os.PathLike, names: Sequence[str]) -> tuple[
     taken = Counter(path for path in paths if path is not None)
     found = {index: index_of_root.find(names[index]) for index in unresolved}
     taken.update(path for path, _ in found.values() if path)
-    missing, how, example = [], Counter(), ""
+    missing, example = [], ""
+    how: Counter[str] = Counter()
     for index, (path, reason) in found.items():
         if path is None or taken[path] > 1:
             also = f" ({reason})" if path is None and reason else ""

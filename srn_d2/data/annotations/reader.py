@@ -17,7 +17,8 @@ from .foreign_formats import describe_foreign_file, describe_yolo_line
 from .image_paths import resolve_names
 from .image_sizes import check_sizes
 from .table import FaceTable
-from .wider_text import WiderFace, WiderText, parse_wider_text
+from .wider_records import WiderFace
+from .wider_text import WiderText, parse_wider_text
 
 logger = logging.getLogger(__name__)
 

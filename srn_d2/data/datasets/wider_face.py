@@ -5,16 +5,18 @@ from functools import lru_cache
 from typing import Any
 
 from srn_d2.data.annotations.reader import finish, wider_table
-from srn_d2.data.annotations.wider_text import (
+from srn_d2.data.annotations.wider_records import (
     WiderFace,
     WiderFaceFormatError,
     WiderImage,
-    WiderText,
     format_wider_annotations,
+    write_wider_annotations,
+)
+from srn_d2.data.annotations.wider_text import (
+    WiderText,
     parse_wider_annotations,
     parse_wider_filelist,
     parse_wider_text,
-    write_wider_annotations,
 )
 
 from .common import read_annotation_text, require_images

@@ -85,6 +85,8 @@ def test_which_categories_are_faces(write, pictures, names, wanted, num_faces):
     table = read_faces(path, pictures, categories=wanted)
     assert table.num_faces == num_faces
     assert sum(table.dropped.values()) == len(annotations) - num_faces
+    is_guess = wanted is None and "face" not in names[1].lower()
+    assert ("'head', counts as faces" in table.summary()) == is_guess
 
 
 @pytest.mark.parametrize("bad", [None, [], "x", [1, 2], [1, 2, 3, "x"], {"x": 1}, [1, 2, 3, None]])

@@ -5,11 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srn_d2.data.annotations import read_faces
-from srn_d2.data.annotations.wider_text import (
-    WiderFaceFormatError,
-    parse_wider_annotations,
-    parse_wider_text,
-)
+from srn_d2.data.annotations.wider_records import WiderFaceFormatError
+from srn_d2.data.annotations.wider_text import parse_wider_annotations, parse_wider_text
 
 OFFICIAL = ["blur", "expression", "illumination", "invalid", "occlusion", "pose"]
 DATUMARO = ["blur", "expression", "illumination", "occlusion", "pose", "invalid"]

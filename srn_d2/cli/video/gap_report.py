@@ -1,0 +1,41 @@
+"""The report of frames in which a face was missed."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from srn_d2.atomic_file import atomic_path
+
+from .problems import MAX_LISTED, format_time
+from .tracking import Gap
+
+
+def write_gaps(gaps: Sequence[Gap], video: Path) -> Path | None:
+    """Write all gaps to ``video`` with ".gaps.json" added.
+
+    Returns:
+        the file; None if there are no gaps: an older report is removed then.
+    """
+    path = video.with_name(f"{video.name}.gaps.json")
+    if not gaps:
+        path.unlink(missing_ok=True)
+        return None
+    lines = ",\n".join(json.dumps(gap.to_dict()) for gap in gaps)
+    with atomic_path(path) as draft:
+        draft.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    return path
+
+
+def describe_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
+    """Sentences on the gaps that are hidden, and on those that are not, with their times."""
+    filled = [gap for gap in gaps if gap.is_filled]
+    if filled:
+        yield f"{len(filled)} gaps of a face hidden by interpolated boxes"
+    unfilled = [gap for gap in gaps if not gap.is_filled]
+    if unfilled:
+        times = [f"{format_time(x.first_time)}-{format_time(x.last_time)}" for x in unfilled]
+        more = f" and {len(times) - MAX_LISTED} more" if len(times) > MAX_LISTED else ""
+        yield (
+            f"{len(unfilled)} gaps of a face NOT hidden, as they are longer than --fill-gaps: "
+            f"look at {', '.join(times[:MAX_LISTED])}{more}"
+        )
