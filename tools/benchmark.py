@@ -51,7 +51,6 @@ from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.error_messages import USER_ERRORS, message_of
 
-# Errors of a wrong config, incompatible weights, or missing data.
 SEED = 0
 # Former names of options -> current names.
 OLD_NAMES = {

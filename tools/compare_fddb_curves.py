@@ -34,7 +34,7 @@ HEADERS = [
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns the exit status."""
-    args = _parse_args(argv)
+    args = parse_args(argv)
     rows = []
     for path in args.detections:
         start = time.process_time()
@@ -112,7 +112,7 @@ def greatest_sums(images: Sequence[FddbImage], thresholds: np.ndarray) -> np.nda
     return np.cumsum(sums)
 
 
-def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -66,8 +66,10 @@ def run(args: argparse.Namespace) -> None:
         print("Written:", *paths, sep="\n  ")
 
 
-def write_wider_face_curves(reports: Sequence["FaceReport"], folder: str) -> Path:
-    """Write results.json: the official curves of each method and setting in full precision."""
+def write_wider_face_curves(
+    reports: Sequence["FaceReport"], folder: str, protocol: str = "widerface"
+) -> Path:
+    """Write results.json: the protocol's curves of each method and setting in full precision."""
     from srn_d2.evaluation.widerface.face_report import OFFICIAL_IOU
 
     methods = {}
@@ -84,7 +86,7 @@ def write_wider_face_curves(reports: Sequence["FaceReport"], folder: str) -> Pat
         }
     path = Path(folder) / "results.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"protocol": "widerface", "methods": methods}), encoding="utf-8")
+    path.write_text(json.dumps({"protocol": protocol, "methods": methods}), encoding="utf-8")
     return path
 
 

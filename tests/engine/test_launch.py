@@ -1,5 +1,6 @@
 """Errors of train_net.py end in one sentence, from one worker and from several."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -31,6 +32,8 @@ def run(repo_root, tiny_datasets, monkeypatch, capsys, tmp_path):
     """Exit status and last line of stderr of a command line."""
     monkeypatch.chdir(repo_root)
     register_builtin_datasets(tiny_datasets)
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "srn_d2")]
+    states = [(logger.handlers[:], logger.propagate, logger.level) for logger in loggers]
 
     def call(*argv):
         with pytest.raises(SystemExit) as stop:
@@ -39,6 +42,8 @@ def run(repo_root, tiny_datasets, monkeypatch, capsys, tmp_path):
 
     yield call
     register_builtin_datasets()
+    for logger, state in zip(loggers, states, strict=True):
+        logger.handlers[:], logger.propagate, logger.level = state
 
 
 @pytest.mark.parametrize(
@@ -92,10 +97,10 @@ def test_evaluation_without_weights_is_no_evaluation(run, tmp_path):
 def test_data_sets_registered_below_main_with_two_workers(repo_root, tmp_path):
     script = tmp_path / "mine.py"
     script.write_text(BELOW_MAIN.format(root=str(repo_root)))
-    options = ("DATASETS.TRAIN", "('mine',)", "DATASETS.TEST", "()", "OUTPUT_DIR", str(tmp_path))
-    launch = ("--num-gpus", "2", "--dist-url", "auto")
+    options = ("DATASETS.TRAIN", "('mine',)", "DATASETS.TEST", "()", "MODEL.DEVICE", "cpu")
+    flags = ("--num-gpus", "2", "--dist-url", "auto")
     done = subprocess.run(
-        [sys.executable, str(script), *CONFIG, *launch, *options, "MODEL.DEVICE", "cpu"],
+        [sys.executable, str(script), *CONFIG, *flags, *options, "OUTPUT_DIR", str(tmp_path)],
         cwd=repo_root,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

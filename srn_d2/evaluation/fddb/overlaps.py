@@ -153,36 +153,38 @@ def _overlaps(
         drawings: of the detections; None: they fill their windows.
         pairs: rising by face.
     """
-    in_face = pairs.windows - np.tile(faces.windows[pairs.faces, :2], 2)
-    in_detection = pairs.windows - np.tile(windows[pairs.detections, :2], 2)
-    draw = None
+    num_pairs = np.bincount(pairs.faces, minlength=len(faces.windows))
+    touching = np.flatnonzero(num_pairs)
+    in_face = (pairs.windows - np.tile(faces.windows[pairs.faces, :2], 2)).T.tolist()
+    windows_of_faces = zip(*in_face, strict=True)
+    left, top, right, bottom = windows[pairs.detections].T
+    areas = (right - left) * (bottom - top)
     if drawings is not None:
+        corners = windows[pairs.detections, :2]
+        in_detection = (pairs.windows - np.tile(corners, 2)).T.tolist()
+        windows_of_detections = zip(pairs.detections.tolist(), *in_detection, strict=True)
         draw = lru_cache(maxsize=_KEPT_DRAWINGS)(partial(_draw, drawings))
-    counts, face_areas, areas = [], [], []
-    drawn = -1
-    for face, detection, x1, y1, x2, y2, *window in zip(
-        *(pairs.faces.tolist(), pairs.detections.tolist()),
-        *in_face.T.tolist(),
-        *(in_detection.T.tolist() if draw else ()),
-        strict=True,
-    ):
-        if face != drawn:
-            drawn, (pixels, face_area) = face, _draw(faces, face)
-        common = pixels[y1:y2, x1:x2]
-        if draw:
-            x1, y1, x2, y2 = window
-            detection_pixels, area = draw(detection)
-            common = cv2.bitwise_and(common, detection_pixels[y1:y2, x1:x2])
-            areas.append(area)
-        counts.append(cv2.countNonZero(common))
+        detection_areas: list[int] = []
+    counts: list[int] = []
+    face_areas = []
+    for face, number in zip(touching.tolist(), num_pairs[touching].tolist(), strict=True):
+        pixels, face_area = _draw(faces, face)
         face_areas.append(face_area)
-    if draw:
-        detection_areas = np.array(areas, np.int64)
-    else:
-        left, top, right, bottom = windows[pairs.detections].T
-        detection_areas = (right - left) * (bottom - top)
+        parts = [
+            pixels[y1:y2, x1:x2] for x1, y1, x2, y2 in itertools.islice(windows_of_faces, number)
+        ]
+        if drawings is not None:
+            for k, part in enumerate(parts):
+                detection, x1, y1, x2, y2 = next(windows_of_detections)
+                detection_pixels, area = draw(detection)
+                parts[k] = cv2.bitwise_and(part, detection_pixels[y1:y2, x1:x2])
+                detection_areas.append(area)
+        counts += map(cv2.countNonZero, parts)
+    if drawings is not None:
+        areas = np.array(detection_areas, np.int64)
     intersection = np.array(counts, np.int64)
-    return intersection / (np.array(face_areas, np.int64) + detection_areas - intersection)
+    face_areas_of_pairs = np.repeat(np.array(face_areas, np.int64), num_pairs[touching])
+    return intersection / (face_areas_of_pairs + areas - intersection)
 
 
 def _draw(drawings: EllipseDrawings, i: int) -> tuple[np.ndarray, int]:

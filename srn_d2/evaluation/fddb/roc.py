@@ -103,11 +103,14 @@ def match_at_thresholds(
     assignment = GrowingAssignment(columns, num_faces)
     official, optimal = (0, 0.0), (0, 0.0)
     changes = []
-    for score, detections in itertools.groupby(ranked, key=values.__getitem__):
-        has_changed = [assignment.add(detection) for detection in detections]
-        if not any(has_changed):
+    has_changed = False
+    for place, detection in enumerate(ranked, start=1):
+        has_changed |= assignment.add(detection)
+        score = values[detection]
+        is_last = place == len(ranked) or values[ranked[place]] != score
+        if not (has_changed and is_last):
             continue
-        before = official, optimal
+        has_changed, before = False, (official, optimal)
         overlaps, best = assignment.overlaps()
         official = _count(overlaps)
         optimal = official if best is overlaps else _count(best)

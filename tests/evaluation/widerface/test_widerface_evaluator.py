@@ -14,13 +14,13 @@ from detectron2.structures import Boxes, BoxMode, Instances
 
 from helpers.wider_face_mat import make_ground_truth, write_ground_truth
 from srn_d2.cli import main
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import evaluate_wider_face
 from srn_d2.evaluation.widerface.evaluator import (
     PREDICTIONS_FOLDER_NAME,
     WiderFaceEvaluator,
     metric_name,
 )
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NAME = "wider_face_evaluation_test"
 SQUARE, TALL = [10, 10, 9, 9], [40, 10, 9, 15]

@@ -94,7 +94,7 @@ def test_a_run_is_stopped_and_resumed_and_tabulated(tool, datasets, small_cfg, t
         (["--start-weights", "nowhere.pth"], "--start-weights nowhere.pth is no file"),
         (["--start-weights", "a.pth", "--start-weights", "b.pth"], "--start-weights b.pth: given"),
         (["--eval-args", "INPUT.MIN_SIZE_TEST 9 SEED"], "not pairs of KEY VALUE"),
-        (["--eval-args", "INPUT.MIN_SIZE 9"], "did you mean INPUT.MIN_SIZE_TEST"),
+        (["--eval-args", "INPUT.MIN_SIZE 9"], "INPUT.MIN_SIZE"),
         (["MODEL.SRN.STC_LEVEL", "p2"], "did you mean MODEL.SRN.STC_LEVELS"),
         (["DATASETS.TEST", "()"], "DATASETS.TEST is empty"),
         (["--image-lists", "seen=nowhere.txt"], "No list of images: nowhere.txt"),
