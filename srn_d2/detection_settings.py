@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
-
-from detectron2.config import CfgNode
-from detectron2.utils.file_io import PathManager
+from typing import TYPE_CHECKING, Any
 
 from .bfloat16 import resolve_cpu_bfloat16
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 CPU_BFLOAT16 = "SOLVER.CPU_BFLOAT16"
 # The config keys (or their beginnings) on which detections depend ...
@@ -25,11 +25,13 @@ _DETECTION_KEYS = (
 _LOCATION_KEYS = ("MODEL.DEVICE", "MODEL.WEIGHTS")
 
 
-def detection_settings(cfg: CfgNode) -> dict[str, Any]:
+def detection_settings(cfg: "CfgNode") -> dict[str, Any]:
     """Settings that the detections of a run depend on: weights (SHA-256) and config keys.
 
     The path of the weights and the device are not among them.
     """
+    from detectron2.utils.file_io import PathManager
+
     settings = {
         key: value
         for key, value in _flatten(cfg)
@@ -42,7 +44,9 @@ def detection_settings(cfg: CfgNode) -> dict[str, Any]:
     return {"weights_sha256": weights, **settings}
 
 
-def _flatten(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(node: "CfgNode", prefix: str = "") -> Iterator[tuple[str, Any]]:
+    from detectron2.config import CfgNode
+
     for name, value in node.items():
         if isinstance(value, CfgNode):
             yield from _flatten(value, f"{prefix}{name}.")

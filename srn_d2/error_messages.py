@@ -1,6 +1,23 @@
 """Error messages for the command line."""
 
+import re
 
-def message_of(error: Exception) -> str:
-    """An error's message for the command line: str() of a KeyError quotes it, line breaks too."""
-    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+USER_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, AssertionError)
+"""Errors of a wrong config or flag, of data or weights that are missing or damaged, or of a machine
+that lacks something: the commands print their messages without a traceback."""
+
+_IN_DATA_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\s")
+
+
+def message_of(error: BaseException) -> str:
+    """An error's message for the command line.
+
+    str() of a KeyError quotes it, line breaks too; torch puts the traceback of a data worker before
+    the message. An error without a message gives its type's name.
+    """
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if match := _IN_DATA_WORKER.match(text):
+        # The last line that begins with the type; what follows is the message.
+        parts = re.split(rf"^[\w.]*\b{match.group(1)}: ", text, flags=re.MULTILINE)
+        text = parts[-1]
+    return text.strip() or type(error).__name__

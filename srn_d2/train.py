@@ -9,15 +9,23 @@ TEST.SRN_TTA.ENABLED True the last command tests at several scales.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from srn_d2.checkpoint import SRNCheckpointer
-from srn_d2.engine import SRNTrainer, leave_process_group, setup_cfg
+from srn_d2.engine import (
+    SRNTrainer,
+    check_datasets,
+    check_solver,
+    launch_workers,
+    leave_process_group,
+    setup_cfg,
+)
 from srn_d2.inference import SRNWithTTA
 
 
@@ -29,6 +37,10 @@ def main(args: argparse.Namespace) -> dict | None:
 
     Returns:
         The evaluation's results; None after a training that evaluates nothing.
+
+    Raises:
+        ValueError, OSError, KeyError, RuntimeError: the config, the data or the weights are wrong;
+            the message says what and how to mend it.
     """
     cfg = setup_cfg(args)
     results = (evaluate if args.eval_only else train)(cfg, resume=args.resume)
@@ -43,8 +55,14 @@ def evaluate(cfg: CfgNode, resume: bool) -> dict:
         cfg: config; MODEL.WEIGHTS is evaluated.
         resume: evaluate the last checkpoint in OUTPUT_DIR instead, if there is one.
     """
+    check_datasets(cfg, is_training=False)
     model = SRNTrainer.build_model(cfg)
     checkpointer = SRNCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+    if not cfg.MODEL.WEIGHTS and not (resume and checkpointer.has_checkpoint()):
+        raise ValueError(
+            "MODEL.WEIGHTS is empty: name the checkpoint to evaluate, such as MODEL.WEIGHTS "
+            f"{cfg.OUTPUT_DIR}/model_final.pth"
+        )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     if cfg.TEST.SRN_TTA.ENABLED:
         model = SRNWithTTA(cfg, model)
@@ -61,6 +79,8 @@ def train(cfg: CfgNode, resume: bool) -> dict | None:
         cfg: config of the run.
         resume: resume from the last checkpoint in OUTPUT_DIR.
     """
+    check_solver(cfg)
+    check_datasets(cfg, is_training=True)
     trainer = SRNTrainer(cfg)
     trainer.resume_or_load(resume=resume)
     return trainer.train()
@@ -69,19 +89,19 @@ def train(cfg: CfgNode, resume: bool) -> dict | None:
 def invoke_main(argv: Sequence[str] | None = None, epilog: str | None = __doc__) -> None:
     """Launch the workers of a command line, and wait for them.
 
+    A user's error is printed in one sentence; its traceback, if it is another package's, is in
+    OUTPUT_DIR/log.txt.
+
     Args:
         argv: command line arguments; None: this process's.
         epilog: end of the help text.
+
+    Raises:
+        SystemExit: with status 1 after an error, 130 after Ctrl-C.
     """
     args = default_argument_parser(epilog).parse_args(argv)
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    if status := launch_workers(main, args):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -35,20 +35,22 @@ from detectron2.data import DatasetCatalog
 from ablation.arguments import add_arguments, start_weights
 from ablation.conditions import conditions
 from ablation.jobs import Jobs, environments
+from ablation.measures import ImageList
 from ablation.mechanism import measure_checkpoint
 from ablation.mechanism_report import mechanism_json, mechanism_markdown
 from ablation.progress import Progress
 from ablation.report import write_report
-from ablation.results import ALL_IMAGES, collect
+from ablation.results import ALL_IMAGES, collect, ground_truth_of, read_lists
 from ablation.rows import choose_rows
 from ablation.runs import Plan, Run
 from ablation.settings import hash_weights, prepare
 from ablation.tables import main_table
 from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.arguments import parse_command_line
-from srn_d2.config import check_device
+from srn_d2.config import build_cfg, check_device
 from srn_d2.cores import usable_cores
 from srn_d2.error_messages import message_of
+from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 
 # Errors of a wrong argument or config, and of files that are damaged or missing.
 INPUT_ERRORS = (OSError, ValueError, KeyError, RuntimeError, AssertionError)
@@ -82,12 +84,14 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
         output=args.output,
     )
     runs = [Run(plan, row, seed) for seed in args.seeds for row in rows]
+    build_cfg(plan.config_file, [*plan.opts, *plan.eval_opts])  # raises for a wrong key
     if not runs[0].cfg.DATASETS.TEST:
         raise ValueError("DATASETS.TEST is empty: name the data set of the evaluation")
     digests = hash_weights(list(plan.start_weights.values()))
     is_training = args.measure is None and not args.tabulate_only
-    for run in runs:
+    for run in runs:  # all of them before any folder is made
         check_device(run.cfg)
+    for run in runs:
         prepare(run, digests, create=is_training)
     return runs
 
@@ -116,13 +120,18 @@ def execute(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[s
     return jobs
 
 
-def tabulate(runs: Sequence[Run], args: argparse.Namespace, image_ids: Sequence[str]) -> None:
+def tabulate(
+    runs: Sequence[Run],
+    args: argparse.Namespace,
+    lists: Sequence[ImageList],
+    truth: WiderFaceGroundTruth,
+) -> None:
     """Write the report of the runs that are done.
 
     Raises:
         ValueError: none is.
     """
-    results = collect(runs, args.image_lists, image_ids, args.resamples)
+    results = collect(runs, lists, truth, args.resamples)
     if not results.rows:
         raise ValueError(f"{args.output}: no run is done yet, so there is nothing to tabulate")
     paths = write_report(results, conditions(runs, results.rows), args.resamples, args.output)
@@ -141,7 +150,8 @@ def measure(runs: Sequence[Run], args: argparse.Namespace) -> None:
         if not Path(weights).is_file():
             raise FileNotFoundError(f"{run.name}: there is no checkpoint {weights}")
         logger.info("measuring %s at %s", run.name, weights)
-        found = measure_checkpoint(run.cfg, weights, args.batches)
+        iteration = 0 if args.measure else run.iterations
+        found = measure_checkpoint(run.cfg, weights, args.batches, iteration)
         text = mechanism_markdown(f"{run.row.title} at {Path(weights).name}", found)
         name = f"mechanism-{run.name}{'-' + Path(weights).stem if args.measure else ''}"
         contents = {
@@ -165,17 +175,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             measure(runs, args)
             return 0
         image_ids = [image["image_id"] for image in DatasetCatalog.get(runs[0].dataset)]
+        truth = ground_truth_of(runs[0].dataset)
+        lists = read_lists(args.image_lists, image_ids, truth)
         failures = {} if args.tabulate_only else execute(runs, args, image_ids).failures
         if len(failures) < len(runs):
-            tabulate(runs, args, image_ids)
+            tabulate(runs, args, lists, truth)
     except KeyboardInterrupt:
         logger.info("Stopped: the same command goes on from here")
         return 130
     except INPUT_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
-    for name, reason in failures.items():
-        logger.error("%s failed: %s", name, reason)
+    if failures:
+        logger.error(
+            "%d of %d runs failed (the reasons are above): %s; the same command tries them again",
+            len(failures),
+            len(runs),
+            ", ".join(failures),
+        )
     return int(bool(failures))
 
 

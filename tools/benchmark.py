@@ -49,10 +49,8 @@ from benchmarks.variants import (
 )
 from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
-from srn_d2.error_messages import message_of
+from srn_d2.error_messages import USER_ERRORS, message_of
 
-# Errors of a wrong config, incompatible weights, or missing data.
-INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 SEED = 0
 # Former names of options -> current names.
 OLD_NAMES = {
@@ -240,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "settings": settings(args),
         }
         result = {**conditions, **run(cfg, args)}
-    except INPUT_ERRORS as error:
+    except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     command = "images" if getattr(args, "images", None) else args.command

@@ -25,9 +25,9 @@ from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import build_cfg, check_device
-from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
+from srn_d2.data.build import build_face_train_loader
 from srn_d2.engine import SRNTrainer
-from srn_d2.error_messages import message_of
+from srn_d2.error_messages import USER_ERRORS, message_of
 from srn_d2.evaluation.anchor_counts import (
     AnchorCounts,
     anchor_table,
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             with atomic_path(args.json) as draft:
                 draft.write_text(json.dumps(dataclasses.asdict(counts)) + "\n", encoding="utf-8")
-    except (*LOADING_ERRORS, RuntimeError) as error:
+    except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     print(f"Means over {counts.num_images} images\n\n{anchor_table(counts)}")

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from srn_d2.config import build_cfg
 from srn_d2.data.image_io import read_image
+from srn_d2.error_messages import USER_ERRORS, message_of
 from srn_d2.inference.predictor import FacePredictor
 
 AP50 = "bbox/AP50"
@@ -81,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cfg = build_cfg(str(args.run / "config.yaml"))
         records = read_metrics(args.run / "metrics.json")
         ap50 = last_ap50(records)
-    except (OSError, ValueError) as error:
-        print(f"{args.run} is no finished run: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"{args.run} is no finished run: {message_of(error)}", file=sys.stderr)
         return 1
     cfg.MODEL.WEIGHTS = str(args.run / "model_final.pth")
     plot_training(args.run / "losses.png", records, AP50)

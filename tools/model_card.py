@@ -27,7 +27,7 @@ from model_card_tables import card_sections, fill_card, read_evaluations
 from srn_d2.atomic_file import atomic_path
 from srn_d2.checkpoint.shipped_models import WEIGHTS_FOLDER, find_shipped_model
 from srn_d2.cli.arguments import parse_command_line
-from srn_d2.error_messages import message_of
+from srn_d2.error_messages import USER_ERRORS, message_of
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         texts = new_texts(args)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     for path, text in texts.items():

@@ -22,6 +22,7 @@ from detectron2.data import MetadataCatalog
 from srn_d2.bfloat16 import resolve_cpu_bfloat16
 from srn_d2.checkpoint.shipped_models import ShippedModel
 from srn_d2.config import build_cfg
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth, evaluate_subset
 from srn_d2.evaluation.widerface.assignment import DetectionAssignments, assign_detections
 from srn_d2.evaluation.widerface.evaluator import PREDICTIONS_FOLDER_NAME
@@ -34,7 +35,6 @@ from srn_d2.evaluation.widerface.face_report import (
 )
 from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
 from srn_d2.evaluation.widerface.image_lists import read_image_list
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 from srn_d2.evaluation.widerface.report import ABSENT, percent, point_table, table
 
 _SECTION = re.compile(

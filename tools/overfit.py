@@ -44,16 +44,15 @@ from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.cli.arguments import add_overrides, parse_command_line
 from srn_d2.config import build_cfg, check_device
 from srn_d2.data import FaceDatasetMapper
-from srn_d2.engine import SRNTrainer
-from srn_d2.error_messages import message_of
+from srn_d2.engine import SRNTrainer, check_solver
+from srn_d2.engine.checks import check_names
+from srn_d2.error_messages import USER_ERRORS, message_of
 from srn_d2.evaluation import CocoFaceEvaluator
 
 DATASET = "overfit_images"
 MIN_FACE_SIZE = 8.0  # pixels after resizing: the smallest anchor
 WARMUP_STEPS = 50
 DECAY = 0.1
-# Errors of a wrong config or weights, or of missing or damaged data.
-INPUT_ERRORS = (OSError, KeyError, ValueError, RuntimeError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,14 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         cfg = build_cfg(args.config_file, args.opts)
         check_device(cfg)
+        check_solver(cfg)
+        check_names(cfg, is_training=True)
         torch.manual_seed(max(cfg.SEED, 0))
         train, test = load_images(cfg, args.num_images, args.size)
         model = build_model(cfg)
         SRNCheckpointer(model).load(cfg.MODEL.WEIGHTS)
-    except INPUT_ERRORS as error:
+        optimizer = SRNTrainer.build_optimizer(cfg, model)
+    except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
-    optimizer = SRNTrainer.build_optimizer(cfg, model)
     reached = False
     progress = tqdm(itertools.islice(itertools.cycle(train), args.max_steps), total=args.max_steps)
     for step, sample in enumerate(progress, 1):

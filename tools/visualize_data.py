@@ -36,8 +36,8 @@ from PIL import Image
 from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.arguments import add_overrides, count, parse_command_line
 from srn_d2.config import build_cfg
-from srn_d2.data.build import LOADING_ERRORS, build_face_train_loader
-from srn_d2.error_messages import message_of
+from srn_d2.data.build import build_face_train_loader
+from srn_d2.error_messages import USER_ERRORS, message_of
 from srn_d2.inference.drawing import draw_boxes
 from srn_d2.modeling.level_selection import LEVELS
 from srn_d2.modeling.target_assignment import FACE, best_overlaps, build_matcher, label_anchors
@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         write_pictures(build_cfg(args.config_file, args.opts), args)
-    except LOADING_ERRORS as error:
+    except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
     return 0

@@ -13,7 +13,9 @@ from iopath.common.file_io import get_cache_dir
 from srn_d2.atomic_file import atomic_path
 
 from .efficientnet_lite import convert_efficientnet_lite, is_efficientnet_lite, without_classifier
+from .foreign_checkpoints import explain_unreadable, select_weights, strip_prefix
 from .released_weights import convert_released_weights, is_released_checkpoint, released_state_dict
+from .unmatched_keys import log_unmatched_keys
 
 AVERAGE = "average"  # in a checkpoint: the state of torch.optim.swa_utils.AveragedModel
 
@@ -46,10 +48,15 @@ class SRNCheckpointer(DetectionCheckpointer):
 
     Files are written atomically, so that a killed run never leaves a partial checkpoint. Weights
     that cannot be downloaded raise a FileNotFoundError that says which file to put where; a file
-    that is no checkpoint an :class:`UnreadableWeightsError`. With ``strict`` weights that do not
-    fit the model raise an :class:`IncompatibleWeightsError` that lists all unmatched keys;
-    otherwise they are logged. With ``allow_missing`` the file may still lack weights, which then
-    keep their values.
+    that is no checkpoint an :class:`UnreadableWeightsError`, and so does one with objects besides
+    plain data: the message names them and the lines that leave them out.
+
+    With ``strict`` weights that do not fit the model raise an :class:`IncompatibleWeightsError`
+    that lists all unmatched keys; otherwise they are logged, unless no weight is the model's at
+    all. With ``allow_missing`` the file may still lack weights, which then keep their values.
+
+    Weights may be the file itself or an entry of it, such as "state_dict"; entries of averaged
+    weights are preferred, and a prefix of all names, such as "module.", is dropped.
 
     The authors' released checkpoint is recognised by its keys and loads under this project's
     names. So is an EfficientNet-Lite classifier: the layers before its classifier load into the
@@ -94,6 +101,20 @@ class SRNCheckpointer(DetectionCheckpointer):
         with atomic_path(Path(self.save_dir) / "last_checkpoint") as partial:
             partial.write_text(last_filename_basename, encoding="utf-8")
 
+    def get_checkpoint_file(self) -> str:
+        """Path of the checkpoint that ``--resume`` continues from.
+
+        Raises:
+            FileNotFoundError: last_checkpoint names a file that is not there.
+        """
+        path = super().get_checkpoint_file()
+        if not os.path.isfile(path):
+            raise FileNotFoundError(
+                f"{Path(self.save_dir) / 'last_checkpoint'} names {Path(path).name}, which is not "
+                "there: write the name of another checkpoint into it, or remove it to begin anew"
+            )
+        return path
+
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """As detectron2's: ``checkpointables`` are restored with the model; None: all of them."""
         restored = self.checkpointables if checkpointables is None else checkpointables
@@ -115,18 +136,23 @@ class SRNCheckpointer(DetectionCheckpointer):
                 "set MODEL.WEIGHTS to the path of the file ('' starts from random weights)."
             ) from error
         if not os.path.isfile(local):
-            raise FileNotFoundError(f"MODEL.WEIGHTS {weights} is no file")
+            raise FileNotFoundError(
+                f"MODEL.WEIGHTS {weights} is no file: name a checkpoint ('': random weights)"
+            )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:
             loaded = super()._load_file(filename)
-        except (OSError, MemoryError):
+        except (OSError, MemoryError, UnreadableWeightsError):
             raise
         except Exception as error:  # damaged bytes raise nearly anything; torch's advice is long
+            if explanation := explain_unreadable(filename):
+                raise UnreadableWeightsError(f"{filename} is not loaded: {explanation}") from error
             reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
             raise UnreadableWeightsError(
                 f"{filename} is no checkpoint, or damaged: {reason}"
             ) from error
+        self._file = filename
         if AVERAGE in loaded and not self._restores_average:
             self.logger.info("%s has averaged weights: they are used", filename)
             return {**loaded, "model": _averaged_weights(loaded.pop(AVERAGE))}
@@ -144,14 +170,38 @@ class SRNCheckpointer(DetectionCheckpointer):
             return {"model": weights, "required_prefix": BOTTOM_UP}
         return loaded
 
-    def _torch_load(self, f: str) -> Any:
-        return torch.load(f, map_location="cpu", weights_only=True)  # executes nothing in the file
+    def _torch_load(self, f: str) -> dict[str, Any]:
+        """The file's entries, the weights under "model", whatever other code called them."""
+        loaded = torch.load(f, map_location="cpu", weights_only=True)  # executes nothing in it
+        if isinstance(loaded, dict) and AVERAGE in loaded:
+            return loaded
+        try:
+            weights, note = select_weights(loaded, f)
+        except ValueError as error:
+            raise UnreadableWeightsError(str(error)) from error
+        if note:
+            self.logger.info("%s: %s", f, note)
+        is_entry = isinstance(loaded.get("model"), dict)
+        return {**(loaded if is_entry else {}), "model": weights}
+
+    def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
+        log_unmatched_keys(self.logger, incompatible, self.model.state_dict(), BOTTOM_UP)
 
     def _load_model(self, checkpoint: dict[str, Any]) -> _IncompatibleKeys:
+        names = self.model.state_dict()
+        if not checkpoint.get("matching_heuristics"):
+            checkpoint["model"] = strip_prefix(checkpoint["model"], names)
+        in_file = list(checkpoint["model"])
         # Prefix of the keys that must match; "": all, None: none.
         required = checkpoint.pop("required_prefix", None)
         required = "" if self.strict else required
         incompatible = super()._load_model(checkpoint)
+        if set(names) <= set(incompatible.missing_keys) and not incompatible.incorrect_shapes:
+            raise IncompatibleWeightsError(
+                f"{self._file} has none of the model's weights: its {len(in_file)} are called "
+                f"{', '.join(in_file[:3])} ..., the model's {', '.join(list(names)[:3])} ...; "
+                "is it of the same network as the config?"
+            )
         resized = {key for key, *_ in incompatible.incorrect_shapes}  # also among the missing
         missing = [key for key in incompatible.missing_keys if key not in resized]
         problems = [
@@ -168,8 +218,8 @@ class SRNCheckpointer(DetectionCheckpointer):
         ]
         if required is not None and problems:
             raise IncompatibleWeightsError(
-                f"The weights do not fit the model, {len(problems)} keys are unmatched:\n  "
-                + "\n  ".join(problems)
+                f"The weights of {self._file} do not fit the model of the config, "
+                f"{len(problems)} keys are unmatched:\n  " + "\n  ".join(problems)
             )
         return incompatible
 

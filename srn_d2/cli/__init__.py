@@ -4,10 +4,10 @@ help and usage errors are immediate, and the doctor works where those packages d
 import argparse
 from collections.abc import Sequence
 
-from . import detect, doctor, evaluate, export, serve
+from . import check_data, detect, doctor, evaluate, export, serve
 from .arguments import parse_command_line
 
-COMMANDS = (detect, evaluate, export, serve, doctor)
+COMMANDS = (detect, evaluate, export, serve, check_data, doctor)
 # Former names of options -> current names.
 OLD_NAMES = {"--images": "--image-list", "--out": "--output", "--score-threshold": "--threshold"}
 

@@ -1,4 +1,4 @@
-"""The command ``srn-d2 evaluate``: predictions against the ground truth of WIDER FACE."""
+"""The command ``srn-d2 evaluate``: predictions against annotated faces."""
 
 import argparse
 import dataclasses
@@ -9,31 +9,44 @@ from typing import TYPE_CHECKING
 from . import evaluate_protocols
 
 if TYPE_CHECKING:
+    from srn_d2.evaluation.predictions.columns import Columns
     from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
     from srn_d2.evaluation.widerface.face_report import FaceReport
 
-DESCRIPTION = """Evaluate a folder of WIDER FACE predictions, of this project or of any other.
+DESCRIPTION = """Evaluate predictions, of this project or of any other.
 
+On WIDER FACE:
 srn-d2 evaluate --ground-truth datasets/widerface/ground_truth \\
     --predictions output/srn/inference/widerface_val/widerface_predictions \\
     --compare others/tinaface --output output/report
 
-A prediction folder holds <event>/<image>.txt: a line that is not read, a line with the number of
-boxes, then "x y w h score" a line, in pixels. Figures at IoU 0.5 are those of the official MATLAB
-code, digit for digit; other IoUs use the quotient of the same intersection and union.
+On your own annotations (COCO JSON, CSV or WIDER FACE's text):
+srn-d2 evaluate --annotations photos/faces.json --predictions found/faces.json \\
+    --output output/report
 
-Exit status: 0, or 2 if the input cannot be used.
+Predictions are a folder of <event>/<image>.txt (a line that is not read, a line with the number of
+boxes, then "x y w h score" a line, in pixels), COCO results (.json), faces.json, faces.csv or a
+video's .jsonl of srn-d2 detect. Files of other tools are read where they have one meaning; what was
+taken differently is among the report's warnings.
+
+On WIDER FACE, figures at IoU 0.5 are those of the official MATLAB code, digit for digit; other IoUs
+use the quotient of the same intersection and union.
+
+Exit status: 0; 1 if the figures say nothing about the detector (most files are malformed, or the
+numbers are most likely something else than they are read as); 2 if the input cannot be used.
 """
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure predictions on WIDER FACE, FDDB, AFW or PASCAL face",
+        help="measure predictions on WIDER FACE, FDDB, AFW, PASCAL face or your own annotations",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_arguments(parser)
+    _add_annotation_arguments(parser.add_argument_group("how your own annotations are read"))
+    _add_prediction_arguments(parser.add_argument_group("how predictions are read"))
     parser.set_defaults(run=run)
 
 
@@ -48,12 +61,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="predictions to evaluate; several are compared",
     )
     parser.add_argument(
-        "--compare", nargs="+", default=[], metavar="DIR", help="other predictions to compare with"
+        "--compare", nargs="+", default=[], metavar="PATH", help="other predictions to compare with"
     )
     parser.add_argument(
         "--ground-truth",
         metavar="DIR",
-        help="folder of wider_{face,easy,medium,hard}_val.mat (or --annotations DIR)",
+        help="WIDER FACE: folder of wider_{face,easy,medium,hard}_val.mat (or --annotations DIR)",
+    )
+    parser.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="your own faces: COCO .json, .csv or WIDER FACE's .txt. With --ground-truth: "
+        "wider_face_val_bbx_gt.txt, to take the faces' attributes from it, not from the .mat",
     )
     parser.add_argument(
         "--iou",
@@ -66,13 +85,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-list",
         metavar="FILE",
-        help="evaluate these images only: a file with one event/image a line, or an official "
+        help="evaluate these images only: a file with one image a line, or WIDER FACE's official "
         "*_bbx_gt.txt (default: all images)",
-    )
-    parser.add_argument(
-        "--annotations",
-        metavar="FILE",
-        help="wider_face_val_bbx_gt.txt: take the faces' attributes from it, not from the .mat",
     )
     parser.add_argument(
         "--output",
@@ -81,50 +95,106 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_annotation_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--image-root",
+        metavar="DIR",
+        help="folder of the images, to check the annotations against them, and for boxes that are "
+        "fractions of the images' sizes",
+    )
+    group.add_argument(
+        "--categories", nargs="+", metavar="C", help="names of categories that are all faces"
+    )
+    group.add_argument(
+        "--box-format",
+        metavar="FORMAT",
+        help="what the four numbers are: xywh, xyxy, cxcywh, in pixels, or with _fraction",
+    )
+
+
+def _add_prediction_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="the numbers of a line or box: x,y,w,h,score (default), x1,y1,x2,y2,score, "
+        "cx,cy,w,h,score, in any order; - for a number that is not used",
+    )
+    group.add_argument(
+        "--result-category",
+        metavar="ID",
+        help="COCO results of several categories: category_id of the faces",
+    )
+    group.add_argument(
+        "--first-frame",
+        type=int,
+        metavar="N",
+        help=".jsonl: number of the video's first frame in the images' names (default: as the "
+        "names tell)",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="take files of the official format only, as the official code does; others count as "
+        "without detections",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the tables; returns the exit status."""
     try:
-        evaluate_protocols.run(args) if args.protocol != "widerface" else evaluate(args)
+        if args.protocol != "widerface":
+            evaluate_protocols.run(args)
+            return 0
+        reports = evaluate(args)
     except (OSError, ValueError, ImportError) as error:  # ImportError: no scipy for .mat files
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    faults = [f"error: {report.name}: {report.fault}" for report in reports if report.fault]
+    print(*faults, sep="\n", end="\n" if faults else "", file=sys.stderr)
+    return int(bool(faults))
 
 
-def evaluate(args: argparse.Namespace) -> None:
+def evaluate(args: argparse.Namespace) -> list["FaceReport"]:
     """Print the tables that the command line asks for, and write the report."""
+    if args.annotations and Path(args.annotations).is_dir() and not args.ground_truth:
+        args.ground_truth, args.annotations = args.annotations, None
+    if args.ground_truth:
+        return _evaluate_wider_face(args)
+    if not args.annotations:
+        raise ValueError(
+            "--ground-truth DIR (WIDER FACE's four .mat files) or --annotations FILE (your own "
+            "faces: COCO .json, .csv, WIDER FACE's .txt) is missing"
+        )
+    from .evaluate_custom import evaluate_custom
+
+    return evaluate_custom(args)
+
+
+def _evaluate_wider_face(args: argparse.Namespace) -> list["FaceReport"]:
     from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
     from srn_d2.evaluation.widerface.report import to_markdown, write_report
 
-    if not args.ground_truth and args.annotations and Path(args.annotations).is_dir():
-        args.ground_truth, args.annotations = args.annotations, None
-    if not args.ground_truth:
-        raise ValueError("--ground-truth DIR is missing: folder of the four .mat files")
     ground_truth = load_ground_truth(args.ground_truth)
     if args.annotations:
-        from srn_d2.evaluation.widerface.image_lists import read_attributes  # loads detectron2
+        from srn_d2.evaluation.widerface.image_lists import read_attributes
 
         attributes = read_attributes(args.annotations, ground_truth.boxes)
         ground_truth = dataclasses.replace(ground_truth, attributes=attributes)
     images = ground_truth.image_ids
     if args.image_list:
-        from srn_d2.evaluation.widerface.image_lists import read_image_list  # likewise
+        from srn_d2.evaluation.widerface.image_lists import read_image_list
 
         images = read_image_list(args.image_list, ground_truth)
-    folders = [*args.predictions, *args.compare]
-    if any("=" in folder and not Path(folder).exists() for folder in folders):
-        named = evaluate_protocols.named_paths(folders)
-        names, folders = list(named), [str(path) for path in named.values()]
-    else:
-        names = detector_names(folders)
+    options = reading_options(args)
     reports = [
-        measure_folder(folder, name, ground_truth, args.iou, images)
-        for folder, name in zip(folders, names, strict=True)
+        measure_folder(path, name, ground_truth, args.iou, images, args.image_root, **options)
+        for name, path in named_predictions(args).items()
     ]
     print(to_markdown(reports))
     if args.output:
         curves = evaluate_protocols.write_wider_face_curves(reports, args.output)
         print("Written:", *write_report(reports, args.output), curves, sep="\n  ")
+    return reports
 
 
 def measure_folder(
@@ -133,19 +203,66 @@ def measure_folder(
     ground_truth: "WiderFaceGroundTruth",
     iou_thresholds: list[float],
     images: tuple[str, ...] | list[str],
+    image_root: str | None = None,
+    **options: "Columns | str | int | bool | None",
 ) -> "FaceReport":
-    """The report of one prediction folder, with the warnings of its files."""
-    from srn_d2.evaluation.widerface.face_report import measure_predictions
-    from srn_d2.evaluation.widerface.prediction_files import read_predictions
+    """The report of one folder or file of predictions, with the warnings of its files.
 
-    found = read_predictions(folder, images)
-    if not found.predictions:
-        raise ValueError(
-            f"{folder} holds no readable prediction for any of the {len(images)} images, such as "
-            f"{Path(folder, f'{images[0]}.txt')}"
-        )
+    Args:
+        folder: the predictions.
+        name: of the detector.
+        ground_truth, iou_thresholds, images: see :func:`.measure_predictions`.
+        image_root: folder of the images, for boxes that are fractions of their sizes.
+        options: of :func:`.read_source`.
+
+    Raises:
+        OSError, ValueError: nothing can be read.
+    """
+    from srn_d2.evaluation.predictions.column_checks import with_checks
+    from srn_d2.evaluation.predictions.image_names import ImageNames
+    from srn_d2.evaluation.predictions.image_sizes import size_reader
+    from srn_d2.evaluation.predictions.sources import read_source
+    from srn_d2.evaluation.widerface.ap import evaluate_subset
+    from srn_d2.evaluation.widerface.assignment import assign_detections
+    from srn_d2.evaluation.widerface.face_report import (
+        ALL_FACES_SETTING,
+        OFFICIAL_IOU,
+        measure_predictions,
+    )
+
+    names = ImageNames.of_ids(images, size_reader({i: i for i in images}, image_root))
+    found = read_source(folder, names, **options)
     report = measure_predictions(name, found.predictions, ground_truth, iou_thresholds, images)
-    return dataclasses.replace(report, warnings=(*found.warnings(), *report.warnings))
+
+    def measure(predictions: dict, chosen: list) -> float:
+        assignments = assign_detections(predictions, ground_truth.boxes, (OFFICIAL_IOU,), chosen)
+        return evaluate_subset(assignments, ground_truth.counted[ALL_FACES_SETTING]).ap
+
+    return with_checks(report, found, names, measure)
+
+
+def reading_options(args: argparse.Namespace) -> dict:
+    """The options of :func:`.read_source` from the command line."""
+    from srn_d2.evaluation.predictions.columns import parse_columns
+
+    return {
+        "columns": parse_columns(args.columns) if args.columns else None,
+        "category": args.result_category,
+        "first_frame": args.first_frame,
+        "strict": args.strict,
+    }
+
+
+def named_predictions(args: argparse.Namespace) -> dict[str, str]:
+    """Detector -> its predictions, those of --compare after those of --predictions."""
+    paths = [*args.predictions, *args.compare]
+    if any("=" in path and not Path(path).exists() for path in paths):
+        named = evaluate_protocols.named_paths(paths)
+        return {name: str(path) for name, path in named.items()}
+    names = detector_names(paths)
+    if len(set(names)) < len(names):
+        raise ValueError("the same predictions are given twice")
+    return dict(zip(names, paths, strict=True))
 
 
 def detector_names(folders: list[str]) -> list[str]:

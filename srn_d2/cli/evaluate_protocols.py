@@ -46,15 +46,19 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate, print the table and write the report.
 
     Args:
-        args: ``protocol``, ``predictions`` (list), ``annotations``, ``image_sizes``,
-            ``image_list``, ``curves`` and ``output``.
+        args: those of ``srn-d2 evaluate``.
 
     Raises:
         OSError, ValueError, ImportError: the input cannot be used.
     """
+    args.annotations = args.annotations or args.ground_truth
     if not args.annotations:
         raise ValueError(f"--protocol {args.protocol} needs --annotations")
-    predictions = named_paths(args.predictions)
+    if args.protocol != "fddb" and (args.image_sizes or args.curves):
+        raise ValueError("--image-sizes and --curves are for --protocol fddb")
+    if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
+        raise ValueError(f"--output {args.output} is a file: a folder is needed")
+    predictions = named_paths([*args.predictions, *args.compare])
     evaluate = _evaluate_fddb if args.protocol == "fddb" else _evaluate_voc_ap
     table, paths = evaluate(args, predictions)
     print(table)
@@ -62,8 +66,10 @@ def run(args: argparse.Namespace) -> None:
         print("Written:", *paths, sep="\n  ")
 
 
-def write_wider_face_curves(reports: Sequence["FaceReport"], folder: str) -> Path:
-    """Write results.json: the official curves of each method and setting in full precision."""
+def write_wider_face_curves(
+    reports: Sequence["FaceReport"], folder: str, protocol: str = "widerface"
+) -> Path:
+    """Write results.json: the protocol's curves of each method and setting in full precision."""
     from srn_d2.evaluation.widerface.face_report import OFFICIAL_IOU
 
     methods = {}
@@ -80,7 +86,7 @@ def write_wider_face_curves(reports: Sequence["FaceReport"], folder: str) -> Pat
         }
     path = Path(folder) / "results.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"protocol": "widerface", "methods": methods}), encoding="utf-8")
+    path.write_text(json.dumps({"protocol": protocol, "methods": methods}), encoding="utf-8")
     return path
 
 
@@ -115,16 +121,19 @@ def _evaluate_fddb(
     faces = read_ellipses(args.annotations)
     if args.image_list:
         faces = _selected(faces, args.image_list)
-    sizes = read_sizes(_sizes_file(args, predictions))
-    methods = {}
-    for name, path in predictions.items():
-        methods[name] = evaluate_detections(read_detections(path), faces, sizes)
-        _warn(name, methods[name], len(faces))
+        if not any(map(len, faces.values())):
+            raise ValueError(f"{args.image_list}: there is no face in these images")
+    sizes_file = _sizes_file(args, predictions)
+    sizes = read_sizes(sizes_file)
     published: dict[str, dict[str, Any]] = {"discrete": {}, "continuous": {}}
     for name, path in named_paths(args.curves).items():
         rates, false_positives = read_curve(path)
         kind = "continuous" if "cont" in path.name.lower() else "discrete"
         published[kind][name] = (false_positives, rates)
+    methods = {}
+    for name, path in predictions.items():
+        methods[name] = evaluate_detections(read_detections(path), faces, sizes, sizes_file)
+        _check_images(name, path, methods[name], faces)
     about = {"protocol": "fddb", "annotations": args.annotations, "num_images": len(faces)}
     table = to_markdown(methods)
     return table, write_report(Path(args.output), methods, published, about) if args.output else []
@@ -142,7 +151,7 @@ def _evaluate_voc_ap(
     methods = {}
     for name, path in predictions.items():
         methods[name] = evaluate_detections(read_toolbox_detections(path), faces)
-        _warn(name, methods[name], len(faces))
+        _check_images(name, path, methods[name], faces)
     title, annotations = TITLES[args.protocol], args.annotations
     about = {"protocol": args.protocol, "annotations": annotations, "num_images": len(faces)}
     table = to_markdown(title, annotations, methods)
@@ -153,11 +162,23 @@ def _evaluate_voc_ap(
 
 
 def _selected(faces: dict[str, Any], path: str) -> dict[str, Any]:
-    """The images of a list, one a line."""
-    names = Path(path).read_text(encoding="utf-8").split()
+    """The images of a list, one a line, with or without suffix."""
+    from srn_d2.data.annotation_files import shown, without_image_suffix
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no list of images {path}")
+    names = {}  # line of each
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
+        if line.strip():
+            names[without_image_suffix(line.strip())] = number
     unknown = [name for name in names if name not in faces]
     if unknown:
-        raise ValueError(f"{path}: {len(unknown)} images, {unknown[0]} first, are not annotated")
+        raise ValueError(
+            f"{path}, line {names[unknown[0]]}: {shown(unknown[0])} is not annotated; "
+            f"{len(unknown)} of {len(names)} images are not"
+        )
+    if not names:
+        raise ValueError(f"{path}: names no image")
     return {name: faces[name] for name in names}
 
 
@@ -172,12 +193,25 @@ def _sizes_file(args: argparse.Namespace, predictions: dict[str, Path]) -> Path:
     raise ValueError('fddb needs --image-sizes FILE with lines "image width height"')
 
 
-def _warn(name: str, method: Any, num_images: int) -> None:
+def _check_images(name: str, path: Path, method: Any, faces: dict[str, Any]) -> None:
     """Count and name the images of a method that do not fit the annotations."""
+    num_images = len(faces)
+    if len(method.missing_images) == num_images:
+        others = f"{len(method.unknown_images)} others, {_listed(method.unknown_images)}"
+        raise ValueError(
+            f"{path}: has none of the {num_images} annotated images, {_listed(list(faces))}; "
+            f"it has {others if method.unknown_images else 'no image at all'}"
+        )
     for images, problem in (
         (method.unknown_images, "are not annotated; their detections are left out"),
         (method.missing_images, f"of {num_images} annotated ones have no detections"),
     ):
         if images:
-            shown = ", ".join(images[:NUM_SHOWN]) + (", ..." if len(images) > NUM_SHOWN else "")
-            print(f"warning: {name}: {len(images)} images {problem}: {shown}", file=sys.stderr)
+            print(
+                f"warning: {name}: {len(images)} images {problem}: {_listed(images)}",
+                file=sys.stderr,
+            )
+
+
+def _listed(images: list[str]) -> str:
+    return ", ".join(images[:NUM_SHOWN]) + (", ..." if len(images) > NUM_SHOWN else "")

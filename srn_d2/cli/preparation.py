@@ -4,13 +4,11 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-import torch
-
 from srn_d2.detection_settings import detection_settings
-from srn_d2.export.onnx_first_step import use_onnx_runtime
 from srn_d2.inference.detector import FaceDetector
 
 from .detector_arguments import build_detector
@@ -20,6 +18,7 @@ from .parquet_output import import_pyarrow
 from .processing import Job
 from .shared_detector import (
     ThreadPlan,
+    available_cores,
     frames_at_a_time,
     inputs_at_a_time,
     plan_threads,
@@ -88,27 +87,23 @@ def make_detector(args: argparse.Namespace, plan: ThreadPlan, num_inputs: int) -
     """The detector of the options, whose network has the plan's threads on CPUs.
 
     Raises:
-        ValueError: --runtime onnx is asked for where it cannot be used.
-        ImportError: --runtime onnx needs a package that is not installed.
+        ValueError, FileNotFoundError, RuntimeError, ImportError: see ``build_detector``.
     """
-    if plan.network < torch.get_num_threads():
-        torch.set_num_threads(plan.network)
-    detector = build_detector(args, args.threshold)
-    if args.runtime == "onnx":
-        use_onnx_runtime(detector.model, plan.network)
-    elif args.runtime == "auto" and num_inputs >= INPUTS_FOR_ONNX:
-        try:
-            use_onnx_runtime(detector.model, plan.network)
-        except (ImportError, ValueError) as error:
-            logger.debug("Without ONNX Runtime: %s", error)
-    return detector
+    threads = plan.network if plan.network < available_cores() else None
+    return build_detector(
+        args, args.threshold, threads=threads, is_long=num_inputs >= INPUTS_FOR_ONNX
+    )
 
 
 def job_settings(args: argparse.Namespace, detector: FaceDetector) -> dict[str, Any]:
     """JSON values that the results of a command line depend on, to compare with an earlier one."""
     options = {f"--{name.replace('_', '-')}": getattr(args, name) for name in _OPTIONS}
     inputs = [os.fsdecode(os.path.abspath(pattern)) for pattern in args.inputs]
-    return {"inputs": inputs, **options, **detection_settings(detector.cfg)}
+    # With ONNX Runtime without the config, which needs detectron2.
+    of_model = (
+        detection_settings(detector.cfg) if detector.metadata is None else asdict(detector.metadata)
+    )
+    return {"inputs": inputs, **options, **of_model}
 
 
 def _num_images(sources: Sequence[Source]) -> int:

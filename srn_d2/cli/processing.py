@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detectron2.utils import comm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from srn_d2.error_messages import message_of
 
+from . import worker_group
 from .input_processing import InputProcessor, Process, log_written
 from .journal import Result
 from .output_errors import OutputFolderError
@@ -86,12 +86,12 @@ def run_job(prepare: Callable[[], Job]) -> int:
                 return process_files(job)
             _process_camera(job, job.camera)
     except KeyboardInterrupt:
-        if job.camera is None and comm.get_world_size() == 1:
+        if job.camera is None and worker_group.get_world_size() == 1:
             logger.info("Stopped: %s", GO_ON)
         return _left(130)
     except (VideoError, OSError, OutputFolderError, ProcessStartError) as error:
         logger.error("%s", error)
-        if job.camera is None and comm.get_world_size() == 1:
+        if job.camera is None and worker_group.get_world_size() == 1:
             logger.error("Stopped, what is done is kept: %s", GO_ON)
         return _left(1)
     finally:
@@ -105,7 +105,7 @@ def _left(status: int) -> int:
     Raises:
         SystemExit: there are other workers, which would wait for this one.
     """
-    if comm.get_world_size() > 1:
+    if worker_group.get_world_size() > 1:
         raise SystemExit(status)
     return status
 
@@ -116,20 +116,20 @@ def process_files(job: Job) -> int:
     Returns:
         the exit status.
     """
-    folder = RunFolder(job.output, comm.get_rank())
+    folder = RunFolder(job.output, worker_group.get_rank())
     try:
         done = _open_together(folder, job)
         if done is None:
             return 2
         pending = [i for i in range(len(job.sources)) if i not in done]
-        share = pending[comm.get_rank() :: comm.get_world_size()]
-        if done and comm.is_main_process():
+        share = pending[worker_group.get_rank() :: worker_group.get_world_size()]
+        if done and worker_group.is_main_process():
             logger.info("%d of %d inputs are done already", len(done), len(job.sources))
         summary = _process_share(job, folder, done, [job.sources[i] for i in share])
-        summary = Summary.of_all(comm.all_gather(summary))
-        if comm.is_main_process():
+        summary = Summary.of_all(worker_group.all_gather(summary))
+        if worker_group.is_main_process():
             _merge(job, folder, summary)
-        comm.synchronize()
+        worker_group.synchronize()
         return int(summary.num_failed > 0)
     finally:
         folder.close()
@@ -142,13 +142,13 @@ def _open_together(folder: RunFolder, job: Job) -> set[int] | None:
         None if the run cannot be opened: the error is logged.
     """
     problem = None
-    if comm.is_main_process():
+    if worker_group.is_main_process():
         try:
             folder.open(job.settings, job.restart)
         except (ValueError, OutputInUseError, OSError) as error:
             problem = message_of(error)
             logger.error("%s", problem)
-    if any(comm.all_gather(problem)):
+    if any(worker_group.all_gather(problem)):
         return None
     try:
         done = folder.done(job.sources)
@@ -156,7 +156,7 @@ def _open_together(folder: RunFolder, job: Job) -> set[int] | None:
         problem = message_of(error)
         logger.error("%s", problem)
     # Nobody writes before all have read.
-    return None if any(comm.all_gather(problem)) else done
+    return None if any(worker_group.all_gather(problem)) else done
 
 
 def _process_share(
@@ -170,12 +170,12 @@ def _process_share(
     Args:
         done: indices of the job's sources that are done already.
     """
-    is_alone = comm.get_world_size() == 1
+    is_alone = worker_group.get_world_size() == 1
     summary, reporter = Summary(), Reporter()
-    if comm.is_main_process():
+    if worker_group.is_main_process():
         for result in folder.results(job.sources, done):
             summary.add(result)
-    progress = Progress(len(sources) + len(done), len(done), comm.get_local_rank() == 0)
+    progress = Progress(len(sources) + len(done), len(done), worker_group.get_local_rank() == 0)
     journal = folder.journal()
     with record_writers(job.formats if is_alone else (), job.output) as writers:
         try:
@@ -209,8 +209,8 @@ def _merge(job: Job, folder: RunFolder, summary: Summary) -> None:
     Raises:
         OSError: the files of another worker are not there.
     """
-    if comm.get_world_size() > 1:
-        folder.check_workers(comm.get_world_size())
+    if worker_group.get_world_size() > 1:
+        folder.check_workers(worker_group.get_world_size())
         with record_writers(job.formats, job.output) as writers:
             for writer in writers:
                 writer.start(folder.results(job.sources))

@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from detectron2.utils import comm
-
 from srn_d2.cores import usable_cores
 from srn_d2.inference.concurrent_detection import BatchingDetector, ThreadedDetector
 from srn_d2.inference.detector import FaceDetector
+
+from .worker_group import get_local_size
 
 MAX_INPUTS = 4
 """Maximum number of inputs in work in a process on CPUs. More hold up each other in Python."""
@@ -46,27 +46,27 @@ def plan_threads(num_inputs: int, num_processes: int = 1) -> ThreadPlan:
 
 def available_cores() -> int:
     """Cores of this worker: its share of the machine's, or OMP_NUM_THREADS."""
-    cores = max(1, usable_cores() // comm.get_local_size())
+    cores = max(1, usable_cores() // get_local_size())
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
 
 
 def share_detector(detector: FaceDetector, plan: ThreadPlan) -> SharedDetector:
     """A detector for several threads: on a GPU it joins their images in batches."""
-    if detector.device.type == "cuda":
+    if detector.device_type == "cuda":
         return BatchingDetector(detector)
     return ThreadedDetector(detector, plan.inputs)
 
 
 def inputs_at_a_time(detector: FaceDetector, plan: ThreadPlan) -> int:
     """Number of threads that read, decode and write."""
-    is_on_gpu = detector.device.type == "cuda"
+    is_on_gpu = detector.device_type == "cuda"
     return min(max(available_cores(), 2), MAX_INPUTS_GPU) if is_on_gpu else plan.inputs
 
 
 def frames_at_a_time(detector: FaceDetector, plan: ThreadPlan) -> int:
     """Number of a video's frames that the detector gets at a time."""
-    return FRAMES_PER_GPU_BATCH if detector.device.type == "cuda" else plan.inputs
+    return FRAMES_PER_GPU_BATCH if detector.device_type == "cuda" else plan.inputs
 
 
 Build = Callable[[int], FaceDetector]

@@ -8,13 +8,6 @@ from .arguments import count
 def add_worker_arguments(group: argparse._ArgumentGroup) -> None:
     """Add the options; those of several machines have detectron2's names."""
     group.add_argument(
-        "--runtime",
-        choices=("auto", "torch", "onnx"),
-        default="auto",
-        help="what computes most of the network on a CPU in float32: onnx is ONNX Runtime (extra "
-        "export), with the same faces; auto takes it for many inputs, if it is installed",
-    )
-    group.add_argument(
         "--num-processes",
         type=count,
         default=1,

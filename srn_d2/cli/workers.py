@@ -6,14 +6,16 @@ import logging
 import multiprocessing
 import os
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import torch
-from detectron2.engine import launch
-from detectron2.utils import comm
-from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
+from srn_d2.heavy_imports import import_heavy
 
 from .preparation import prepare_job
 from .processing import GO_ON, run_job
+from .worker_group import get_local_rank
+
+if TYPE_CHECKING:
+    from torch.multiprocessing.spawn import ProcessException
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,16 @@ def run_workers(args: argparse.Namespace) -> int:
     )
     if args.num_gpus * args.num_machines == 1:
         return run_job(lambda: prepare_job(args))
+    import_heavy("detectron2.engine")
+    return _launch_workers(args)
+
+
+def _launch_workers(args: argparse.Namespace) -> int:
+    """Start several workers, wait for them, and return the exit status."""
+    import torch
+    from detectron2.engine import launch
+    from torch.multiprocessing.spawn import ProcessException
+
     num_gpus = torch.cuda.device_count()
     if 0 < num_gpus < args.num_gpus:
         logger.error("--num-gpus is %d, but this machine has %d", args.num_gpus, num_gpus)
@@ -67,14 +79,18 @@ def _run_worker(args: argparse.Namespace, status: "ctypes.c_int") -> None:
     """One worker, in a process of its own."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("srn_d2.cli").setLevel(logging.INFO)
+    import torch
+
     if torch.cuda.is_available() and args.device in (None, "auto", "cuda"):
-        args.device = f"cuda:{comm.get_local_rank()}"
+        args.device = f"cuda:{get_local_rank()}"
     status.value = run_job(lambda: prepare_job(args))
     torch.distributed.destroy_process_group()
 
 
-def _log_end(error: ProcessException) -> None:
+def _log_end(error: "ProcessException") -> None:
     """Say which worker ended first, and how."""
+    from torch.multiprocessing.spawn import ProcessExitedException
+
     if isinstance(error, ProcessExitedException) and error.signal_name:
         reason = f"was ended by {error.signal_name}"
     elif isinstance(error, ProcessExitedException):

@@ -9,6 +9,7 @@ run resumed at iteration i continues exactly as if it had never stopped.
 
 # ruff: noqa: NPY002 -- detectron2's augmentations draw from the global np.random.
 
+import gc
 import itertools
 import logging
 import os
@@ -23,12 +24,17 @@ import torch.utils.data as torchdata
 from detectron2.config import CfgNode
 from detectron2.data import (
     DatasetFromList,
+    MetadataCatalog,
     build_detection_test_loader,
     get_detection_dataset_dicts,
 )
-from detectron2.data.build import trivial_batch_collator
+from detectron2.data.build import (
+    check_metadata_consistency,
+    trivial_batch_collator,
+)
 from detectron2.utils import comm
 
+from .annotations.face_annotations import FaceAnnotations
 from .dataset_mapper import FaceDatasetMapper
 from .image_io import CorruptImageError
 
@@ -40,17 +46,6 @@ _ORDER_STREAM, _DRAW_STREAM = 0, 1
 
 class TooManyCorruptImagesError(RuntimeError):
     """Error for more undecodable images than INPUT.FACE_MAX_CORRUPT_IMAGES allows."""
-
-
-LOADING_ERRORS = (
-    OSError,
-    KeyError,
-    ValueError,
-    AssertionError,  # detectron2: a data set without images
-    CorruptImageError,
-    TooManyCorruptImagesError,
-)
-"""Errors of a wrong config and of data that are missing or damaged."""
 
 
 def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.DataLoader:
@@ -69,7 +64,8 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         A loader that yields lists of IMS_PER_BATCH / number of GPUs samples of FaceDatasetMapper.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs.
+        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs, or DATASETS.TRAIN
+            is empty.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch_size <= 0 or batch_size % world_size:
@@ -77,9 +73,12 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
             f"SOLVER.IMS_PER_BATCH is {batch_size}: it must be a positive multiple of "
             f"the number of workers, {world_size}"
         )
-    dataset_dicts = get_detection_dataset_dicts(
-        list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    if not cfg.DATASETS.TRAIN:
+        raise ValueError("DATASETS.TRAIN is empty: name a registered data set")
+    with paused_garbage_collection():
+        dataset_dicts = load_dataset_dicts(
+            list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+        )
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = SeededTrainingDataset(
         dataset_dicts,
@@ -108,8 +107,37 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
     A corrupt image raises CorruptImageError: leaving it out would change the result.
     """
     return build_detection_test_loader(
-        cfg, dataset_name, mapper=FaceDatasetMapper(cfg, is_train=False)
+        load_dataset_dicts([dataset_name]),
+        mapper=FaceDatasetMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def load_dataset_dicts(names: list[str], filter_empty: bool = False) -> list[dict[str, Any]]:
+    """The images of registered data sets, joined; see detectron2's get_detection_dataset_dicts.
+
+    Unlike that it does not count the annotations of each class, which would make a dict of each
+    face: :class:`FaceAnnotations` stay arrays.
+
+    Args:
+        names: in DatasetCatalog.
+        filter_empty: whether to leave out images without annotations that are not "iscrowd".
+    """
+    dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
+    if all(MetadataCatalog.get(name).get("thing_classes") for name in names):
+        check_metadata_consistency("thing_classes", names)
+    if not filter_empty or not dicts or "annotations" not in dicts[0]:
+        return dicts
+    kept = []
+    for image in dicts:
+        faces = image["annotations"]
+        if isinstance(faces, FaceAnnotations):
+            is_only_crowd = faces.is_only_crowd
+        else:
+            is_only_crowd = all(face.get("iscrowd", 0) for face in faces)
+        kept += [] if is_only_crowd else [image]
+    logger.info("%d of %d images have faces and are trained on", len(kept), len(dicts))
+    return kept
 
 
 def _use_one_thread(worker_id: int) -> None:
@@ -238,6 +266,21 @@ def systematic_sample(
     positions = np.arange(len(items)) + rng.random()
     index = np.searchsorted(ends, positions, side="right")
     return items[np.minimum(index, len(items) - 1)]
+
+
+@contextmanager
+def paused_garbage_collection() -> Iterator[None]:
+    """Pause Python's search for reference cycles while annotations are read.
+
+    They are hundreds of thousands of small objects without cycles, which each search visits again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .annotation_files import AnnotationFormatError
+from .annotation_files import AnnotationFormatError, shown
+
+_ELLIPSE = "an ellipse (radii, angle, centre and 1)"
 
 
 class FddbEllipse(NamedTuple):
@@ -57,7 +59,7 @@ def parse_ellipse_list(text: str, source: str = "<text>") -> list[FddbRecord]:
         number, name = lines[position]
         if len(name.split()) != 1 or _is_number(name):
             raise AnnotationFormatError(
-                source, f"line {number}", f"expected an image name, found {name!r}"
+                source, f"line {number}", f"expected an image name, found {shown(name)}"
             )
         if name in first_lines:
             problem = f"{name!r} was listed before, in line {first_lines[name]}"
@@ -96,18 +98,19 @@ def _line(lines: list[tuple[int, str]], index: int, expected: str, source: str) 
 def _parse_count(lines: list[tuple[int, str]], index: int, source: str) -> int:
     number, text = _line(lines, index, "a number of faces", source)
     if not (text.isascii() and text.isdigit()):
-        problem = f"expected a number of faces, found {text!r}"
+        problem = f"expected a number of faces, found {shown(text)}"
         raise AnnotationFormatError(source, f"line {number}", problem)
     return int(text)
 
 
 def _parse_ellipse(lines: list[tuple[int, str]], index: int, source: str) -> FddbEllipse:
-    expected = "an ellipse (radii, angle, centre and 1)"
-    number, text = _line(lines, index, expected, source)
-    words = text.split()
-    values = [float(word) for word in words if _is_number(word)]
-    if len(words) != 6 or len(values) != 6 or not all(map(math.isfinite, values)) or values[5] != 1:
+    number, text = _line(lines, index, _ELLIPSE, source)
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        values = []
+    if len(values) != 6 or not all(map(math.isfinite, values)) or values[5] != 1:
         raise AnnotationFormatError(
-            source, f"line {number}", f"expected {expected}, found {text!r}"
+            source, f"line {number}", f"expected {_ELLIPSE}, found {shown(text)}"
         )
     return FddbEllipse(*values[:5])

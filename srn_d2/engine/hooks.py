@@ -13,6 +13,8 @@ from srn_d2.checkpoint import SRNCheckpointer
 
 BEST_CHECKPOINT = "model_best"
 
+logger = logging.getLogger(__name__)
+
 
 class UpdateAverage(HookBase):
     """Update a moving average of the weights after each step.
@@ -60,6 +62,7 @@ class KeepBestCheckpoint(HookBase):
         self._checkpointer = checkpointer
         self._metric = metric
         self._best = -math.inf
+        self._has_warned = False
 
     def before_train(self) -> None:
         path = Path(self._checkpointer.save_dir) / f"{BEST_CHECKPOINT}.pth"
@@ -79,17 +82,24 @@ class KeepBestCheckpoint(HookBase):
             self._keep_if_best()
 
     def _keep_if_best(self) -> None:
-        latest = self.trainer.storage.latest().get(self._metric)
-        if latest is None:
-            logging.getLogger(__name__).warning(
-                "TEST.BEST_METRIC %s is no metric of this evaluation; there are: %s",
-                self._metric,
-                ", ".join(name for name in self.trainer.storage.latest() if "/" in name),
-            )
-            return
-        value = float(latest[0])
-        if value > self._best:
+        latest = self.trainer.storage.latest()
+        value = float(latest[self._metric][0]) if self._metric in latest else None
+        if value is None:
+            others = (name for name in latest if "/" in name and not name.startswith("srn/"))
+            self._warn(f"is no metric of the evaluation; there are: {', '.join(others) or 'none'}")
+        elif math.isnan(value):
+            self._warn("is NaN: DATASETS.TEST has no face that counts for it")
+        elif value > self._best:
             self._best = value
             self._checkpointer.save(
                 BEST_CHECKPOINT, tag=False, best_metric=value, best_metric_name=self._metric
             )
+
+    def _warn(self, reason: str) -> None:
+        """Warn once that there is no value to compare."""
+        if not self._has_warned:
+            logger.warning(
+                "TEST.BEST_METRIC %s %s. %s.pth is not written",
+                *(self._metric, reason, BEST_CHECKPOINT),
+            )
+        self._has_warned = True

@@ -3,6 +3,8 @@
 import argparse
 import logging
 import os
+import sys
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
@@ -28,6 +30,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     Raises:
         FileNotFoundError: there is no such config; the message names those of the model zoo.
         KeyError: for an unknown key; the message names the closest valid ones.
+        ValueError, OSError: a value is of a wrong type, or OUTPUT_DIR cannot be written to.
         RuntimeError: MODEL.DEVICE is a CUDA device and there is none; or several workers use NCCL,
             which supports CUDA only, and MODEL.DEVICE is the CPU.
     """
@@ -37,14 +40,48 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     cfg.freeze()
     check_device(cfg)
     check_backend(cfg)
+    check_mixed_precision(cfg)
+    check_output_dir(cfg)
     share_cores(cfg)
     default_setup(cfg, args)
     # default_setup configures detectron2's and fvcore's loggers only; srn_d2's has the evaluators'
     # tables.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="srn_d2")
+    for handler in logging.getLogger("detectron2").handlers:
+        if getattr(handler, "stream", None) is sys.stdout:
+            handler.addFilter(_has_no_traceback)
     if cfg.MODEL.DEVICE == "cpu" and cfg.SOLVER.CPU_BFLOAT16 == AUTO:
         logger.info("SOLVER.CPU_BFLOAT16 auto: %s", explain_auto())
     return cfg
+
+
+def _has_no_traceback(record: logging.LogRecord) -> bool:
+    """Keep detectron2's traceback of an error in training for log.txt.
+
+    What goes to the console is chosen where the error ends the run.
+    """
+    return record.exc_info is None
+
+
+def check_mixed_precision(cfg: CfgNode) -> None:
+    """Raise a ValueError for CUDA's mixed precision on another device."""
+    if cfg.SOLVER.AMP.ENABLED and not cfg.MODEL.DEVICE.startswith("cuda"):
+        raise ValueError(
+            f"SOLVER.AMP.ENABLED is True: it needs CUDA, and MODEL.DEVICE is {cfg.MODEL.DEVICE!r}; "
+            "on a CPU set SOLVER.CPU_BFLOAT16 instead"
+        )
+
+
+def check_output_dir(cfg: CfgNode) -> None:
+    """Raise a ValueError or an OSError where OUTPUT_DIR is no folder that can be written to."""
+    folder = Path(cfg.OUTPUT_DIR)
+    if not cfg.OUTPUT_DIR:
+        raise ValueError("OUTPUT_DIR is empty: name a folder for checkpoints, metrics and the log")
+    above = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not above.is_dir():
+        raise NotADirectoryError(f"OUTPUT_DIR is {folder}, but {above} is no folder")
+    if not os.access(above, os.W_OK):
+        raise PermissionError(f"OUTPUT_DIR is {folder}, but {above} cannot be written to")
 
 
 def share_cores(cfg: CfgNode) -> None:

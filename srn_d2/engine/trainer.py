@@ -1,14 +1,15 @@
 """SRN's trainer."""
 
 import inspect
+import logging
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, hooks
+from detectron2.engine import DefaultTrainer, TrainerBase, hooks
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -20,11 +21,26 @@ from srn_d2.bfloat16 import resolve_cpu_bfloat16
 from srn_d2.checkpoint import AVERAGE, SRNCheckpointer
 from srn_d2.checkpoint.checkpointer import BOTTOM_UP
 from srn_d2.data import build_face_test_loader, build_face_train_loader
+from srn_d2.data.build import DrawSampler
 from srn_d2.evaluation import build_evaluator
 
+from .checks import SINGLE_IMAGE, check_batch_norm, check_solver
 from .hooks import Evaluate, KeepBestCheckpoint, UpdateAverage
+from .resume import (
+    fits_optimizer,
+    hyperparameters,
+    log_changes,
+    log_start,
+    run_settings,
+    settings_of_old_checkpoint,
+)
+from .schedule import adapt_schedule
+from .steps import AMPStep, LoaderWithLast, NonFiniteLossError, Step
+
+logger = logging.getLogger(__name__)
 
 OPTIMIZERS = ("SGD", "AdamW")
+SETTINGS = "settings"  # in a checkpoint's state of the trainer
 P6_STRIDE = 64
 
 # DistributedDataParallel's option for broadcasting buffers in each step; renamed in torch 2.14.
@@ -33,10 +49,6 @@ _SYNC_BUFFERS = (
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     else "broadcast_buffers"
 )
-
-
-class NonFiniteLossError(FloatingPointError):
-    """Error for a loss that is infinite or NaN; the message names the images."""
 
 
 class SRNTrainer(DefaultTrainer):
@@ -56,15 +68,17 @@ class SRNTrainer(DefaultTrainer):
     """
 
     def __init__(self, cfg: CfgNode):
+        check_solver(cfg)
         _check_crop_size(cfg)
         # Not DefaultTrainer.__init__: its data-parallel wrapper assumes GPUs.
         TrainerBase.__init__(self)
-        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = adapt_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
+        check_batch_norm(model, cfg.SOLVER.IMS_PER_BATCH / comm.get_world_size())
         optimizer = self.build_optimizer(cfg, model)
         model = _data_parallel(model)
-        step_type = _AMPStep if cfg.SOLVER.AMP.ENABLED else _Step
-        self._trainer = step_type(model, _RememberLast(self.build_train_loader(cfg)), optimizer)
+        step_type = AMPStep if cfg.SOLVER.AMP.ENABLED else Step
+        self._trainer = step_type(model, LoaderWithLast(self.build_train_loader(cfg)), optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.average = _moving_average(model, cfg.SOLVER.EMA_DECAY)
         resumable = {} if self.average is None else {AVERAGE: self.average}
@@ -77,12 +91,84 @@ class SRNTrainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Resume or load as DefaultTrainer; data resume at the iteration of the checkpoint."""
-        super().resume_or_load(resume)
-        if self.start_iter > 0:
-            self._trainer.reset_data_loader(
-                lambda: _RememberLast(self.build_train_loader(self.cfg, self.start_iter))
+        """Load MODEL.WEIGHTS, or resume from the last checkpoint in OUTPUT_DIR.
+
+        A resumed run goes on in the data where the checkpoint was written, with the learning rate
+        and schedule of this config; each setting that has changed is logged.
+
+        Args:
+            resume: resume if there is a checkpoint.
+
+        Raises:
+            FileNotFoundError: the weights or the checkpoint are not there.
+            ValueError: the checkpoint's weights do not fit, or it has no state of a training.
+        """
+        found = self.checkpointer.has_checkpoint()
+        if not (resume and found):
+            log_start(self.cfg.OUTPUT_DIR, resume, found)
+            self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
+            return
+        path = self.checkpointer.get_checkpoint_file()
+        self.checkpointer.strict = True
+        self._is_restored = False
+        self.checkpointer.load(path)
+        if not self._is_restored:
+            raise ValueError(
+                f"{path} has weights but no state of a training to resume: start from its weights "
+                f"by MODEL.WEIGHTS {path}, without --resume"
             )
+        # The checkpoint has the iteration that was just finished.
+        self.start_iter = self.iter + 1
+        self._start_data_at(self.start_iter)
+
+    def _start_data_at(self, iteration: int) -> None:
+        """Let the data begin with the batch of an iteration."""
+        sampler = getattr(self._trainer.data_loader.loader, "sampler", None)
+        if isinstance(sampler, DrawSampler):  # without reading the annotations again
+            sampler.start_iter = iteration
+        else:
+            self._trainer.reset_data_loader(
+                lambda: LoaderWithLast(self.build_train_loader(self.cfg, iteration))
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), SETTINGS: run_settings(self.cfg, comm.get_world_size())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a checkpoint's iteration, hooks and optimizer, with this config's settings."""
+        before = state_dict.get(SETTINGS) or settings_of_old_checkpoint(state_dict)
+        iteration = state_dict["iteration"] + 1
+        log_changes(before, run_settings(self.cfg, comm.get_world_size()), iteration)
+        wanted, base_lrs = hyperparameters(self.optimizer), self.scheduler.base_lrs
+        if not fits_optimizer(state_dict["_trainer"]["optimizer"], self.optimizer):
+            logger.warning(
+                "The optimizer's state in the checkpoint is of another optimizer or of other "
+                "groups of parameters: its moments start anew"
+            )
+            steps = {**state_dict["_trainer"], "optimizer": self.optimizer.state_dict()}
+            state_dict = {**state_dict, "_trainer": steps}
+        super().load_state_dict(state_dict)
+        for group, values in zip(self.optimizer.param_groups, wanted, strict=True):
+            group.update(values)
+        self.scheduler.base_lrs = base_lrs
+        rates = self.scheduler.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._is_restored = True
+
+    def train(self) -> dict | None:
+        """Train, and return the last evaluation's results.
+
+        A run that has finished its iterations is evaluated again, and nothing else.
+        """
+        if self.start_iter >= self.max_iter:
+            logger.warning(
+                "%s: this run has finished: %d iterations are done, and SOLVER.MAX_ITER is %d. "
+                "Nothing is left to train, the last checkpoint is evaluated again; a larger "
+                "SOLVER.MAX_ITER trains on",
+                *(self.cfg.OUTPUT_DIR, self.start_iter, self.max_iter),
+            )
+        return super().train()
 
     def build_hooks(self) -> list[hooks.HookBase]:
         built = super().build_hooks()
@@ -117,6 +203,10 @@ class SRNTrainer(DefaultTrainer):
                 {"trainer": self.state_dict(), "model": self.checkpointer.model.state_dict()}, state
             )
             raise NonFiniteLossError(f"{error}\nstate before the step: {state}") from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(SINGLE_IMAGE) from error
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -156,52 +246,6 @@ class SRNTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         return build_evaluator(cfg, dataset_name)
-
-
-class _RememberLast:
-    """A data loader that keeps its last batch."""
-
-    def __init__(self, loader: Iterable[list[dict]]):
-        self._loader = loader
-        self.last: list[dict] = []
-
-    def __iter__(self) -> Iterator[list[dict]]:
-        for batch in self._loader:
-            self.last = batch
-            yield batch
-
-
-class _CheckLosses:
-    """Stop before the optimizer's step if this worker's losses are not finite.
-
-    Each worker checks its own losses: only it knows the names of its images. When one stops,
-    detectron2's launcher ends the others.
-    """
-
-    def _write_metrics(self, loss_dict: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> None:
-        # A single transfer, to synchronise once; super() reads CPU tensors.
-        values = torch.stack(list(loss_dict.values())).detach().cpu()
-        if not values.isfinite().all():
-            losses = dict(zip(loss_dict, values.tolist(), strict=True))
-            rates = sorted({group["lr"] for group in self.optimizer.param_groups})
-            files = [sample.get("file_name", "?") for sample in self.data_loader.last]
-            raise NonFiniteLossError(
-                f"a loss is not finite at iteration {self.iter}\nlosses: {losses}\n"
-                f"learning rate: {', '.join(map(str, rates))}\nimages:\n  " + "\n  ".join(files)
-            )
-        super()._write_metrics(dict(zip(loss_dict, values, strict=True)), *args, **kwargs)
-
-
-class _Step(_CheckLosses, SimpleTrainer):
-    """A training step in float32, or in the model's own bfloat16 autocast on a CPU."""
-
-
-class _AMPStep(_CheckLosses, AMPTrainer):
-    """A training step in CUDA's mixed precision."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # A checkpoint of a training without mixed precision has no scale: keep the initial one.
-        super().load_state_dict({"grad_scaler": self.grad_scaler.state_dict(), **state_dict})
 
 
 def _check_crop_size(cfg: CfgNode) -> None:

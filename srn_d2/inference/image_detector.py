@@ -3,6 +3,7 @@
 Needs neither torch nor detectron2.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, overload
@@ -54,6 +55,17 @@ class ImageDetector(ABC):
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.max_faces = max_faces
+        self._process = os.getpid()
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _process=os.getpid())  # unpickled: nothing is shared
+
+    def _adapt_to_fork(self) -> None:  # noqa: B027 -- there may be nothing to do
+        """Make this copy usable in a forked process, which lacks its parent's threads.
+
+        Raises:
+            RuntimeError: that is not possible.
+        """
 
     @property
     def max_pixels(self) -> int:
@@ -89,9 +101,13 @@ class ImageDetector(ABC):
             InvalidImageError: an image is not decodable, is truncated, has too many pixels or
                 none, or is of a wrong dtype or shape: a subclass for each.
             OSError: a file cannot be read.
+            RuntimeError: the process was forked from one that uses the detector on a GPU.
         """
         if errors not in ("raise", "return"):
             raise ValueError(f"errors is {errors!r}; valid are 'raise' and 'return'")
+        if self._process != os.getpid():
+            self._adapt_to_fork()
+            self._process = os.getpid()
         if not isinstance(images, (list, tuple)):
             [faces] = self._detect_chunk([images], errors)
             return faces

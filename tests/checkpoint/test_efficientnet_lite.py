@@ -119,7 +119,7 @@ def test_the_short_name_loads_into_the_bottom_up_network_only(lite0_weights, tim
         assert torch.equal(value, expected[name] if name != key else before[key]), key
     assert "all else is initialised at random" in caplog.text
     assert "dropped: conv_head.weight" in caplog.text
-    assert "backbone.laterals.c2.weight" in caplog.text  # among the layers that are not in the file
+    assert "backbone.laterals.*" in caplog.text  # among the layers that are not in the file
 
 
 @pytest.mark.parametrize(

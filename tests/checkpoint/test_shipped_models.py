@@ -21,6 +21,8 @@ from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 from srn_d2.inference import detector
 
+TINY = ("--model", "tiny", "--no-graph")
+
 
 @pytest.fixture(scope="module")
 def tool(load_tool):
@@ -56,7 +58,14 @@ def training(config_file, tmp_path_factory):
 def package(tool, config_file, training, tmp_path_factory):
     """The folder that the tool has written."""
     folder = tmp_path_factory.mktemp("weights")
-    arguments = [str(training[0]), "--config-file", str(config_file), "--model", "tiny"]
+    arguments = [
+        str(training[0]),
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+    ]
     assert tool.main([*arguments, "--output", str(folder)]) == 0
     return folder
 
@@ -101,7 +110,14 @@ def test_the_detector_loads_it_by_name(package, training, monkeypatch, tmp_path)
 
 
 def test_the_same_weights_give_the_same_file(package, tool, config_file, training, tmp_path):
-    arguments = [str(training[0]), "--config-file", str(config_file), "--model", "tiny"]
+    arguments = [
+        str(training[0]),
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+    ]
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 0
     for name in ("tiny.json", "tiny.pth", "tiny.yaml"):
         assert (tmp_path / name).read_bytes() == (package / name).read_bytes()
@@ -114,7 +130,15 @@ def test_of_several_checkpoints_it_stores_the_mean(tool, config_file, training, 
     assert (len(other) < len(training[1])) == bool(lacking)
     torch.save({"model": other}, tmp_path / "other.pth")
     checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
-    arguments = ["--config-file", str(config_file), "--model", "tiny", "--output", str(tmp_path)]
+    arguments = [
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+        "--output",
+        str(tmp_path),
+    ]
     assert tool.main([*checkpoints, *arguments]) == 0
     model = find_shipped_model("tiny", tmp_path)
     assert model.source["checkpoint"] == ["model_final.pth", "other.pth"]
@@ -134,14 +158,21 @@ def test_a_further_checkpoint_of_another_network_is_refused(
 ):
     torch.save({"model": {**training[1], misfit: torch.zeros(7)}}, tmp_path / "other.pth")
     checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
-    arguments = ["--config-file", str(config_file), "--model", "tiny"]
+    arguments = ["--config-file", str(config_file), *TINY]
     assert tool.main([*checkpoints, *arguments, "--output", str(tmp_path / "weights")]) == 2
     assert misfit in capsys.readouterr().err
     assert not (tmp_path / "weights").exists()
 
 
 def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, tmp_path):
-    arguments = [str(training[0]), "--config-file", str(config_file), "--model", "tiny"]
+    arguments = [
+        str(training[0]),
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+    ]
     for more, told in (
         ([], ""),
         (["--iterations-before", "9000"], " after 9,000 of earlier trainings"),
@@ -199,7 +230,7 @@ def test_vectors_keep_their_precision():
 
 def test_a_checkpoint_of_another_model_is_refused(tool, repo_root, training, tmp_path, capsys):
     config = str(repo_root / "configs" / "srn_R18.yaml")
-    arguments = [str(training[0]), "--config-file", config, "--model", "tiny"]
+    arguments = [str(training[0]), "--config-file", config, *TINY]
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 2
     assert "do not fit" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from PIL import Image
 from helpers.detect_files import check_faces, files_below, save_image, save_video
 from helpers.video_files import read_frames
 from srn_d2 import FaceDetector
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
+from srn_d2.evaluation.predictions.folders import read_predictions
 
 
 def test_all_formats_agree_with_the_detector(detect, detect_model, tmp_path):

@@ -154,6 +154,64 @@ def test_malformed_file_is_named(folder, monkeypatch, capsys):
     assert "'10 10 40 x 0.9'" in output
 
 
+def test_other_forms_are_read_and_told(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "flat").mkdir()
+    for image_id, rows in (("a", [(*A, 0.9), (*B, 0.5)]), ("b", [(*C, 0.8)]), ("c", [(*D, 0.04)])):
+        lines = [" ".join(map(str, row[:4])) + f" tensor({row[4]})" for row in rows]
+        (folder / "flat" / f"{image_id}.jpg.txt").write_text("\n".join(lines))
+    arguments = ["--predictions", "flat", "--ground-truth", "ground_truth"]
+    assert evaluate(*arguments) == 0
+    output = capsys.readouterr().out
+    assert output.count("100.00") >= 12
+    assert "3 files are not where the official code looks for them" in output
+    assert "3 files have tensor(...)" in output
+    assert evaluate(*arguments, "--strict") == 2
+    assert "no readable prediction" in capsys.readouterr().err
+
+
+def test_corners_in_place_of_a_size(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    for image_id, rows in (
+        ("0--Parade/a", [(*A, 0.9), (*B, 0.5)]),
+        ("0--Parade/b", [(*C, 0.8)]),
+        ("1--Handshaking/c", [(*D, 0.04)]),
+    ):
+        write(folder / "corners", image_id, *((x, y, x + w, y + h, s) for x, y, w, h, s in rows))
+    arguments = ["--predictions", "corners", "--ground-truth", "ground_truth", "--iou", "0.5"]
+    assert evaluate(*arguments) == 1
+    output = capsys.readouterr()
+    assert "100.00 as x1,y1,x2,y2,score" in output.err
+    assert "100.00 as x1,y1,x2,y2,score" in output.out
+    assert evaluate(*arguments, "--columns", "x1,y1,x2,y2,score") == 0
+    assert "| corners    | Hard      | 4       | 100.00    |" in capsys.readouterr().out
+
+
+def test_mostly_malformed_files_are_no_report_with_status_0(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    write(folder / "mostly", "0--Parade/b", (*C, 0.8))
+    for image_id in ("0--Parade/a", "1--Handshaking/c"):
+        write(folder / "mostly", image_id, (10, 10, "x", 40, 0.9))
+    assert evaluate("--predictions", "mostly", "--ground-truth", "ground_truth") == 1
+    assert "error: mostly: 2 of 3 files" in capsys.readouterr().err
+
+
+def test_coco_results_on_wider_face(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    (folder / "results.json").write_text(
+        json.dumps(
+            [
+                {"image_id": image_id, "category_id": 1, "bbox": list(map(int, box)), "score": 0.5}
+                for image_id, boxes in BOXES.items()
+                for box in boxes
+            ]
+            + [{"image_id": "0--Parade/a", "category_id": 1, "bbox": [300, 300, 9, 9], "score": 0}]
+        )
+    )
+    assert evaluate("--predictions", "results.json", "--ground-truth", "ground_truth") == 0
+    assert capsys.readouterr().out.count("100.00") >= 12
+
+
 def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit, match="0"):
         evaluate("--help")

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from helpers.wider_face_mat import write_ground_truth
 from srn_d2.cli import main
+from srn_d2.data.annotations.wider_records import WiderFace, WiderImage, write_wider_annotations
+from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth
+from srn_d2.evaluation.widerface.prediction_files import write_predictions
 
 FACES = {"2002/a/img_1": ["24 16 1.5708 40 40 1", "10 8 1.5 90 60 1"], "2002/a/img_2": []}
 BOX = "24 16 32 48"  # of the first face
@@ -78,26 +82,113 @@ def test_folder_of_fold_files(fddb):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2002/a/img_1\n2\n1 2 3 4 0.5\n", "line 3: the file ends after 1 of 2 detections"),
-        ("2002/a/img_1\n1\n1 2 3 4 nan\n", "line 3: expected a rectangle or an ellipse"),
-        ("2002/a/img_1\n1\n1 2 3 4\n", "line 3: expected a rectangle or an ellipse"),
-        ("2002/a/img_1\nx\n", "line 2: expected a number of detections, found 'x'"),
+        ("2002/a/img_1\n2\n1 2 3 4 0.5\n", ", line 3: the file ends after 1 of 2 detections"),
+        ("2002/a/img_1\n1\n1 2 3 4 nan\n", ", line 3: expected a rectangle or an ellipse"),
+        ("2002/a/img_1\n1\ninf 2 3 4 0.5\n", ", line 3: expected a rectangle or an ellipse"),
+        ("2002/a/img_1\n1\n1 2 3 4\n", ", line 3: expected a rectangle or an ellipse"),
+        ("2002/a/img_1\n1\n1 2 3 4 5 6 0.5\n", ", line 3: expected a rectangle or an ellipse"),
+        ("2002/a/img_1\nx\n", ", line 2: expected a number of detections, found 'x'"),
+        ("2002/a/img_1\n-1\n", ", line 2: expected a number of detections, found '-1'"),
+        ("2002/a/img_1\n1.5\n", ", line 2: expected a number of detections, found '1.5'"),
+        ("2002/a/img_1\n", ", line 1: the file ends before the count"),
         (
             "2002/a/img_1\n1\n1 2 3 4 0.5\n1 2 3 4 0.4\n",
-            "line 4: expected an image, found '1 2 3 4 0.4': does the count before fit?",
+            ", line 4: expected an image, found '1 2 3 4 0.4': does the count before fit?",
         ),
-        ("2002/a/img_1\n0\n2002/a/img_1\n0\n", "line 3: '2002/a/img_1' was listed before"),
+        (
+            "2002/a/img_1\n2\n1 2 3 4 0.5\n2002/a/img_2\n0\n",
+            ", line 4: expected detection 2 of the 2 that 2002/a/img_1 has by line 2, found "
+            "'2002/a/img_2': the count does not fit",
+        ),
+        (
+            "2002/a/img_1\n0\n2002/a/img_1\n0\n",
+            ", line 3: '2002/a/img_1' was listed before, in damaged.txt, line 1",
+        ),
         (
             "2002/a/img_1\n1\n1 2 3 4 0.5\n2002/a/img_2\n1\n1 2 3 4 5 0.5\n",
-            "line 4: rectangles and ellipses are mixed",
+            ", line 4: rectangles and ellipses are mixed",
         ),
+        ("", ": has none of the 2 annotated images, 2002/a/img_1, 2002/a/img_2; it has no image"),
+        ("other\n0\n", "2002/a/img_1, 2002/a/img_2; it has 1 others, other"),
+        ("x" * 200 + " 1\n", f", line 1: expected an image, found '{'x' * 60}...': does"),
     ],
 )
 def test_damaged_detections_are_named(fddb, capsys, text, message):
     path = fddb / "damaged.txt"
     path.write_text(text)
     assert run_fddb(fddb, "--predictions", str(path)) == 2
-    assert f"error: {path}, {message}" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path}")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_suffixes_of_images_and_line_ends_do_not_matter(fddb, capsys):
+    text = f"2002/a/img_1.jpg\r\n1\r\n{BOX}\t0.9 \r\n\r\n2002/a/img_2.jpg\r\n0\r\n"
+    (fddb / "found.txt").write_text(text)
+    assert run_fddb(fddb, "--predictions", str(fddb / "found.txt")) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "| found    | official     |         50.0000" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("image_sizes.txt", "2002/a/img_1 120\n", "line 1: expected image, width and height"),
+        ("image_sizes.txt", "\na nan 9\n", "line 2: expected image, width and height"),
+        ("image_sizes.txt", "a 1 2\na.jpg 1 3\n", "line 2: 'a' had another size before"),
+        ("lists/FDDB-fold-02-ellipseList.txt", "a\n1\n1 nan 3 4 5 1\n", "line 3: expected an ell"),
+        ("lists/FDDB-fold-02-ellipseList.txt", "a\n2\n1 2 3 4 5 1\n", "line 3: the file ends"),
+        (
+            "lists/FDDB-fold-02-ellipseList.txt",
+            "a\n0\n2002/a/img_1\n0\n",
+            "line 3: '2002/a/img_1' was listed before, in FDDB-fold-01-ellipseList.txt",
+        ),
+        ("lists/FDDB-fold-01-ellipseList.txt", "2002/a/img_1\n0\n", "there is no face in 2 images"),
+        ("curve", "0.5 1 0.3\nnan 2 0.1\n", "line 2: expected a rate in 0 .. 1, false positives"),
+        ("curve", "97.7 1000\n", "line 1: expected a rate in 0 .. 1, false positives"),
+        ("curve", "", "line 1: the file is empty"),
+        ("list", "2002/a/img_1.jpg\n\nother\n", "line 3: 'other' is not annotated; 1 of 2 images"),
+        ("list", "\n", "names no image"),
+        ("list", "2002/a/img_2\n", "there is no face in these images"),
+        ("out", "", "is a file: a folder is needed"),
+    ],
+)
+def test_damaged_other_files_are_named(fddb, capsys, file, text, message):
+    path = fddb / file
+    path.write_text(text)
+    arguments = ["--predictions", str(fddb / "boxes.txt")]
+    options = {"curve": "--curves", "list": "--image-list", "out": "--output"}
+    arguments += [options[file], str(path)] if file in options else []
+    assert run_fddb(fddb, *arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert str(path.parent if "no face in 2" in message else path) in error
+    assert message in error
+
+
+@pytest.mark.parametrize("option", ["--predictions", "--image-sizes", "--curves", "--image-list"])
+def test_missing_file_is_named(fddb, capsys, option):
+    arguments = ["--predictions", str(fddb / "boxes.txt")] * (option != "--predictions")
+    assert run_fddb(fddb, *arguments, option, str(fddb / "nowhere.txt")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: There is no ")
+    assert str(fddb / "nowhere.txt") in error
+
+
+@pytest.mark.parametrize("name", ["text.txt", "text.mat"])
+@pytest.mark.parametrize("of", ["--annotations", "--predictions"])
+def test_files_that_are_no_toolbox_files(tmp_path, capsys, name, of):
+    objects = np.array([[0, 0, 40, 40, 0, 0.0]])
+    record = np.array([("a.jpg", objects)], dtype=[("imgname", object), ("objects", object)])
+    savemat(tmp_path / "annotations.mat", {"Annotations": record})
+    (tmp_path / "found.txt").write_text("a.jpg 0.9 0 0 40 40\n")
+    (tmp_path / name).write_text("a.jpg\n1\n0 0 40 40 0.9\n")
+    files = {"--annotations": "annotations.mat", "--predictions": "found.txt", of: name}
+    arguments = [word for option, file in files.items() for word in (option, str(tmp_path / file))]
+    assert main(["evaluate", "--protocol", "afw", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / name}, ")
 
 
 def test_unknown_images_and_missing_sizes(fddb, capsys):
@@ -107,8 +198,12 @@ def test_unknown_images_and_missing_sizes(fddb, capsys):
         capsys.readouterr().err
     )
     (fddb / "image_sizes.txt").write_text("2002/a/img_2 120 100\n")
+    assert run_fddb(fddb, "--predictions", str(fddb / "boxes.txt")) == 0  # nothing is drawn
+    write(fddb / "boxes.txt", {"2002/a/img_1": [f"{BOX} 0.9"]})
+    capsys.readouterr()
     assert run_fddb(fddb, "--predictions", str(fddb / "boxes.txt")) == 2
-    assert "1 images with detections, 2002/a/img_1 first, have no size" in capsys.readouterr().err
+    expected = "image_sizes.txt: 1 images with detections, 2002/a/img_1 first, have no size"
+    assert expected in capsys.readouterr().err
     (fddb / "image_sizes.txt").unlink()
     assert run_fddb(fddb, "--predictions", str(fddb / "boxes.txt")) == 2
     assert "fddb needs --image-sizes FILE" in capsys.readouterr().err
@@ -137,12 +232,40 @@ def test_toolbox_files(tmp_path, capsys, protocol):
     assert (out / "precision_recall.png").is_file()
 
 
-def test_neither_torch_nor_detectron2_is_imported(fddb):
+def run_without_torch(*arguments):
+    """Run the command in a process of its own, which must not have loaded torch or detectron2."""
     code = (
-        "import sys\nfrom srn_d2.cli import main\nmain(sys.argv[1:])\n"
+        "import sys\nfrom srn_d2.cli import main\nassert main(sys.argv[1:]) == 0\n"
         "assert not {'torch', 'detectron2'} & set(sys.modules)"
     )
+    command = [sys.executable, "-c", code, "evaluate", *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=120)
+
+
+def test_neither_torch_nor_detectron2_is_imported(fddb):
     arguments = ["--annotations", fddb / "lists", "--predictions", fddb / "boxes.txt"]
-    arguments += ["--output", fddb / "out"]
-    command = [sys.executable, "-c", code, "evaluate", "--protocol", "fddb", *arguments]
-    subprocess.run(list(map(str, command)), check=True, timeout=120)
+    run_without_torch("--protocol", "fddb", *arguments, "--output", fddb / "out")
+
+
+def test_widerface_with_list_and_attributes_needs_no_torch(tmp_path):
+    """The list is the file of the attributes, as the official one can be both."""
+    boxes = {"0--Parade/a": np.array([[10, 10, 40, 40], [100, 20, 20, 20]], np.int32)}
+    counted = {setting: {"0--Parade/a": np.ones(2, bool)} for setting in SETTINGS}
+    write_ground_truth(tmp_path, WiderFaceGroundTruth(boxes, counted))
+    faces = WiderFace(10, 10, 40, 40, blur=0), WiderFace(100, 20, 20, 20, blur=2)
+    text = tmp_path / "val_bbx_gt.txt"
+    write_wider_annotations(text, [WiderImage("0--Parade/a.jpg", faces)])
+    # A second one, for the protocol stretches the scores to 0 .. 1.
+    found = np.array([[10, 10, 40, 40, 0.9], [300, 300, 40, 40, 0.1]])
+    write_predictions(tmp_path / "found", {"0--Parade/a": found})
+    files = [
+        "--image-list",
+        tmp_path / "val_bbx_gt.txt",
+        "--annotations",
+        tmp_path / "val_bbx_gt.txt",
+    ]
+    arguments = ["--predictions", tmp_path / "found", "--ground-truth", tmp_path, *files]
+    run_without_torch("--protocol", "widerface", *arguments, "--output", tmp_path / "out")
+    (report,) = json.loads((tmp_path / "out" / "report.json").read_text())
+    groups = {(group["kind"], group["name"]): group["recall"] for group in report["groups"]}
+    assert (groups["blur", "clear"], groups["blur", "heavy"]) == (1, 0)

@@ -1,5 +1,7 @@
 """tools/count_anchors.py on two pictures and a tiny network with random weights."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,9 @@ def arguments(small_cfg, repo_root, tmp_path):
 
 def test_table_and_plot(tool, arguments, tmp_path, capsys):
     command, weights = arguments
-    assert tool.main([*command, "--plot", str(tmp_path / "new" / "counts.png"), *weights]) == 0
+    plot, counts = tmp_path / "new" / "counts.png", tmp_path / "counts.json"
+    files = ["--plot", str(plot), "--json", str(counts)]
+    assert tool.main([*command, *files, *weights]) == 0
     printed = capsys.readouterr().out
     assert "Means over 2 images" in printed
     # theta 0 leaves nothing on STC levels; few anchors are near the one face.
@@ -59,7 +63,11 @@ def test_table_and_plot(tool, arguments, tmp_path, capsys):
     assert 0 < without[0] < 10
     assert NUM_ANCHORS - 40 < without[1] < NUM_ANCHORS
     assert with_stc[1] == pytest.approx(without[1] - NUM_STC_ANCHORS, abs=40)
-    with Image.open(tmp_path / "new" / "counts.png") as picture:
+    stored = json.loads(counts.read_text())
+    assert stored["num_images"] == 2
+    assert stored["positives_before_stc"] == pytest.approx(without[0], abs=0.05)
+    assert stored["negatives_after_stc"] == pytest.approx(with_stc[1], abs=0.05)
+    with Image.open(plot) as picture:
         assert picture.format == "PNG"
 
 

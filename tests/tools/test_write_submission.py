@@ -10,7 +10,7 @@ import torch
 
 from helpers.detections import assert_same_detections
 from srn_d2.data import register_builtin_datasets
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
+from srn_d2.evaluation.predictions.folders import read_predictions
 
 NUM_IMAGES = 4
 IMAGE_IDS = [f"0--Discs/{index}" for index in range(NUM_IMAGES)]

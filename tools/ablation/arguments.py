@@ -42,10 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[ROW=]FILE",
         help="checkpoint from which the rows start, or one row (default: the config's)",
     )
-    parser.add_argument("--iterations", type=count, help="of each training (default: the config's)")
-    parser.add_argument("--jobs", type=count, default=1, help="runs at a time (default: 1)")
     parser.add_argument(
-        "--num-gpus", type=count, default=1, help="workers of a run, a GPU each (default: 1)"
+        "--iterations", type=count, metavar="N", help="of each training (default: the config's)"
+    )
+    parser.add_argument(
+        "--jobs", type=count, default=1, metavar="N", help="runs at a time (default: 1)"
+    )
+    parser.add_argument(
+        "--num-gpus",
+        type=count,
+        default=1,
+        metavar="N",
+        help="workers of a run, a GPU each (default: 1)",
     )
     parser.add_argument(
         "--eval-args",
@@ -56,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--anchor-images",
-        type=int,
+        type=number,
         default=100,
         metavar="N",
         help="training images on which positives and negatives are counted; 0: none (default: 100)",
@@ -69,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lists of images that also have tables of their own",
     )
     parser.add_argument(
-        "--resamples", type=count, default=1000, help="of the images, for intervals (default: 1000)"
+        "--resamples",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="of the images, for intervals (default: 1000)",
     )
     parser.add_argument(
         "--tabulate-only", action="store_true", help="only the tables, of the runs that are done"
@@ -83,7 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint (default: each row's own final one, of the first seed)",
     )
     parser.add_argument(
-        "--batches", type=count, default=10, help="training batches of --measure (default: 10)"
+        "--batches",
+        type=count,
+        default=10,
+        metavar="N",
+        help="training batches of --measure (default: 10)",
     )
     add_overrides(parser)
 
@@ -94,6 +110,14 @@ def names(text: str) -> list[str]:
     if not all(found):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names between commas")
     return found
+
+
+def number(text: str) -> int:
+    """A whole number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
 
 
 def seeds(text: str) -> list[int]:
@@ -108,12 +132,15 @@ def seeds(text: str) -> list[int]:
 
 
 def image_lists(text: str) -> list[tuple[str, Path]]:
-    """NAME=FILE between commas; each name once, of a file that is there."""
+    """NAME=FILE between commas; each name once."""
     lists = []
     for part in text.split(","):
         name, _, path = part.partition("=")
-        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not Path(path).is_file():
-            raise argparse.ArgumentTypeError(f"{part!r} is not NAME=FILE of a file that is there")
+        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not path:
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is not NAME=FILE, with a name of letters, digits and -; "
+                f"{ALL_IMAGES!r} is the list of all images"
+            )
         lists.append((name, Path(path)))
     if len(dict(lists)) < len(lists):
         raise argparse.ArgumentTypeError(f"{text!r} gives a name twice")

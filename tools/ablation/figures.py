@@ -27,7 +27,8 @@ def plot_false_positives(results: Results, images: str) -> Figure | None:
         ]
         _plot_range(axes, RECALLS, by_recall, _TITLES[row], color)
         published = paper.FALSE_POSITIVES[row]
-        axes.plot(RECALLS, published, "--", color=color, alpha=0.5, label=f"{_TITLES[row]}, paper")
+        label = f"{_TITLES[row]}, paper (3,226 images)"
+        axes.plot(RECALLS, published, "--", color=color, alpha=0.5, label=label)
     axes.set_yscale("symlog", linthresh=1)
     axes.set(xlabel=f"recall of {last.title()}", ylabel="false positives")
     axes.legend(fontsize="small")
@@ -38,6 +39,7 @@ def plot_false_positives(results: Results, images: str) -> Figure | None:
             for group in (FINE, COARSE)
         ]
         _plot_differences(changes, found, offset, _TITLES[row])
+    changes.set_xlim(-0.6, 1.6)
     changes.set_xticks([0, 1], ["faces of P2 .. P4", "faces of P5 .. P7"])
     changes.set_ylabel(f"false positives at {100 * COMPARED_RECALL:g} % recall, change in %")
     changes.legend(fontsize="small")

@@ -27,6 +27,8 @@ ALL_LEVELS = "all"
 PARAMETER_GROUPS = {
     "class subnet": ("head.cls_",),
     "box subnet": ("head.bbox_",),
+    "first step's own class layers": ("head.cls_subnet_s1", "head.cls_score_s1"),
+    "first step's own box layers": ("head.bbox_subnet_s1", "head.bbox_pred_s1"),
     "pyramid": ("backbone.",),
     "bottom-up": ("backbone.bottom_up.",),
 }

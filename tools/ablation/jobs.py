@@ -19,7 +19,8 @@ LOCK_FILE = "lock"
 _LOCK_PERIOD = 2.0
 # Seconds that a process has for ending before it is killed.
 _GRACE = 10.0
-_NUM_LOG_LINES = 15
+# Lines of a process's output in the message of its failure, with and without a traceback.
+_NUM_LOG_LINES, _NUM_PLAIN_LINES = 40, 5
 
 logger = logging.getLogger("ablation")
 
@@ -149,9 +150,22 @@ class Jobs:
         if status:
             with open(run.log, "rb") as file:
                 file.seek(begin)
-                lines = file.read().decode(errors="replace").rstrip().splitlines()
-            tail = "\n  ".join(lines[-_NUM_LOG_LINES:])
-            raise StepFailed(f"the {step.name} ended with status {status} ({run.log}):\n  {tail}")
+                reason = "\n  ".join(_last_message(file.read().decode(errors="replace")))
+            raise StepFailed(
+                f"the {step.name} ended with status {status} (its output: {run.log}): {reason}"
+            )
+
+
+def _last_message(output: str) -> list[str]:
+    """The last lines of a process's output; after a traceback those of the error alone."""
+    lines = output.rstrip().splitlines()[-_NUM_LOG_LINES:]
+    frames = [i for i, line in enumerate(lines) if line.startswith('  File "')]
+    if not frames:
+        return lines[-_NUM_PLAIN_LINES:]
+    after = lines[frames[-1] + 1 :]
+    while after and after[0].startswith("    "):  # the frame's source
+        after.pop(0)
+    return after
 
 
 @contextlib.contextmanager

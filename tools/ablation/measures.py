@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from srn_d2.atomic_file import atomic_path
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 from srn_d2.evaluation.widerface.assignment import (
     FALSE_POSITIVE,
@@ -22,7 +23,6 @@ from srn_d2.evaluation.widerface.assignment import (
 )
 from srn_d2.evaluation.widerface.bootstrap import Resamples, draw_resamples
 from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 from .runs import Run
 
@@ -135,7 +135,7 @@ def _groups(truth: WiderFaceGroundTruth) -> dict[str, Mapping[str, np.ndarray]]:
     last = list(truth.counted.values())[-1]
     fine, coarse = {}, {}
     for image_id, mask in last.items():
-        is_fine = np.sqrt(truth.boxes[image_id][:, 2:].prod(axis=1, dtype=np.float64)) <= FINE_SIZE
+        is_fine = _sizes(truth.boxes[image_id][:, 2:]) <= FINE_SIZE
         fine[image_id], coarse[image_id] = mask & is_fine, mask & ~is_fine
     return {**truth.counted, FINE: fine, COARSE: coarse}
 
@@ -150,9 +150,13 @@ def _detection_sizes(
         own = slice(bounds[i], bounds[i + 1])
         rows = assignments.row[own]
         if len(rows):
-            sides = predictions[image_id][rows, 2:4]
-            sizes[own] = np.sqrt(np.maximum(sides, 0).prod(axis=1))
+            sizes[own] = _sizes(predictions[image_id][rows, 2:4])
     return sizes
+
+
+def _sizes(sides: np.ndarray) -> np.ndarray:
+    """(n,) square root of the area, from (n, 2) width and height; 0 where one is negative."""
+    return np.sqrt(np.maximum(sides, 0).prod(axis=1, dtype=np.float64))
 
 
 def _digest(run: Run, images: ImageList, num_resamples: int) -> str:

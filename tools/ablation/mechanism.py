@@ -36,13 +36,16 @@ class Mechanism:
     losses: dict[str, list[float]] = field(default_factory=dict)
 
 
-def measure_checkpoint(cfg: CfgNode, weights: str, num_batches: int) -> Mechanism:
+def measure_checkpoint(
+    cfg: CfgNode, weights: str, num_batches: int, iteration: int = 0
+) -> Mechanism:
     """Measure a checkpoint on the first batches that a training by this config sees.
 
     Args:
         cfg: of the training; computed in float32.
         weights: checkpoint; weights that it lacks are initialised as in the training.
         num_batches: training batches.
+        iteration: of the training, on which STC and STR may depend (MODEL.SRN.STC_START_ITER).
 
     Raises:
         LOADING_ERRORS of :mod:`srn_d2.data.build`: weights or data cannot be used.
@@ -53,10 +56,11 @@ def measure_checkpoint(cfg: CfgNode, weights: str, num_batches: int) -> Mechanis
     model = SRNTrainer.build_model(cfg)
     SRNCheckpointer(model).load(weights)
     batches = itertools.islice(build_face_train_loader(cfg), num_batches)
-    return measure_mechanism(model, tqdm(batches, total=num_batches, unit="batch", disable=None))
+    progress = tqdm(batches, total=num_batches, unit="batch", disable=None)
+    return measure_mechanism(model, progress, iteration)
 
 
-def measure_mechanism(model: SRN, batches: Iterable[list[dict]]) -> Mechanism:
+def measure_mechanism(model: SRN, batches: Iterable[list[dict]], iteration: int = 0) -> Mechanism:
     """Run forward and backward passes over training batches; no weight changes.
 
     Statistics of batch normalisation are those of the batches, as in training, and the running ones
@@ -65,6 +69,7 @@ def measure_mechanism(model: SRN, batches: Iterable[list[dict]]) -> Mechanism:
     Args:
         model: with the weights of the checkpoint, in float32.
         batches: of the training loader.
+        iteration: see :func:`measure_checkpoint`.
 
     Raises:
         ValueError: there is no batch.
@@ -75,7 +80,7 @@ def measure_mechanism(model: SRN, batches: Iterable[list[dict]]) -> Mechanism:
     model.train()
     try:
         for batch in batches:
-            with EventStorage(), _recorded(model) as record:
+            with EventStorage(iteration), _recorded(model) as record:
                 losses = model(batch)
             for name, loss in losses.items():
                 found.losses.setdefault(name, []).append(float(loss.detach()))

@@ -69,8 +69,8 @@ class Progress:
         self._last = (now, num_evaluated)
 
     def _left(self, iterations: int, images: int, seconds: Sequence[float]) -> str:
-        if not seconds and iterations:
-            return ""
+        if (iterations and not seconds) or (not iterations and images and not self._evaluation[1]):
+            return ""  # nothing is known yet
         total = iterations * statistics.median(seconds) if iterations else 0.0
         spent, number = self._evaluation
         total += images * spent / number if number else 0.0

@@ -123,31 +123,19 @@ def _difference(values: dict[int, np.ndarray]) -> Difference | None:
 
 def collect(
     runs: Sequence[Run],
-    image_lists: Sequence[tuple[str, Path]],
-    image_ids: Sequence[str],
+    lists: Sequence[ImageList],
+    truth: WiderFaceGroundTruth,
     num_resamples: int,
 ) -> Results:
     """Measure all runs that have been evaluated; the others are ``missing``.
 
     Args:
         runs: of one plan.
-        image_lists: names and files; a list of all images of the evaluation is added.
-        image_ids: images of the evaluation.
+        lists: of images, the first of all that are evaluated, see :func:`read_lists`.
+        truth: their ground truth.
         num_resamples: bootstrap resamples of the images.
-
-    Raises:
-        FileNotFoundError, ValueError: a list cannot be read, or names other images.
     """
-    truth = _ground_truth(runs[0].dataset)
-    lists = [ImageList(ALL_IMAGES, tuple(image_ids))]
-    for name, path in image_lists:
-        chosen = read_image_list(path, truth)
-        others = [image_id for image_id in chosen if image_id not in set(image_ids)]
-        if others:
-            raise ValueError(
-                f"{path}: {len(others)} images are not of {runs[0].dataset}, {others[0]!r} first"
-            )
-        lists.append(ImageList(name, tuple(chosen)))
+    image_ids = lists[0].image_ids
     done = [run for run in runs if run.is_evaluated(image_ids)]
     measures = {}
     for number, run in enumerate(done, start=1):
@@ -171,7 +159,30 @@ def collect(
     )
 
 
-def _ground_truth(dataset: str) -> WiderFaceGroundTruth:
+def read_lists(
+    image_lists: Sequence[tuple[str, Path]], image_ids: Sequence[str], truth: WiderFaceGroundTruth
+) -> list[ImageList]:
+    """The list of all images, then those of the files.
+
+    Args:
+        image_lists: names and files.
+        image_ids: images of the evaluation.
+        truth: their ground truth.
+
+    Raises:
+        FileNotFoundError, ValueError: a list cannot be read, or names other images.
+    """
+    lists = [ImageList(ALL_IMAGES, tuple(image_ids))]
+    for name, path in image_lists:
+        chosen = read_image_list(path, truth)
+        others = [image_id for image_id in chosen if image_id not in set(image_ids)]
+        if others:
+            raise ValueError(f"{path}: {len(others)} images are not evaluated, {others[0]!r} first")
+        lists.append(ImageList(name, tuple(chosen)))
+    return lists
+
+
+def ground_truth_of(dataset: str) -> WiderFaceGroundTruth:
     """The official one; where there is none, all faces of the annotations in one setting."""
     evaluated = EvaluationDataset(dataset)
     truth, reason = evaluated.official_ground_truth()

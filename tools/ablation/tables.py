@@ -98,7 +98,9 @@ def false_positive_table(results: Results, images: str) -> str:
         ]
         for row in results.rows
     ]
-    return table(["row", *(f"{100 * recall:g} %" for recall in RECALLS), "paper"], body)
+    return table(
+        ["row", *(f"{100 * recall:g} %" for recall in RECALLS), "paper, of 3,226 images"], body
+    )
 
 
 def size_table(results: Results, images: str) -> str:

@@ -77,6 +77,8 @@ class VideoReader:
         self._end = Fraction(0)  # of the last packet, in seconds
         self._last_pts = self._next_pts = 0
         self._orientation = UPRIGHT
+        if len(self._container.streams.video) > 1:
+            self._note("of several streams of video, one is processed, and the others are left out")
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
         """Frames, and packets of ``sound_streams`` that begin before the last frame's end.
@@ -203,6 +205,10 @@ class VideoReader:
     def _upright(self, picture: av.VideoFrame) -> av.VideoFrame:
         """A copy in a planar format, turned and mirrored as players show it."""
         self._orientation = orientation = self._read_orientation(picture)
+        if picture.interlaced_frame:
+            self._note("interlaced; the frames are written as they are, without that mark")
+        if any(component.is_alpha for component in picture.format.components):
+            self._note("transparency is left out")
         if not is_planar(picture.format) or (
             orientation.transpose and not _has_square_chroma(picture.format)
         ):
@@ -217,10 +223,13 @@ class VideoReader:
         except KeyError:
             return UPRIGHT
         orientation = read_display_matrix(matrix)
-        note = "a turn by no multiple of 90 degrees is left out"
-        if orientation is None and note not in self.notes:
-            self.notes.append(note)
+        if orientation is None:
+            self._note("a turn by no multiple of 90 degrees is left out")
         return orientation or UPRIGHT
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 def open_container(path: str | Path) -> av.container.InputContainer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .afw import load_afw_mat
 from .common import README_HINT, dataset_root, register_face_dataset
-from .custom import load_coco_faces
+from .custom import load_faces
 from .fddb import load_fddb
 from .pascal_face import load_toolbox_mat, load_voc_faces
 from .wider_face import load_wider_face
@@ -17,7 +17,7 @@ Loader = Callable[[Path, Path], list[dict[str, Any]]]
 # Annotations below the benchmark's folder -> their reader; the first existing one is read.
 COMMON_ANNOTATIONS: dict[str, Loader] = {
     "annotations.txt": load_wider_face,
-    "annotations.json": load_coco_faces,
+    "annotations.json": lambda image_root, path: load_faces(path, image_root),
     "Annotations": load_voc_faces,
 }
 # Published figures of AFW are of the toolbox's new annotations, in which 473 faces count; anno.mat

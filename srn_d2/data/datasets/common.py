@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
 from detectron2.utils.logger import log_first_n
 
 from srn_d2.data.annotation_files import (
@@ -16,6 +18,8 @@ from srn_d2.data.annotation_files import (
     has_image_suffix,
     read_annotation_text,
 )
+from srn_d2.data.annotations.face_annotations import FaceAnnotations
+from srn_d2.data.annotations.table import FaceTable
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -27,6 +31,7 @@ __all__ = [
     "read_annotation_text",
     "register_face_dataset",
     "require_images",
+    "table_of_dicts",
 ]
 
 # Maximum number of missing images named in an error message.
@@ -91,3 +96,32 @@ def drop_degenerate_boxes(
             key="message",
         )
     return dataset
+
+
+def table_of_dicts(dataset: Sequence[dict[str, Any]], source: str) -> FaceTable:
+    """The table of a data set in detectron2's form, with what its dicts say of sizes."""
+    boxes, ignored = [], []
+    for image in dataset:
+        annotations = image.get("annotations", ())
+        if not isinstance(annotations, FaceAnnotations):
+            rows = [
+                BoxMode.convert(list(a["bbox"]), BoxMode(a["bbox_mode"]), BoxMode.XYWH_ABS)
+                for a in annotations
+            ]
+            flags = [bool(a.get("ignore") or a.get("iscrowd")) for a in annotations]
+            annotations = FaceAnnotations(
+                np.array(rows, dtype=np.float64).reshape(-1, 4), np.array(flags, dtype=bool)
+            )
+        boxes.append(annotations.boxes)
+        ignored.append(annotations.ignored)
+    sizes = [(image.get("width", 0), image.get("height", 0)) for image in dataset]
+    return FaceTable(
+        source,
+        [image["file_name"] for image in dataset],
+        [image["image_id"] for image in dataset],
+        np.concatenate([np.zeros((0, 4)), *boxes]),
+        np.repeat(np.arange(len(boxes)), [len(rows) for rows in boxes]),
+        np.concatenate([np.zeros(0, dtype=bool), *ignored]),
+        declared_sizes=np.array(sizes, dtype=np.float64).reshape(-1, 2),
+        paths=[image["file_name"] for image in dataset],
+    )

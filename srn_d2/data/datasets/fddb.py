@@ -43,7 +43,8 @@ def load_fddb(
 
     Each dict has "fold"; its "image_id" is the name in the list. Each annotation has "ellipse"
     (five numbers, see :class:`FddbEllipse`) and its tight "bbox". Ellipses without area are left
-    out; their number is logged.
+    out of the annotations, and their number is logged; the image's "ellipses" has all, as the
+    official evaluation counts them too.
 
     Args:
         root: has originalPics and FDDB-folds.
@@ -90,4 +91,10 @@ def _to_dict(path: str, record: FddbRecord, fold: int) -> dict[str, Any]:
         }
         for box, face in zip(boxes.tolist(), record.faces, strict=True)
     ]
-    return {"file_name": path, "image_id": record.name, "fold": fold, "annotations": annotations}
+    return {
+        "file_name": path,
+        "image_id": record.name,
+        "fold": fold,
+        "ellipses": [list(face) for face in record.faces],
+        "annotations": annotations,
+    }

@@ -74,7 +74,7 @@ def load_toolbox_mat(
 def corners_annotation(
     corners: np.ndarray | list[float], ignore: bool | float = False
 ) -> dict[str, Any]:
-    """One annotation in detectron2's form from x1, y1, x2, y2."""
+    """One annotation in detectron2's form from x1, y1, x2, y2, which "corners" keeps exactly."""
     x1, y1, x2, y2 = map(float, corners)
     return {
         "bbox": [x1, y1, x2 - x1, y2 - y1],
@@ -82,6 +82,7 @@ def corners_annotation(
         "category_id": 0,
         "iscrowd": 0,
         "ignore": bool(ignore),
+        "corners": [x1, y1, x2, y2],
     }
 
 

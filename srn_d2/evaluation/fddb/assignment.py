@@ -6,12 +6,21 @@ detection, in [0, 1].
 
 import math
 from bisect import insort
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+
+from .small_assignment import least_cost_assignment
 
 Pairs = list[tuple[int, int]]
 """Face and detection of each pair; no face and no detection is in two of them."""
+
+# With more faces and detections than this, scipy is sooner ready, its import included.
+_MAX_SMALL = 40
+
+Column = Sequence[tuple[int, float]]
+"""The overlaps above 0 of one detection: faces, rising, and values."""
 
 
 def official_assignment(overlaps: np.ndarray) -> Pairs:
@@ -38,7 +47,7 @@ def official_assignment(overlaps: np.ndarray) -> Pairs:
     Args:
         overlaps: (M, D), the faces and detections in the order of their files.
     """
-    return _all_added(overlaps).official()
+    return _all_added(overlaps).official_and_optimal()[0]
 
 
 def optimal_assignment(overlaps: np.ndarray) -> Pairs:
@@ -50,113 +59,167 @@ def optimal_assignment(overlaps: np.ndarray) -> Pairs:
     return _all_added(overlaps).official_and_optimal()[1]
 
 
+def columns_of(overlaps: np.ndarray) -> dict[int, Column]:
+    """The columns of a matrix (M, D) that are not all zeros, by detection."""
+    columns: dict[int, list[tuple[int, float]]] = {}
+    for detection, face in zip(*map(np.ndarray.tolist, np.nonzero(overlaps.T)), strict=True):
+        columns.setdefault(detection, []).append((face, float(overlaps[face, detection])))
+    return columns
+
+
 class GrowingAssignment:
     """Assignment of the detections added so far, in both modes.
 
     Each face's and each detection's choice is kept while detections are added, so that a
-    threshold costs a pass over the choices and not one over the matrix.
+    threshold costs a pass over the choices at most. As long as all faces have chosen different
+    detections, not even that: these are the pairs of both modes, since no sum can be greater and
+    since it is the faces then that choose.
     """
 
-    def __init__(self, overlaps: np.ndarray) -> None:
+    def __init__(self, columns: Mapping[int, Column], num_faces: int) -> None:
         """Begin without any detection.
 
         Args:
-            overlaps: (M, D), the faces and detections in the order of their files.
+            columns: of the detections that may be added; without those that overlap no face.
+            num_faces: M.
         """
-        self._overlaps = overlaps
-        self._columns: list[list[float]] = overlaps.T.tolist()
+        self._columns = columns
         # Each face's largest overlap, and the detections that have it, rising.
-        self._best = [0.0] * len(overlaps)
+        self._best = [0.0] * num_faces
         self._detections_of: list[list[int]] = [[] for _ in self._best]
-        # The faces with the largest overlap of each detection, rising; of those that overlap any.
+        self._num_choosing: dict[int, int] = {}  # faces whose first choice a detection is
+        self._num_without = 0  # faces whose first choice another face has too
+        # The faces with the largest overlap of each detection, rising.
         self._faces_of: dict[int, list[int]] = {}
         self._added: list[int] = []  # the keys of it, rising
+        self._waiting: list[int] = []  # added, but not there yet: mostly nothing asks for it
         self._largest: list[float] = []  # the largest overlaps of these detections, in any order
-        self._num_faces = 0  # that overlap a detection
 
     def add(self, detection: int) -> bool:
-        """Add a detection by its column; False if it overlaps no face, which changes nothing."""
-        column = self._columns[detection]
-        largest = max(column, default=0.0)
-        if not largest:
-            return False
-        insort(self._added, detection)
-        self._largest.append(largest)
-        self._faces_of[detection] = [f for f, value in enumerate(column) if value == largest]
-        for face, value in enumerate(column):
-            if value > self._best[face]:
-                self._num_faces += self._best[face] == 0
-                self._best[face], self._detections_of[face] = value, [detection]
-            elif value and value == self._best[face]:
-                insort(self._detections_of[face], detection)
-        return True
+        """Add a detection of ``columns``; False if this changes no pair."""
+        self._waiting.append(detection)
+        has_changed = self._num_without > 0
+        for face, overlap in self._columns[detection]:
+            if overlap >= self._best[face]:
+                self._choose(face, detection, overlap)
+                has_changed = True
+        return has_changed
 
-    def official(self) -> Pairs:
-        """The pairs of :func:`official_assignment`."""
-        return self._assign()[0]
+    def overlaps(self) -> tuple[list[float], list[float]]:
+        """The overlaps of the official and of the optimal pairs, in the order of the pairs.
+
+        Faces without a pair may be among them, with a 0.
+        """
+        if not self._num_without:
+            return self._best, self._best
+        official, optimal = self.official_and_optimal()
+        values = self._values(official)
+        return values, values if optimal is official else self._values(optimal)
 
     def official_and_optimal(self) -> tuple[Pairs, Pairs]:
         """The pairs of :func:`official_assignment` and of :func:`optimal_assignment`."""
-        pairs, is_optimal = self._assign()
-        return pairs, pairs if is_optimal else self._greatest_sum()
-
-    def _assign(self) -> tuple[Pairs, bool]:
-        """The official pairs, and whether their sum is known to be the greatest."""
-        num_detections = len(self._added)
+        self._let_detections_choose()
+        num_faces, num_detections = sum(map(bool, self._best)), len(self._added)
         faces_sum, detections_sum = math.fsum(self._best), math.fsum(self._largest)
         if faces_sum == detections_sum:
-            faces_choose = self._num_faces <= num_detections
+            faces_choose = num_faces <= num_detections
         else:
             faces_choose = faces_sum < detections_sum
-        fewer = min(self._num_faces, num_detections)
-        pairs = self._faces_choose() if faces_choose else self._detections_choose()
+        if faces_choose:
+            pairs = _first_free(enumerate(self._detections_of))
+        else:
+            choices = ((detection, self._faces_of[detection]) for detection in self._added)
+            pairs = [(face, detection) for detection, face in _first_free(choices)]
+        fewer = min(num_faces, num_detections)
         if len(pairs) < fewer:
             pairs = self._least_loss(faces_choose)
-        return pairs, fewer == (self._num_faces if faces_choose else num_detections)
+        is_optimal = fewer == (num_faces if faces_choose else num_detections)
+        return pairs, pairs if is_optimal else self._greatest_sum()
 
-    def _faces_choose(self) -> Pairs:
-        taken: set[int] = set()
-        pairs = []
-        for face, detections in enumerate(self._detections_of):
-            for detection in detections:
-                if detection not in taken:
-                    taken.add(detection)
-                    pairs.append((face, detection))
-                    break
-        return pairs
+    def _let_detections_choose(self) -> None:
+        for detection in self._waiting:
+            column = self._columns[detection]
+            largest = max(overlap for _, overlap in column)
+            self._largest.append(largest)
+            self._faces_of[detection] = [face for face, overlap in column if overlap == largest]
+            insort(self._added, detection)
+        self._waiting = []
 
-    def _detections_choose(self) -> Pairs:
-        taken: set[int] = set()
-        pairs = []
-        for detection in self._added:
-            for face in self._faces_of[detection]:
-                if face not in taken:
-                    taken.add(face)
-                    pairs.append((face, detection))
-                    break
-        return pairs
+    def _choose(self, face: int, detection: int, overlap: float) -> None:
+        """Note a face's choice: its largest overlap so far, or one that is as large."""
+        chosen = self._detections_of[face]
+        first = chosen[0] if chosen else -1
+        if overlap > self._best[face]:
+            self._best[face] = overlap
+            chosen[:] = [detection]
+        else:
+            insort(chosen, detection)
+        if chosen[0] == first:
+            return
+        if first >= 0:
+            self._num_choosing[first] -= 1
+            self._num_without -= self._num_choosing[first] > 0
+        num_choosing = self._num_choosing.get(chosen[0], 0)
+        self._num_choosing[chosen[0]] = num_choosing + 1
+        self._num_without += num_choosing > 0
 
     def _least_loss(self, of_faces: bool) -> Pairs:
         """The pairs in which faces, or detections, lose least against their largest overlaps."""
         faces = [face for face, best in enumerate(self._best) if best]
-        overlaps = self._overlaps[np.ix_(faces, self._added)]
+        overlaps = self._matrix[np.ix_(faces, self._added)]
         return self._solve(overlaps - overlaps.max(axis=1 if of_faces else 0, keepdims=True), faces)
 
     def _greatest_sum(self) -> Pairs:
-        return self._solve(self._overlaps[:, self._added], list(range(len(self._best))))
+        return self._solve(self._matrix[:, self._added], list(range(len(self._best))))
 
     def _solve(self, gain: np.ndarray, faces: list[int]) -> Pairs:
         """The pairs with the greatest sum of ``gain`` among the faces and detections of it."""
-        rows, columns = linear_sum_assignment(gain, maximize=True)
-        pairs = [
-            (faces[row], self._added[column])
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        pairs = [(faces[row], self._added[column]) for row, column in _greatest_gain(gain)]
+        return [(face, detection) for face, detection in pairs if self._matrix[face, detection]]
+
+    @cached_property
+    def _matrix(self) -> np.ndarray:
+        """The overlaps of all faces with all detections up to the last one of ``columns``."""
+        matrix = np.zeros((len(self._best), max(self._columns) + 1))
+        for detection, column in self._columns.items():
+            for face, overlap in column:
+                matrix[face, detection] = overlap
+        return matrix
+
+    def _values(self, pairs: Pairs) -> list[float]:
+        return [
+            next(overlap for other, overlap in self._columns[detection] if other == face)
+            for face, detection in pairs
         ]
-        return [(face, detection) for face, detection in pairs if self._columns[detection][face]]
 
 
 def _all_added(overlaps: np.ndarray) -> GrowingAssignment:
-    assignment = GrowingAssignment(overlaps)
-    for detection in range(overlaps.shape[1]):
+    columns = columns_of(overlaps)
+    assignment = GrowingAssignment(columns, len(overlaps))
+    for detection in columns:
         assignment.add(detection)
     return assignment
+
+
+def _first_free(choices: Iterable[tuple[int, list[int]]]) -> Pairs:
+    """Member and partner: for each in turn the first of its choices that is free, if there is."""
+    taken: set[int] = set()
+    pairs = []
+    for member, partners in choices:
+        for partner in partners:
+            if partner not in taken:
+                taken.add(partner)
+                pairs.append((member, partner))
+                break
+    return pairs
+
+
+def _greatest_gain(gain: np.ndarray) -> Pairs:
+    """Row and column of each pair, by row."""
+    if min(gain.shape) > _MAX_SMALL:
+        from scipy.optimize import linear_sum_assignment  # slow to import, hence not above
+
+        return list(zip(*map(np.ndarray.tolist, linear_sum_assignment(gain, True)), strict=True))
+    if len(gain) <= gain.shape[1]:
+        return list(enumerate(least_cost_assignment((-gain).tolist())))
+    return sorted((row, k) for k, row in enumerate(least_cost_assignment((-gain).T.tolist())))

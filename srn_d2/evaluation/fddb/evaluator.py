@@ -12,8 +12,9 @@ from srn_d2.evaluation.coco.ap import ImageDetections
 from srn_d2.evaluation.coco.ground_truth import ImageId
 from srn_d2.evaluation.dataset_evaluator import DatasetFaceEvaluator, Results
 
-from .regions import FIXED_BOX_TO_ELLIPSE, BoxToEllipse, fit_box_to_ellipse, region_overlaps
-from .roc import FddbCurves, FddbImage, Modes, fddb_curves, matched_pairs
+from .overlaps import FddbImage, region_overlaps
+from .regions import FIXED_BOX_TO_ELLIPSE, BoxToEllipse, fit_box_to_ellipse
+from .roc import FddbCurves, Modes, fddb_curves, matched_pairs
 
 MAX_FALSE_POSITIVES = 1000
 # Published curves end at 2,000 false positives; with all low scores they would have millions.
@@ -179,8 +180,7 @@ def _detection_lines(detections: ImageDetections) -> list[str]:
 
 def _faces(image: dict[str, Any]) -> np.ndarray:
     """(M, 5) ellipses."""
-    ellipses = [annotation["ellipse"] for annotation in image["annotations"]]
-    return np.asarray(ellipses, dtype=np.float64).reshape(-1, 5)
+    return np.asarray(image["ellipses"], dtype=np.float64).reshape(-1, 5)
 
 
 def _region_variants(

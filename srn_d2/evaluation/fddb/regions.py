@@ -1,4 +1,4 @@
-"""Face regions of FDDB: ellipses and rectangles, their overlap, and a map from one to the other.
+"""Face regions of FDDB: ellipses and rectangles, drawn in pixels, and a map between them.
 
 FDDB annotates a face by an ellipse, a detector returns rectangles. Both are drawn as pixel masks
 and the overlap of two regions is counted in pixels, by the drawing rules of the official C++
@@ -23,8 +23,8 @@ import numpy as np
 
 # Room around an ellipse's exact extent for what OpenCV draws beyond it.
 _DRAWING_MARGIN = 2
-# Above so many detections of an image, numpy finds sooner than a loop which ones touch a face.
-_MANY = 40
+# Coordinates and radii beyond it would not fit OpenCV's integers; no image is so large.
+_MAX_COORDINATE = 1_000_000
 
 
 class BoxToEllipse(NamedTuple):
@@ -93,152 +93,75 @@ class RegionMask(NamedTuple):
     area: int  # number of pixels
 
 
-def region_overlaps(
-    faces: np.ndarray, detections: np.ndarray, image_size: tuple[int, int]
-) -> np.ndarray:
-    """Intersection over union, in pixels, of every face with every detection.
+class EllipseDrawings:
+    """What OpenCV is told to draw for n ellipses, each in an image of its own size.
 
-    Args:
-        faces: (M, 5) ellipses.
-        detections: (D, 4) rectangles or (D, 5) ellipses.
-        image_size: height, width; what lies outside the image does not count.
-
-    Returns:
-        (M, D) float64.
+    Attributes:
+        windows: (n, 4) int64 XYXY, right and bottom exclusive: the part of the image that holds all
+            of an ellipse; empty where it lies outside the image.
     """
-    faces, detections = np.asarray(faces, float), np.asarray(detections, float)
-    overlaps = np.zeros((len(faces), len(detections)))
-    if not overlaps.size:
-        return overlaps
-    drawings: list[_Drawing] = []
-    if detections.shape[1] == 4:
-        windows = pixel_rectangles(detections, image_size)
-    else:
-        drawings = _drawings(detections, image_size)
-        windows = np.array([drawing[:4] for drawing in drawings])
-    window_list = windows.tolist()
-    drawn: dict[int, RegionMask] = {}
-    for m, face in enumerate(_drawings(faces, image_size)):
-        mask = None
-        for d in _touching(face[:4], windows, window_list):
-            mask = mask or _draw(face)
-            if drawings and d not in drawn:
-                drawn[d] = _draw(drawings[d])
-            intersection, area = _intersection(mask, window_list[d], drawn.get(d))
-            if intersection:
-                overlaps[m, d] = intersection / (mask.area + area - intersection)
-    return overlaps
+
+    def __init__(self, ellipses: np.ndarray, image_sizes: np.ndarray) -> None:
+        """Round as the official program does.
+
+        Args:
+            ellipses: (n, 5).
+            image_sizes: (n, 2) or (2,), height and width.
+        """
+        ellipses = np.asarray(ellipses, float).reshape(-1, 5)
+        centers = _round(ellipses[:, 3:])
+        radii = np.minimum(np.abs(np.trunc(ellipses[:, :2])), _MAX_COORDINATE)
+        # In this order: with another one, half degrees are rounded to the other side.
+        degrees = np.rint(180 - (math.pi - ellipses[:, 2]) * 180 / math.pi) % 360
+        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        axes = np.stack([cos, sin, sin, cos], axis=1).reshape(-1, 2, 2)  # of x, of y
+        extent = np.hypot(*np.moveaxis(radii[:, None] * axes, 2, 0))
+        half = np.ceil(extent).astype(np.int64) + _DRAWING_MARGIN
+        low = np.maximum(centers - half, 0)
+        high = np.minimum(centers + half + 1, np.asarray(image_sizes)[..., ::-1])
+        self.windows = np.hstack([low, high])
+        self._centers = (centers - low).tolist()  # in the window
+        self._radii = radii.astype(np.int64).tolist()
+        self._degrees = degrees.astype(np.int64).tolist()
+        self._shapes = np.maximum(high - low, 0)[:, ::-1].tolist()
+
+    def draw(self, i: int) -> np.ndarray:
+        """The pixels of ellipse ``i`` in its window, (h, w) uint8, 0 or 1."""
+        pixels = np.zeros(self._shapes[i], np.uint8)
+        if pixels.size:
+            arguments = self._centers[i], self._radii[i], self._degrees[i]
+            cv2.ellipse(pixels, *arguments, 0, 360, 1, cv2.FILLED)
+        return pixels
 
 
 def draw_ellipse(ellipse: np.ndarray, image_size: tuple[int, int]) -> RegionMask:
     """Draw an ellipse, (5,), as the official program does; image_size is height, width."""
-    return _draw(_drawings(np.asarray(ellipse, float)[None], image_size)[0])
+    drawings = EllipseDrawings(ellipse, np.array(image_size))
+    pixels = drawings.draw(0)
+    left, top = drawings.windows[0, :2].tolist()
+    return RegionMask(left, top, pixels, cv2.countNonZero(pixels) if pixels.size else 0)
 
 
-class _Drawing(NamedTuple):
-    """What OpenCV is told to draw, and the window of the image that holds all of it.
-
-    ``right`` and ``bottom`` are exclusive; they are not above ``left`` and ``top`` where the
-    ellipse lies outside the image.
-    """
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-    center: tuple[int, int]
-    radii: tuple[int, int]
-    degrees: int
-
-
-def _drawings(ellipses: np.ndarray, image_size: tuple[int, int]) -> list[_Drawing]:
-    height, width = image_size
-    drawings = []
-    centers = _round(ellipses[:, 3:]).tolist()
-    for (major, minor, angle, *_), (x, y) in zip(ellipses.tolist(), centers, strict=True):
-        major, minor = abs(int(major)), abs(int(minor))
-        # In this order: with another one, half degrees are rounded to the other side.
-        degrees = round(180 - (math.pi - angle) * 180 / math.pi)
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        half_width = math.ceil(math.hypot(major * cos, minor * sin)) + _DRAWING_MARGIN
-        half_height = math.ceil(math.hypot(major * sin, minor * cos)) + _DRAWING_MARGIN
-        left, right = max(x - half_width, 0), min(x + half_width + 1, width)
-        top, bottom = max(y - half_height, 0), min(y + half_height + 1, height)
-        drawings.append(_Drawing(left, top, right, bottom, (x, y), (major, minor), degrees))
-    return drawings
-
-
-def _draw(drawing: _Drawing) -> RegionMask:
-    left, top, right, bottom, (x, y), radii, degrees = drawing
-    if right <= left or bottom <= top:
-        return RegionMask(0, 0, np.zeros((0, 0), np.uint8), 0)
-    pixels = np.zeros((bottom - top, right - left), np.uint8)
-    cv2.ellipse(pixels, (x - left, y - top), radii, degrees, 0, 360, 1, cv2.FILLED)
-    return RegionMask(left, top, pixels, cv2.countNonZero(pixels))
-
-
-def _touching(
-    window: tuple[int, int, int, int], windows: np.ndarray, window_list: list[list[int]]
-) -> list[int]:
-    """The indices of the windows that have a pixel in common with ``window``."""
-    left, top, right, bottom = window
-    if len(window_list) > _MANY:
-        low = np.maximum(windows[:, :2], [left, top])
-        high = np.minimum(windows[:, 2:], [right, bottom])
-        return np.flatnonzero((low < high).all(axis=1)).tolist()
-    return [
-        d
-        for d, (x1, y1, x2, y2) in enumerate(window_list)
-        if max(x1, left) < min(x2, right) and max(y1, top) < min(y2, bottom)
-    ]
-
-
-def _intersection(
-    mask: RegionMask, window: list[int], detected: RegionMask | None
-) -> tuple[int, int]:
-    """Pixels that a face shares with a detection, and those of the detection.
-
-    Args:
-        mask: the face.
-        window: of the detection, XYXY; it touches the face's.
-        detected: the detection's mask; None: it is all of its window.
-    """
-    x1, y1, x2, y2 = window
-    left, top = max(x1, mask.left), max(y1, mask.top)
-    height, width = mask.pixels.shape
-    right, bottom = min(x2, mask.left + width), min(y2, mask.top + height)
-    pixels = _window(mask, left, top, right, bottom)
-    if detected is None:
-        return cv2.countNonZero(pixels), (x2 - x1) * (y2 - y1)
-    pixels = cv2.bitwise_and(pixels, _window(detected, left, top, right, bottom))
-    return cv2.countNonZero(pixels), detected.area
-
-
-def pixel_rectangles(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+def pixel_rectangles(boxes: np.ndarray, image_size: np.ndarray | tuple[int, int]) -> np.ndarray:
     """The pixels that the official program fills, as (D, 4) int64 XYXY, right, bottom exclusive.
 
     Corners may be in any order: a box without area is one pixel wide.
+
+    Args:
+        boxes: (D, 4).
+        image_size: height and width, (2,), or (D, 2).
     """
-    height, width = image_size
-    rectangles = [
-        (
-            max(min(x1, x2, width), 0),
-            max(min(y1, y2, height), 0),
-            min(max(x1, x2, -1) + 1, width),
-            min(max(y1, y2, -1) + 1, height),
-        )
-        for x1, y1, x2, y2 in _round(boxes).tolist()
-    ]
-    return np.array(rectangles, np.int64).reshape(-1, 4)
-
-
-def _window(mask: RegionMask, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    return mask.pixels[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left]
+    corners = _round(boxes).reshape(-1, 2, 2)
+    limits = np.asarray(image_size)[..., ::-1]
+    low = np.maximum(np.minimum(corners.min(axis=1), limits), 0)
+    high = np.minimum(np.maximum(corners.max(axis=1), -1) + 1, limits)
+    return np.hstack([low, high])
 
 
 def _round(coordinates: np.ndarray) -> np.ndarray:
     # As cvPointFrom32f: in float32, half to even.
-    return np.rint(np.asarray(coordinates, np.float32)).astype(np.int64)
+    coordinates = np.clip(coordinates, -_MAX_COORDINATE, _MAX_COORDINATE)
+    return np.rint(coordinates.astype(np.float32)).astype(np.int64)
 
 
 def _center_and_size(boxes: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -1,6 +1,7 @@
 """FDDB from files: curves of several methods in both modes, as JSON, Markdown and plots."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from srn_d2.evaluation.curve_plots import Curve, plot_curves
+from srn_d2.evaluation.curve_plots import Curve, lower_limit, plot_curves
 
 from .files import FddbDetections
-from .roc import FddbCurves, FddbImage, Modes, fddb_curves
+from .overlaps import FddbImage
+from .roc import FddbCurves, Modes, fddb_curves
 
 MAX_FALSE_POSITIVES = 1000
 PLOTTED_FALSE_POSITIVES = 2000  # where published curves end
+ZOOM_FALSE_POSITIVES = 20  # the plots begin below the rates there
 KINDS = ("discrete", "continuous")
 
 
@@ -30,6 +33,7 @@ def evaluate_detections(
     detections: Mapping[str, FddbDetections],
     faces: Mapping[str, np.ndarray],
     sizes: Mapping[str, tuple[int, int]],
+    sizes_file: str | os.PathLike = "image sizes",
 ) -> FddbMethod:
     """Evaluate on all images of ``faces``.
 
@@ -37,16 +41,21 @@ def evaluate_detections(
         detections: of each image.
         faces: the (M, 5) ellipses of each image.
         sizes: (height, width) of each image with detections.
+        sizes_file: where they are from, for the error's message.
 
     Raises:
         ValueError: an image with detections has no size.
     """
     nothing = FddbDetections(np.zeros((0, 4)), np.zeros(0))
-    unsized = [name for name in faces if name in detections and name not in sizes]
+    unsized = [
+        name
+        for name in faces
+        if name in detections and len(detections[name].scores) and name not in sizes
+    ]
     if unsized:
         raise ValueError(
-            f"{len(unsized)} images with detections, {unsized[0]} first, have no size: what lies "
-            "outside the image does not count"
+            f"{sizes_file}: {len(unsized)} images with detections, {unsized[0]} first, have no "
+            "size: what lies outside the image does not count"
         )
     curves = fddb_curves(
         FddbImage(ellipses, *detections.get(name, nothing), sizes.get(name, (0, 0)))
@@ -110,21 +119,36 @@ def write_report(
     paths[0].write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     paths[1].write_text(to_markdown(methods), encoding="utf-8")
     for kind in KINDS:
-        curves: dict[str, Curve] = {}
-        for name, method in methods.items():
-            official = method.curves.official
-            curves[name] = official.false_positives, getattr(official, kind)
-        others_of_kind = published.get(kind, {})
         paths.append(folder / f"{kind}_roc.png")
-        plot_curves(
-            paths[-1],
-            f"FDDB, {kind} score",
-            {**curves, **others_of_kind},
-            ("False positives", "True positive rate"),
-            (PLOTTED_FALSE_POSITIVES, 1),
-            dashed=frozenset(others_of_kind),
-        )
+        _plot(paths[-1], kind, methods, published.get(kind, {}))
     return paths
+
+
+def _plot(
+    path: Path, kind: str, methods: Mapping[str, FddbMethod], published: Mapping[str, Curve]
+) -> None:
+    """Plot the official mode's curves of a kind, and those of ROC files; the best one first."""
+    found: dict[str, tuple[float, Curve]] = {}
+    for name, method in methods.items():
+        official = method.curves.official
+        curve = official.false_positives, getattr(official, kind)
+        found[name] = official.rates_at(MAX_FALSE_POSITIVES)[KINDS.index(kind)], curve
+    for name, (false_positives, rates) in published.items():
+        label = f"{name}, published" if name in found else name
+        reached = rates[false_positives <= MAX_FALSE_POSITIVES]
+        found[label] = reached.max(initial=0.0), (false_positives, rates)
+    ranked = sorted(found.items(), key=lambda item: -np.nan_to_num(item[1][0]))
+    labels = {name: f"{name}: {100 * rate:.2f}" for name, (rate, _) in ranked}
+    curves = {labels[name]: curve for name, (_, curve) in ranked}
+    plot_curves(
+        path,
+        f"FDDB, {kind} score",
+        curves,
+        ("False positives", "True positive rate"),
+        ((0, PLOTTED_FALSE_POSITIVES), (lower_limit(curves, ZOOM_FALSE_POSITIVES), 1.0)),
+        methods={labels[name]: k for k, name in enumerate(methods)},
+        legend=f"% at {MAX_FALSE_POSITIVES:,} false positives",
+    )
 
 
 def _method_json(method: FddbMethod) -> dict[str, Any]:

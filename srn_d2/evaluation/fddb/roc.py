@@ -19,14 +19,13 @@ M faces and D detections of one image, P points of a curve.
 """
 
 import itertools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from .assignment import GrowingAssignment, Pairs, optimal_assignment
-from .regions import region_overlaps
+from .assignment import Column, GrowingAssignment, optimal_assignment
+from .overlaps import FddbImage, overlap_columns
 
 Value = TypeVar("Value")
 
@@ -38,15 +37,6 @@ class Modes(NamedTuple, Generic[Value]):
 
     official: Value
     optimal: Value
-
-
-class FddbImage(NamedTuple):
-    """The faces and the detections of one image."""
-
-    faces: np.ndarray  # (M, 5) ellipses, see :mod:`.regions`
-    regions: np.ndarray  # (D, 4) rectangles or (D, 5) ellipses
-    scores: np.ndarray  # (D,) finite
-    size: tuple[int, int]  # height, width of the image
 
 
 class FddbCurves(NamedTuple):
@@ -70,73 +60,63 @@ class FddbCurves(NamedTuple):
         )
 
 
-class MatchCounts(NamedTuple):
-    """Matches and false positives of one image at each of its own scores, descending."""
+class Change(NamedTuple):
+    """What the detections of one image that have a score change, when they are added."""
 
-    thresholds: np.ndarray  # (P,)
-    discrete: np.ndarray  # (P,) faces found
-    continuous: np.ndarray  # (P,) sum of the overlaps of all pairs
-    false_positives: np.ndarray  # (P,)
+    score: float
+    official: tuple[int, float]  # faces found, sum of the overlaps of all pairs
+    optimal: tuple[int, float]
 
 
 def fddb_curves(images: Iterable[FddbImage]) -> Modes[FddbCurves]:
-    """The ROC curves of a data set."""
-    return curves_of_overlaps(
-        (region_overlaps(image.faces, image.regions, image.size), image.scores) for image in images
-    )
-
-
-def curves_of_overlaps(
-    images: Iterable[tuple[np.ndarray, np.ndarray]],
-) -> Modes[FddbCurves]:
-    """The ROC curves of a data set from each image's (M, D) overlaps and (D,) scores.
+    """The ROC curves of a data set.
 
     Raises:
         ValueError: a score is not finite.
     """
-    counts, num_faces = [], 0
-    for overlaps, scores in images:
-        counts.append(match_at_thresholds(overlaps, scores))
-        num_faces += len(overlaps)
-    return Modes(
-        accumulate_curves([modes.official for modes in counts], num_faces),
-        accumulate_curves([modes.optimal for modes in counts], num_faces),
-    )
+    num_faces = 0
+    scores: list[np.ndarray] = [np.zeros(0)]
+    changes: list[Change] = []
+    images, again = itertools.tee(images)
+    for image, columns in zip(again, overlap_columns(images), strict=True):
+        num_faces += len(image.faces)
+        scores.append(image.scores)
+        changes += match_at_thresholds(columns, image.scores, len(image.faces))
+    return accumulate_curves(np.concatenate(scores), changes, num_faces)
 
 
-def match_at_thresholds(overlaps: np.ndarray, scores: np.ndarray) -> Modes[MatchCounts]:
-    """Match one image's detections at every threshold that changes their set.
+def match_at_thresholds(
+    columns: Mapping[int, Column], scores: np.ndarray, num_faces: int
+) -> list[Change]:
+    """Match one image's detections at every threshold; the changes, by falling score.
 
     Args:
-        overlaps: (M, D). The order of the detections is that of their file, which the official
-            mode depends on.
+        columns: the overlaps of the detections that overlap a face. A detection's number is its
+            place in the file, which the official mode depends on.
         scores: (D,), in any order.
-
-    Raises:
-        ValueError: a score is not finite.
+        num_faces: M.
     """
+    if not columns:
+        return []
     values = scores.tolist()
-    if not all(map(math.isfinite, values)):
-        raise ValueError("a score is not finite")
-    ranked = sorted(range(len(values)), key=values.__getitem__, reverse=True)
-    assignment, rows = GrowingAssignment(overlaps), overlaps.tolist()
-    official, optimal = (0, 0.0), (0, 0.0)  # faces found, sum of overlaps
-    points = []
-    for threshold, detections in itertools.groupby(ranked, key=values.__getitem__):
-        added = [assignment.add(detection) for detection in detections]
-        if any(added):
-            pairs, best = assignment.official_and_optimal()
-            official = _count(rows, pairs)
-            optimal = official if best is pairs else _count(rows, best)
-        points.append((threshold, len(added), *official, *optimal))
-    thresholds, numbers, *counts = np.array(points, float).reshape(-1, 6).T
-    numbers = np.cumsum(numbers)
-    return Modes(
-        *(
-            MatchCounts(thresholds, discrete, continuous, numbers - discrete)
-            for discrete, continuous in (counts[:2], counts[2:])
-        )
-    )
+    ranked = sorted(columns, key=values.__getitem__, reverse=True)
+    assignment = GrowingAssignment(columns, num_faces)
+    official, optimal = (0, 0.0), (0, 0.0)
+    changes = []
+    has_changed = False
+    for place, detection in enumerate(ranked, start=1):
+        has_changed |= assignment.add(detection)
+        score = values[detection]
+        is_last = place == len(ranked) or values[ranked[place]] != score
+        if not (has_changed and is_last):
+            continue
+        has_changed, before = False, (official, optimal)
+        overlaps, best = assignment.overlaps()
+        official = _count(overlaps)
+        optimal = official if best is overlaps else _count(best)
+        if before != (official, optimal):
+            changes.append(Change(score, *map(_difference, (official, optimal), before)))
+    return changes
 
 
 def matched_pairs(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,36 +129,47 @@ def matched_pairs(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return faces, detections
 
 
-def _count(rows: list[list[float]], pairs: Pairs) -> tuple[int, float]:
+def _count(overlaps: Sequence[float]) -> tuple[int, float]:
     """The number of pairs that count as found, and the sum of all pairs' overlaps."""
-    values = [rows[face][detection] for face, detection in pairs]
-    return sum(value > DISCRETE_OVERLAP for value in values), sum(values)
+    return sum(value > DISCRETE_OVERLAP for value in overlaps), sum(overlaps)
 
 
-def accumulate_curves(counts: Sequence[MatchCounts], num_faces: int) -> FddbCurves:
-    """Sum the images' counts at every threshold that occurs in any of them.
+def _difference(after: tuple[int, float], before: tuple[int, float]) -> tuple[int, float]:
+    return after[0] - before[0], after[1] - before[1]
+
+
+def accumulate_curves(
+    scores: np.ndarray, changes: Sequence[Change], num_faces: int
+) -> Modes[FddbCurves]:
+    """Both ROC curves of a data set from the changes in its images.
 
     Args:
-        counts: of each image. At a threshold between two of its own, an image has the counts of
-            the higher one; above all of them, none.
+        scores: (D,) of all detections.
+        changes: of all images, one image after the other.
         num_faces: of all images, those without detections included.
+
+    Raises:
+        ValueError: a score is not finite.
     """
-    columns = [np.concatenate([np.zeros(0), *values]) for values in zip(*counts, strict=True)]
-    changes = np.stack(columns or [np.zeros(0)] * 4)
-    is_first = np.zeros(changes.shape[1], dtype=bool)
-    lengths = [len(c.thresholds) for c in counts if len(c.thresholds)]
-    is_first[np.cumsum([0, *lengths])[:-1]] = True
-    before = np.roll(changes[1:], 1, axis=1)
-    changes[1:] -= np.where(is_first, 0, before)
-    changes = changes[:, np.argsort(-changes[0], kind="stable")]
-    thresholds = changes[0]
-    is_last = np.append(thresholds[1:] != thresholds[:-1], True)[: len(thresholds)]
-    discrete, continuous, false_positives = np.cumsum(changes[1:], axis=1)[:, is_last]
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
+    thresholds, counts = np.unique(-scores, return_counts=True)
+    num_detections = np.cumsum(counts)
+    table = np.array([(-c.score, *c.official, *c.optimal) for c in changes], float).reshape(-1, 5)
+    # Images in their order among equal scores, so that rounding is always the same.
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    reached = np.searchsorted(table[:, 0], thresholds, side="right")
+    sums = np.cumsum(np.vstack([np.zeros(4), table[:, 1:]]), axis=0)[reached].T
     total = num_faces or np.nan
-    return FddbCurves(
-        thresholds[is_last],
-        np.rint(false_positives).astype(np.int64),
-        discrete / total,
-        continuous / total,
-        num_faces,
+    return Modes(
+        *(
+            FddbCurves(
+                -thresholds,
+                num_detections - np.rint(discrete).astype(np.int64),
+                discrete / total,
+                continuous / total,
+                num_faces,
+            )
+            for discrete, continuous in (sums[:2], sums[2:])
+        )
     )

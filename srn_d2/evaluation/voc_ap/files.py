@@ -15,10 +15,11 @@ import numpy as np
 from srn_d2.data.afw_mat import read_afw_mat
 from srn_d2.data.annotation_files import (
     AnnotationFormatError,
-    has_image_suffix,
     load_mat,
     matlab_string,
     read_annotation_text,
+    shown,
+    without_image_suffix,
 )
 from srn_d2.data.toolbox_mat import read_toolbox_mat
 
@@ -68,13 +69,15 @@ def read_toolbox_detections(path: str | os.PathLike) -> ToolboxDetections:
         FileNotFoundError: it is not there.
         AnnotationFormatError: it is damaged; the message has the line.
     """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file {path}")
     if Path(path).suffix.lower() == ".mat":
         return _read_mat_detections(path)
     text = read_annotation_text(path).split("\n")
     lines = [(number, line) for number, line in enumerate(text, start=1) if line.strip()]
     rows = [_numbers(line, number, str(path)) for number, line in lines]
     values = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    images = [_without_suffix(line.split()[0]) for _, line in lines]
+    images = [without_image_suffix(line.split()[0]) for _, line in lines]
     return ToolboxDetections(images, values[:, 1:], values[:, 0])
 
 
@@ -96,11 +99,13 @@ def read_faces(path: str | os.PathLike) -> dict[str, ToolboxFaces]:
         rows = [(name, boxes, np.zeros(len(boxes), bool)) for name, boxes in read_afw_mat(path)]
     faces: dict[str, ToolboxFaces] = {}
     for name, boxes, ignored in rows:
-        image = _without_suffix(name)
+        image = without_image_suffix(name)
         if image in faces:
             raise AnnotationFormatError(path, "images", f"{image!r} is there twice")
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         faces[image] = ToolboxFaces(boxes[has_area], ignored[has_area])
+    if not any((~image.ignored).any() for image in faces.values()):
+        raise AnnotationFormatError(path, "images", f"there is no face in {len(faces)} images")
     return faces
 
 
@@ -122,8 +127,8 @@ def to_ap_images(
 
 def _read_mat_detections(path: str | os.PathLike) -> ToolboxDetections:
     ids = np.atleast_1d(load_mat(path, "ids").squeeze())
-    boxes = load_mat(path, "BB").astype(np.float64).T
-    scores = load_mat(path, "confidence").astype(np.float64).ravel()
+    boxes, scores = (_mat_numbers(path, name) for name in ("BB", "confidence"))
+    boxes, scores = boxes.T, scores.ravel()
     if not (len(ids) == len(boxes) == len(scores)) or boxes.shape[1:] != (4,):
         problem = f"{len(ids)} ids, {boxes.T.shape} BB and {len(scores)} confidence do not fit"
         raise AnnotationFormatError(path, "BB", problem)
@@ -132,7 +137,15 @@ def _read_mat_detections(path: str | os.PathLike) -> ToolboxDetections:
         where = f"BB(:, {bad[0] + 1})"
         raise AnnotationFormatError(path, where, "a box or its confidence is not finite")
     names = [matlab_string(name, path, f"ids({i})") for i, name in enumerate(ids, start=1)]
-    return ToolboxDetections([_without_suffix(name) for name in names], boxes, scores)
+    return ToolboxDetections([without_image_suffix(name) for name in names], boxes, scores)
+
+
+def _mat_numbers(path: str | os.PathLike, variable: str) -> np.ndarray:
+    values = load_mat(path, variable)
+    if values.dtype.kind not in "iufb":
+        problem = f"expected numbers, found {values.dtype}"
+        raise AnnotationFormatError(path, variable, problem)
+    return values.astype(np.float64)
 
 
 def _numbers(line: str, number: int, source: str) -> list[float]:
@@ -142,10 +155,6 @@ def _numbers(line: str, number: int, source: str) -> list[float]:
     except ValueError:
         values = []
     if len(values) != 5 or not all(map(math.isfinite, values)):
-        problem = f"expected image, score, x1, y1, x2, y2, found {line.strip()!r}"
+        problem = f"expected image, score, x1, y1, x2, y2, found {shown(line.strip())}"
         raise AnnotationFormatError(source, f"line {number}", problem)
     return values
-
-
-def _without_suffix(name: str) -> str:
-    return os.path.splitext(name)[0] if has_image_suffix(name) else name

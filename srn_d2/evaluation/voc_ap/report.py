@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from tabulate import tabulate
 
-from srn_d2.evaluation.curve_plots import Curve, plot_curves
+from srn_d2.evaluation.curve_plots import Curve, lower_limit, plot_curves
 
 from .ap import ApResult, evaluate_ap, evaluate_toolbox_ap
 from .files import ToolboxDetections, ToolboxFaces, to_ap_images
+
+ZOOM_RECALL = 0.9  # the plot begins below the precisions there
 
 
 class VocApMethod(NamedTuple):
@@ -64,11 +67,20 @@ def write_report(
     content = {**about, "methods": {name: _method_json(m) for name, m in methods.items()}}
     paths[0].write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     paths[1].write_text(to_markdown(title, annotations, methods), encoding="utf-8")
+    ranked = sorted(methods.items(), key=lambda item: -np.nan_to_num(item[1].toolbox.ap))
+    labels = {name: f"{name}: {100 * m.toolbox.ap:.2f}" for name, m in methods.items()}
     curves: dict[str, Curve] = {
-        f"{name} ({100 * m.toolbox.ap:.2f})": (m.toolbox.recall, m.toolbox.precision)
-        for name, m in methods.items()
+        labels[name]: (m.toolbox.recall, m.toolbox.precision) for name, m in ranked
     }
-    plot_curves(paths[2], f"{title}, toolbox AP in %", curves, ("Recall", "Precision"), (1.0, 1.05))
+    plot_curves(
+        paths[2],
+        f"{title}, IoU 0.5",
+        curves,
+        ("Recall", "Precision"),
+        ((0.0, 1.005), (lower_limit(curves, ZOOM_RECALL), 1.01)),
+        methods={label: k for k, label in enumerate(labels.values())},
+        legend="toolbox AP in %",
+    )
     return paths
 
 
@@ -80,6 +92,9 @@ def _method_json(method: VocApMethod) -> dict[str, Any]:
     for name in ("toolbox", "plain"):
         curve: ApResult = getattr(method, name)
         arrays = ("precision", "recall", "scores")
-        result[name] = {"ap": curve.ap, "counted_faces": curve.num_faces}
+        has_faces = curve.num_faces > 0  # else AP and recall are NaN
+        result[name] = {"ap": curve.ap if has_faces else None, "counted_faces": curve.num_faces}
         result[name] |= {key: getattr(curve, key).tolist() for key in arrays}
+        if not has_faces:
+            result[name]["recall"] = [None] * len(curve.recall)
     return result

@@ -36,6 +36,10 @@ class DetectionAssignments:
             ``face_offsets[i]:face_offsets[i + 1]`` of all evaluated images' F faces.
         faces: (T, N) int64: the face (0 .. F - 1) that a detection is assigned to, or -1.
         is_first: (T, N) bool: it is the image's first detection assigned to this face.
+        in_ignore_region: (T, N) bool: no proposal unless it is a true positive; None: there are
+            no such regions, as in the official protocol.
+        empty_images_count: detections on images without any face are proposals, unlike in the
+            official protocol (rule 5).
     """
 
     image_ids: tuple[ImageId, ...]
@@ -47,6 +51,8 @@ class DetectionAssignments:
     face_offsets: np.ndarray
     faces: np.ndarray
     is_first: np.ndarray
+    in_ignore_region: np.ndarray | None = None
+    empty_images_count: bool = False
 
     def flat_faces(self, per_image: Mapping[ImageId, np.ndarray]) -> np.ndarray:
         """(F, ...) array over all evaluated faces from one (M, ...) array for each image.
@@ -83,7 +89,10 @@ class DetectionAssignments:
         outcomes = np.full(len(face), FALSE_POSITIVE, dtype=np.int8)
         outcomes[is_counted & is_first] = TRUE_POSITIVE
         outcomes[(face >= 0) & ~is_counted] = IGNORED
-        outcomes[np.diff(self.face_offsets)[self.image] == 0] = IGNORED
+        if not self.empty_images_count:
+            outcomes[np.diff(self.face_offsets)[self.image] == 0] = IGNORED
+        if self.in_ignore_region is not None:
+            outcomes[(outcomes == FALSE_POSITIVE) & self.in_ignore_region[row]] = IGNORED
         return outcomes
 
 

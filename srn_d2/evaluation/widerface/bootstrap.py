@@ -35,14 +35,22 @@ class Resamples:
     def __init__(self, assignments: DetectionAssignments, counts: np.ndarray) -> None:
         self._assignments = assignments
         self._counts = counts.astype(np.float64)
+        # Whole numbers are exact in float32 up to here.
+        detections = np.bincount(assignments.image, minlength=counts.shape[1])
+        is_exact = (self._counts @ detections).max(initial=0) < 2**24
+        self._weights = counts.astype(np.float32 if is_exact else np.float64)
         # Resamples with equal extremes of the scores have equal normalised scores.
         extremes = _score_extremes(assignments, counts)  # (B, 2)
         ranges, group = np.unique(extremes, axis=0, return_inverse=True)
         group = group.reshape(-1)
         self._groups = [
-            (np.flatnonzero(group == i), *_first_thresholds(assignments, *score_range))
+            (np.flatnonzero(group == i), _first_thresholds(assignments, *score_range))
             for i, score_range in enumerate(ranges)
         ]
+        # Most detections are on no face at any IoU: whatever counts, they are false positives or
+        # ignored, so their numbers are kept.
+        self._is_far = (assignments.faces < 0).all(axis=0)
+        self._far_totals: dict[bytes, np.ndarray] = {}
 
     def average_precision(self, outcomes: np.ndarray, num_faces: np.ndarray) -> np.ndarray:
         """(B,) AP of each resample, 0 to 1; NaN where it has no face.
@@ -51,20 +59,16 @@ class Resamples:
             outcomes: (N,) see :meth:`.DetectionAssignments.outcomes`.
             num_faces: (I,) the faces of each image that count.
         """
-        proposals = np.zeros((len(self._counts), NUM_THRESHOLDS))
-        matched = np.zeros_like(proposals)
-        for resamples, detections, threshold in self._groups:
-            weights = self._counts[resamples]
-            for total, mask in (
-                (proposals, outcomes != IGNORED),
-                (matched, outcomes == TRUE_POSITIVE),
-            ):
-                chosen = mask[detections]
-                total[resamples] = weights @ self._histogram(detections[chosen], threshold[chosen])
-        faces = self._counts @ num_faces
+        proposals = outcomes != IGNORED
+        far, near = proposals & self._is_far, proposals & ~self._is_far
+        key = np.packbits(far).tobytes()
+        if key not in self._far_totals:
+            self._far_totals[key] = self._totals(far)
+        matched = self._totals(outcomes == TRUE_POSITIVE)
         with np.errstate(invalid="ignore", divide="ignore"):
-            matched, proposals = np.cumsum(matched, axis=1), np.cumsum(proposals, axis=1)
-            return _average_precisions(matched / faces[:, None], matched / proposals)
+            recall = matched / (self._counts @ num_faces)[:, None]
+            precision = matched / (self._far_totals[key] + self._totals(near))
+            return _average_precisions(recall, precision)
 
     def false_positives_at_recall(
         self, outcomes: np.ndarray, num_faces: np.ndarray, recalls: Sequence[float]
@@ -104,12 +108,20 @@ class Resamples:
             false += self._counts[:, i, None] * below
         return np.where(ends >= 0, false, np.nan)
 
-    def _histogram(self, detections: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-        """(I, 1000) number of detections of each image by the first threshold that they reach."""
+    def _totals(self, chosen: np.ndarray) -> np.ndarray:
+        """(B, 1000) how many of the chosen detections, (N,) bool, reach each threshold."""
         num_images = self._counts.shape[1]
-        cell = self._assignments.image[detections] * NUM_THRESHOLDS + threshold
-        flat = np.bincount(cell, minlength=num_images * NUM_THRESHOLDS)
-        return flat.reshape(num_images, NUM_THRESHOLDS).astype(np.float64)
+        chosen = np.flatnonzero(chosen)
+        first_cell = self._assignments.image[chosen] * NUM_THRESHOLDS
+        totals = np.zeros((len(self._counts), NUM_THRESHOLDS))
+        for resamples, thresholds in self._groups:
+            threshold = thresholds[chosen]
+            reached = threshold < NUM_THRESHOLDS
+            cells = first_cell[reached] + threshold[reached]
+            histogram = np.bincount(cells, minlength=num_images * NUM_THRESHOLDS)
+            histogram = histogram.reshape(num_images, -1).astype(self._weights.dtype)
+            totals[resamples] = self._weights[resamples] @ histogram
+        return np.cumsum(totals, axis=1, out=totals)
 
 
 def _score_extremes(assignments: DetectionAssignments, counts: np.ndarray) -> np.ndarray:
@@ -129,17 +141,20 @@ def _score_extremes(assignments: DetectionAssignments, counts: np.ndarray) -> np
 
 def _first_thresholds(
     assignments: DetectionAssignments, lowest: float, highest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Detections with scores in a range, by index, and the first threshold that each reaches.
+) -> np.ndarray:
+    """(N,) the first threshold that each detection reaches in resamples of these extremes.
 
-    Others are of images that no resample of this range has. Rules 2 and 6 of the protocol.
+    NUM_THRESHOLDS: none, or its score is outside, so that no such resample has its image. Rules 2
+    and 6 of the protocol.
     """
     scores = assignments.scores
-    detections = np.flatnonzero((scores >= lowest) & (scores <= highest))
-    normalised = normalised_scores(scores[detections])
-    reached = ~np.isnan(normalised)  # NaN reaches no threshold
-    passed = np.searchsorted(THRESHOLDS[::-1], normalised[reached], side="right")
-    return detections[reached], NUM_THRESHOLDS - passed
+    inside = np.flatnonzero((scores >= lowest) & (scores <= highest))
+    normalised = normalised_scores(scores[inside])
+    passed = np.searchsorted(THRESHOLDS[::-1], normalised, side="right")
+    passed[np.isnan(normalised)] = 0
+    thresholds = np.full(len(scores), NUM_THRESHOLDS, dtype=np.int16)
+    thresholds[inside] = NUM_THRESHOLDS - passed
+    return thresholds
 
 
 def _average_precisions(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:

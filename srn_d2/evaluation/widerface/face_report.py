@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,8 +22,7 @@ from .prediction_checks import prediction_warnings
 
 # IoU of everything but AP at several IoUs: the official protocol's.
 OFFICIAL_IOU = 0.5
-# The setting whose faces the tables of thresholds and attributes are about: all that the official
-# protocol counts.
+# WIDER FACE's setting of all faces that the official protocol counts.
 ALL_FACES_SETTING = "hard"
 TABLE_SCORES = (0.05, *(round(0.1 * i, 1) for i in range(1, 10)), 0.95)
 
@@ -60,8 +59,10 @@ class FaceReport:
             there.
         curves: setting -> true and false positives at every score, at IoU 0.5.
         groups: by height, then by attribute.
-        recommended: aim -> operating point, over the faces of ``ALL_FACES_SETTING``.
+        recommended: aim -> operating point, over the faces of ``main_setting``.
         table: operating points of ``TABLE_SCORES``, likewise.
+        coco_ap: IoU threshold -> COCO-style AP, 0 to 1; None: not measured.
+        fault: why the figures say nothing about the detector, such as damaged files; "": nothing.
     """
 
     name: str
@@ -74,6 +75,13 @@ class FaceReport:
     groups: tuple[FaceGroup, ...]
     recommended: Mapping[str, OperatingPoint]
     table: tuple[OperatingPoint, ...]
+    coco_ap: Mapping[float, float] | None = None
+    fault: str = ""
+
+    @property
+    def main_setting(self) -> str:
+        """The setting that all faces belong to: the one that thresholds are chosen by."""
+        return tuple(self.results)[-1]
 
     def false_positives(self, setting: str) -> np.ndarray:
         """(len(PAPER_RECALLS),) false positives of a setting; NaN: recall not reached."""
@@ -99,12 +107,41 @@ def measure_predictions(
     Raises:
         ValueError: as :func:`.assignment.assign_detections`.
     """
-    all_thresholds = tuple(dict.fromkeys([OFFICIAL_IOU, *map(float, iou_thresholds)]))
-    assignments = assign_detections(predictions, ground_truth.boxes, all_thresholds, images)
+    assignments = assign_detections(
+        predictions, ground_truth.boxes, all_iou_thresholds(iou_thresholds), images
+    )
+    counted = {setting: ground_truth.counted[setting] for setting in SETTINGS}
+    ground_truth = replace(ground_truth, counted=counted)
+    return measure_assignments(name, predictions, ground_truth, assignments, iou_thresholds)
+
+
+def all_iou_thresholds(iou_thresholds: Sequence[float]) -> tuple[float, ...]:
+    """The thresholds that :func:`measure_assignments` needs: the official one is among them."""
+    return tuple(dict.fromkeys([OFFICIAL_IOU, *map(float, iou_thresholds)]))
+
+
+def measure_assignments(
+    name: str,
+    predictions: Mapping[ImageId, np.ndarray],
+    ground_truth: WiderFaceGroundTruth,
+    assignments: DetectionAssignments,
+    iou_thresholds: Sequence[float],
+    height_bins: Sequence[tuple[float, float]] = HEIGHT_BINS,
+) -> FaceReport:
+    """Measure detections that are assigned to faces, over each setting of the ground truth.
+
+    Args:
+        name, predictions, ground_truth, iou_thresholds: see :func:`measure_predictions`. The last
+            of the ground truth's settings has all faces.
+        assignments: at ``all_iou_thresholds(iou_thresholds)``.
+        height_bins: [low, high) in pixels.
+    """
+    all_thresholds = all_iou_thresholds(iou_thresholds)
     evaluated = set(assignments.image_ids)
-    settings = {setting: ground_truth.counted[setting] for setting in SETTINGS}
-    curves = {setting: _score_curve(assignments, settings[setting]) for setting in SETTINGS}
-    curve, num_images = curves[ALL_FACES_SETTING], len(evaluated)
+    settings = ground_truth.counted
+    curves = {setting: _score_curve(assignments, faces) for setting, faces in settings.items()}
+    main_faces, num_images = list(settings.values())[-1], len(evaluated)
+    curve = list(curves.values())[-1]
     return FaceReport(
         name=name,
         num_images=num_images,
@@ -122,8 +159,8 @@ def measure_predictions(
         },
         curves=curves,
         groups=(
-            *_height_groups(assignments, predictions, ground_truth),
-            *_attribute_groups(assignments, ground_truth),
+            *_height_groups(assignments, predictions, ground_truth, height_bins),
+            *_attribute_groups(assignments, ground_truth, main_faces),
         ),
         recommended=recommended_points(curve, num_images),
         table=tuple(operating_points(curve, num_images, TABLE_SCORES)),
@@ -139,10 +176,11 @@ def _height_groups(
     assignments: DetectionAssignments,
     predictions: Mapping[ImageId, np.ndarray],
     ground_truth: WiderFaceGroundTruth,
+    height_bins: Sequence[tuple[float, float]],
 ) -> list[FaceGroup]:
     faces, boxes = valid_faces(ground_truth), ground_truth.boxes
     groups = []
-    for low, high in HEIGHT_BINS:
+    for low, high in height_bins:
         results = {
             t: evaluate_height_bin(assignments, predictions, boxes, faces, (low, high), t)
             for t in assignments.iou_thresholds
@@ -153,9 +191,8 @@ def _height_groups(
 
 
 def _attribute_groups(
-    assignments: DetectionAssignments, ground_truth: WiderFaceGroundTruth
+    assignments: DetectionAssignments, ground_truth: WiderFaceGroundTruth, faces: FaceMask
 ) -> list[FaceGroup]:
-    faces = ground_truth.counted[ALL_FACES_SETTING]
     return [
         _group(
             attribute,

@@ -2,11 +2,12 @@
 
 import itertools
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from srn_d2.data.annotation_files import DAMAGED_MAT_ERRORS
 
 from .ap import SETTINGS, WiderFaceGroundTruth
 
@@ -62,7 +63,7 @@ def _load_mat(path: Path) -> dict[str, Any]:
         raise ImportError("Reading .mat files needs scipy: pip install scipy") from error
     try:
         return loadmat(path)
-    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, zlib.error) as error:
+    except (MatReadError, NotImplementedError, OSError, *DAMAGED_MAT_ERRORS) as error:
         raise GroundTruthFormatError(f"{path}: not a readable .mat file ({error})") from error
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from srn_d2.data.datasets.common import has_image_suffix, read_annotation_text
-from srn_d2.data.datasets.wider_face import WiderFace, parse_wider_annotations
+from srn_d2.data.annotation_files import has_image_suffix, read_annotation_text
+from srn_d2.data.annotations.wider_records import WiderFace
+from srn_d2.data.annotations.wider_text import parse_wider_annotations
 
 from .ap import WiderFaceGroundTruth
 

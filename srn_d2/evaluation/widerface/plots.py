@@ -7,17 +7,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .ap import SETTINGS
 from .face_measures import PAPER_RECALLS
-from .face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceReport
+from .face_report import OFFICIAL_IOU, FaceReport
 
 _MAX_LEGEND_NAME = 30  # characters
 
 
 def plot_precision_recall(reports: Sequence[FaceReport]) -> Figure:
-    """The official protocol's curves at IoU 0.5, one panel a setting, all detectors overlaid."""
-    figure, panels = _panels(len(SETTINGS))
-    for axes, setting in zip(panels, SETTINGS, strict=True):
+    """The protocol's curves at IoU 0.5, one panel a setting, all detectors overlaid."""
+    settings = list(reports[0].results)
+    figure, panels = _panels(len(settings))
+    for axes, setting in zip(panels, settings, strict=True):
         for report in reports:
             result = report.results[setting][OFFICIAL_IOU]
             label = f"{_short(report.name)} ({_percent(result.ap)})"
@@ -30,12 +30,16 @@ def plot_precision_recall(reports: Sequence[FaceReport]) -> Figure:
 
 def plot_ap_by_iou(reports: Sequence[FaceReport]) -> Figure:
     """AP against the IoU threshold, one panel a setting."""
-    figure, panels = _panels(len(SETTINGS))
-    for axes, setting in zip(panels, SETTINGS, strict=True):
+    settings = list(reports[0].results)
+    figure, panels = _panels(len(settings))
+    for axes, setting in zip(panels, settings, strict=True):
         for report in reports:
             thresholds = sorted(report.iou_thresholds)
             ap = [100 * report.results[setting][t].ap for t in thresholds]
             axes.plot(thresholds, ap, marker="o", label=_short(report.name))
+            if report.coco_ap is not None:
+                label, coco_ap = f"{_short(report.name)}, COCO-style", report.coco_ap
+                axes.plot(thresholds, [100 * coco_ap[t] for t in thresholds], "s--", label=label)
         axes.set(ylim=(0, 102), xlabel="IoU threshold", title=setting.title())
         axes.set_xticks(sorted(reports[0].iou_thresholds))
         axes.legend(loc="lower left", fontsize="small")
@@ -45,8 +49,9 @@ def plot_ap_by_iou(reports: Sequence[FaceReport]) -> Figure:
 
 def plot_false_positives(reports: Sequence[FaceReport]) -> Figure:
     """False positives against recall, at every score; points at the recalls of the table."""
-    figure, panels = _panels(len(SETTINGS))
-    for axes, setting in zip(panels, SETTINGS, strict=True):
+    settings = list(reports[0].results)
+    figure, panels = _panels(len(settings))
+    for axes, setting in zip(panels, settings, strict=True):
         for report in reports:
             curve = report.curves[setting]
             (line,) = axes.plot(curve.recall, curve.false_positives, label=_short(report.name))
@@ -87,14 +92,14 @@ def plot_groups(reports: Sequence[FaceReport], by_height: bool) -> Figure:
 
 def plot_thresholds(report: FaceReport) -> Figure:
     """Precision, recall and false positives an image against the score threshold."""
-    curve = report.curves[ALL_FACES_SETTING]
+    curve = report.curves[report.main_setting]
     figure, (axes, lower) = _panels(2)
     axes.plot(curve.scores, curve.precision, label="precision")
     axes.plot(curve.scores, curve.recall, label="recall")
     best = report.recommended["best F1"]
     if not math.isnan(best.score):
         axes.axvline(best.score, color="gray", linestyle=":", label=f"best F1: {best.score:.3g}")
-    axes.set(ylim=(0, 1.02), xlabel="score threshold", title=ALL_FACES_SETTING.title())
+    axes.set(ylim=(0, 1.02), xlabel="score threshold", title=report.main_setting.title())
     axes.legend(fontsize="small")
     lower.plot(curve.scores, curve.false_positives / max(report.num_images, 1))
     lower.set_yscale("symlog", linthresh=0.01)
@@ -105,7 +110,7 @@ def plot_thresholds(report: FaceReport) -> Figure:
 
 def _panels(number: int) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(4.2 * number, 3.8), layout="constrained")
-    panels = list(figure.subplots(1, number))
+    panels = list(figure.subplots(1, number, squeeze=False)[0])
     for axes in panels:
         axes.grid(alpha=0.3)
     return figure, panels

@@ -13,7 +13,9 @@ COCO_MAX_DETECTIONS = 100
 
 
 def prediction_warnings(
-    predictions: Mapping[ImageId, np.ndarray], boxes: Mapping[ImageId, np.ndarray]
+    predictions: Mapping[ImageId, np.ndarray],
+    boxes: Mapping[ImageId, np.ndarray],
+    ports: bool = True,
 ) -> list[str]:
     """One line of text for each sign that is found.
 
@@ -21,12 +23,13 @@ def prediction_warnings(
         predictions: image id -> (n, 5) x, y, w, h, score, in the order of the file, of the
             evaluated images only.
         boxes: image id -> (M, 4), all annotated faces.
+        ports: warn of what makes a difference to the popular Python ports of the protocol.
     """
     arrays = [np.asarray(array).reshape(-1, 5) for array in predictions.values()]
     scores = np.concatenate([np.zeros(0), *(array[:, 4] for array in arrays)])
     if len(scores) == 0:
         return ["there is not a single detection"]
-    warnings = [_cut(predictions, boxes), *_score_range(scores), _unsorted(arrays)]
+    warnings = [_cut(predictions, boxes), *_score_range(scores), _unsorted(arrays) if ports else ""]
     return [warning for warning in warnings if warning]
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,27 @@ from tabulate import tabulate
 from srn_d2.atomic_file import atomic_path
 
 from . import plots
-from .ap import SETTINGS
 from .face_measures import PAPER_RECALLS, OperatingPoint
-from .face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceGroup, FaceReport
+from .face_report import OFFICIAL_IOU, FaceGroup, FaceReport
 
 ABSENT = "-"  # in tables, for what does not exist
 
 
-def write_report(reports: Sequence[FaceReport], folder: str | os.PathLike) -> list[Path]:
+@dataclass(frozen=True)
+class Heading:
+    """The words of a report that say what was measured."""
+
+    title: str = "WIDER FACE report"
+    protocol: str = f"AP in %, official protocol; all but AP by IoU at IoU {OFFICIAL_IOU:g}."
+    heights: str = "Of all faces that are not marked invalid, by annotated height."
+
+
+WIDER_FACE = Heading()
+
+
+def write_report(
+    reports: Sequence[FaceReport], folder: str | os.PathLike, heading: Heading = WIDER_FACE
+) -> list[Path]:
     """Write report.json, report.md and PNGs; the first report is the subject, the others compare.
 
     Returns:
@@ -42,7 +56,7 @@ def write_report(reports: Sequence[FaceReport], folder: str | os.PathLike) -> li
         with atomic_path(folder / name) as draft:
             figure.savefig(draft, dpi=120)
     pictures = "\n".join(f"![{name[:-4].replace('_', ' ')}]({name})\n" for name in figures)
-    _write_text(markdown_path, to_markdown(reports) + "\n" + pictures)
+    _write_text(markdown_path, to_markdown(reports, heading) + "\n" + pictures)
     return [json_path, markdown_path, *(folder / name for name in figures)]
 
 
@@ -66,8 +80,9 @@ def to_json(report: FaceReport) -> dict[str, Any]:
                     )
                 },
             }
-            for setting in SETTINGS
+            for setting in report.results
         },
+        **({} if report.coco_ap is None else {"coco_ap": _coco_json(report)}),
         "groups": [
             {
                 "kind": group.kind,
@@ -79,21 +94,21 @@ def to_json(report: FaceReport) -> dict[str, Any]:
             for group in report.groups
         ],
         "thresholds": {
-            "setting": ALL_FACES_SETTING,
+            "setting": report.main_setting,
             "recommended": {aim: _point(point) for aim, point in report.recommended.items()},
             "table": [_point(point) for point in report.table],
         },
     }
 
 
-def to_markdown(reports: Sequence[FaceReport]) -> str:
+def to_markdown(reports: Sequence[FaceReport], heading: Heading = WIDER_FACE) -> str:
     """All tables; the ones of thresholds are about the first report alone."""
     first = reports[0]
     sections = [
-        f"# WIDER FACE report: {', '.join(report.name for report in reports)}",
+        f"# {heading.title}: {', '.join(report.name for report in reports)}",
         f"{first.num_images} images; "
         + ", ".join(f"{r.name}: {r.num_detections} detections" for r in reports)
-        + f". AP in %, official protocol; all but AP by IoU at IoU {OFFICIAL_IOU:g}.",
+        + f". {heading.protocol}",
         *_warnings(reports),
         "## AP by IoU",
         _ap_table(reports),
@@ -102,19 +117,19 @@ def to_markdown(reports: Sequence[FaceReport]) -> str:
         f"the setting are not counted. {ABSENT}: not reached.",
         _false_positive_table(reports),
         "## AP by face height",
-        "Of all faces that are not marked invalid, by annotated height.",
+        heading.heights,
         _group_table(reports, lambda group: group.kind == "height"),
     ]
     if any(group.kind != "height" for group in first.groups):
         sections += [
             "## AP by attribute",
-            f"Of the faces of {ALL_FACES_SETTING.title()}. Every false positive counts against "
+            f"Of the faces of {first.main_setting.title()}. Every false positive counts against "
             "every group, so a rare one has a lower AP: compare detectors, not groups.",
             _group_table(reports, lambda group: group.kind != "height"),
         ]
     sections += [
         f"## Which score to choose ({first.name})",
-        f"Over the faces of {ALL_FACES_SETTING.title()}.",
+        f"Over the faces of {first.main_setting.title()}.",
         point_table(first.recommended.items(), "aim"),
         point_table((("", point) for point in first.table), ""),
     ]
@@ -141,9 +156,25 @@ def _ap_table(reports: Sequence[FaceReport]) -> str:
             *(percent(report.results[setting][t].ap) for t in thresholds),
         ]
         for report in reports
-        for setting in SETTINGS
+        for setting in report.results
     ]
+    for report in reports:
+        if report.coco_ap is not None:
+            num_faces = report.results[report.main_setting][OFFICIAL_IOU].num_faces
+            mean = f" (mean {percent(coco_mean(report))})"
+            row = [report.name, f"COCO-style{mean}", num_faces]
+            rows.append([*row, *(percent(report.coco_ap[t]) for t in thresholds)])
     return table(["detector", "setting", "faces", *(f"IoU {t:g}" for t in thresholds)], rows)
+
+
+def coco_mean(report: FaceReport) -> float:
+    """COCO-style AP, the mean over the report's IoU thresholds."""
+    return sum(report.coco_ap[t] for t in report.iou_thresholds) / len(report.iou_thresholds)
+
+
+def _coco_json(report: FaceReport) -> dict[str, float | None]:
+    by_iou = {f"{t:g}": _number(report.coco_ap[t]) for t in report.iou_thresholds}
+    return {"mean": _number(coco_mean(report)), **by_iou}
 
 
 def _false_positive_table(reports: Sequence[FaceReport]) -> str:
@@ -154,7 +185,7 @@ def _false_positive_table(reports: Sequence[FaceReport]) -> str:
             *(ABSENT if math.isnan(n) else f"{n:.0f}" for n in report.false_positives(setting)),
         ]
         for report in reports
-        for setting in SETTINGS
+        for setting in report.results
     ]
     return table(["detector", "setting", *(f"{100 * r:g} %" for r in PAPER_RECALLS)], rows)
 

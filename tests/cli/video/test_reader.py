@@ -47,6 +47,14 @@ def test_codecs_of_today_are_read(tmp_path, encoder):
     assert len(frames) == 3
 
 
+def test_what_is_left_out_is_named(tmp_path):
+    path = write_video(tmp_path / "a.mkv", moving_square(2), "ffv1", "yuva420p")
+    assert read_all(path)[1].notes == ["transparency is left out"]
+    flags = av.codec.context.Flags.interlaced_dct.value
+    path = write_video(tmp_path / "b.mkv", moving_square(2), "mpeg2video", flags=flags)
+    assert read_all(path)[1].notes[0].startswith("interlaced")
+
+
 def test_full_range_stays_full_range(tmp_path):
     images = [np.full((64, 96, 3), value, np.uint8) for value in (0, 128, 255)]
     path = write_video(tmp_path / "clip.mkv", images, "mjpeg", "yuvj420p", color_range=2)

@@ -162,7 +162,7 @@ def test_load(small_set, caplog, monkeypatch):
     load_wider_face(small_set / "images", small_set / "a.txt")
     messages = [m for m in caplog.messages if str(small_set) in m]
     assert len(messages) == 1  # once, though loaded twice
-    assert "1 of 2 boxes" in messages[0]
+    assert "2 images, 0 faces, 1 ignored, 1 dropped (1 no width or no height)" in messages[0]
 
 
 def test_a_second_load_shares_nothing_and_sees_a_changed_file(small_set):

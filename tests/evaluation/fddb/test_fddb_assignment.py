@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from helpers.plain_fddb import best_assignment, plain_official_pairs
 from srn_d2.evaluation.fddb.assignment import (
     GrowingAssignment,
+    columns_of,
     official_assignment,
     optimal_assignment,
 )
@@ -89,18 +90,26 @@ def least_loss(u, of_faces):
 
 
 @settings(deadline=None)
-@given(st.integers(0, 100_000))
-def test_growing_is_the_same_as_from_scratch(seed):
+@given(st.integers(0, 100_000), st.booleans())
+def test_growing_is_the_same_as_from_scratch(seed, with_ties):
     overlaps = random_overlaps(seed)
-    growing = GrowingAssignment(overlaps)
-    order = np.random.default_rng(seed).permutation(overlaps.shape[1]).tolist()
+    if with_ties:
+        overlaps = np.ceil(3 * overlaps) / 4
+    columns = columns_of(overlaps)
+    growing = GrowingAssignment(columns, len(overlaps))
+    order = np.random.default_rng(seed).permutation(list(columns)).tolist()
+    before = [], []
     for k, detection in enumerate(order, start=1):
-        assert growing.add(detection) == overlaps[:, detection].any()
-        added = sorted(order[:k])
-        official, optimal = growing.official_and_optimal()
-        assert official == [(f, added[d]) for f, d in official_assignment(overlaps[:, added])]
-        best = sum(best_assignment(overlaps[:, added].tolist()))
-        assert sum(overlaps[pair] for pair in optimal) == pytest.approx(best)
+        has_changed = growing.add(detection)
+        seen = overlaps[:, sorted(order[:k])]
+        pairs = official_assignment(seen), optimal_assignment(seen)
+        official, optimal = growing.overlaps()
+        assert [value for value in official if value] == [seen[pair] for pair in pairs[0]]
+        best = sum(best_assignment(seen.tolist()))
+        assert sum(optimal) == pytest.approx(best)
+        assert sum(seen[pair] for pair in pairs[1]) == pytest.approx(best)
+        assert has_changed or before == (official, optimal)
+        before = list(official), list(optimal)
 
 
 def test_cases_of_the_official_program(shared_dir):

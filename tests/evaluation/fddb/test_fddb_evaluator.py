@@ -1,5 +1,6 @@
 """FddbEvaluator: results, files, and detections that cannot be used."""
 
+import json
 import logging
 import math
 
@@ -12,12 +13,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
 from helpers.plain_fddb import official_overlap
+from srn_d2.cli import main
 from srn_d2.config import add_srn_config
 from srn_d2.data.datasets.benchmarks import register_benchmarks
 from srn_d2.evaluation import build_evaluator
 from srn_d2.evaluation.fddb.evaluator import FddbEvaluator, write_curves
-from srn_d2.evaluation.fddb.files import read_detections, read_ellipses, read_sizes
-from srn_d2.evaluation.fddb.roc import FddbCurves, FddbImage, fddb_curves
+from srn_d2.evaluation.fddb.roc import FddbCurves
 
 # Face j of fold i is upright, half as wide as high, and lies this far into the picture.
 FACES = [(24.0, 16.0, 1.5708, 40.0 + fold, 40.0) for fold in range(1, 11)]
@@ -106,22 +107,26 @@ def test_written_curves_end_at_10000_false_positives(tmp_path):
     assert np.loadtxt(tmp_path / "all_DiscROC.txt")[[0, -1], 1].tolist() == [10_000, 0]
 
 
-def test_results_are_those_of_the_written_files(dataset, tmp_path):
-    """To the last digit, with numbers that are not short."""
+def test_results_are_those_of_the_written_files(dataset, tmp_path, capsys):
+    """To the last digit, by the command, with numbers that are not short and a face without
+    area, which is none of the data set's annotations but counts."""
+    path = tmp_path / "fddb" / "FDDB-folds" / "FDDB-fold-02-ellipseList.txt"
+    path.write_text(path.read_text().replace("\n1\n", "\n2\n") + "0 5 0 20 20 1\n")
     rng = np.random.default_rng(4)
     detections = {
         fold: (np.array(detector_box(face)) + rng.normal(0, 3, (5, 4)), rng.uniform(size=5))
-        for fold, face in enumerate(FACES, start=1)
+        for fold, face in enumerate(FACES[:9], start=1)
     }
     results = run(FddbEvaluator(dataset, str(tmp_path / "out")), detections)["fddb"]
-    found = read_detections(tmp_path / "out")
-    faces = read_ellipses(tmp_path / "fddb" / "FDDB-folds")
-    sizes = read_sizes(tmp_path / "out" / "image_sizes.txt")
-    curves = fddb_curves([FddbImage(faces[name], *found[name], sizes[name]) for name in faces])
-    for mode, suffix in ((curves.official, ""), (curves.optimal, "_optimal")):
-        discrete, continuous = mode.rates_at(1000)
-        assert results[f"Disc1000{suffix}"] == 100 * discrete
-        assert results[f"Cont1000{suffix}"] == 100 * continuous
+    arguments = ["--annotations", str(path.parent), "--predictions", str(tmp_path / "out")]
+    output = tmp_path / "report"
+    assert main(["evaluate", "--protocol", "fddb", *arguments, "--output", str(output)]) == 0
+    assert "1 images of 10 annotated ones have no detections" not in capsys.readouterr().err
+    from_files = json.loads((output / "results.json").read_text())["methods"]["out"]
+    assert from_files["official"]["num_faces"] == 11
+    for mode, suffix in (("official", ""), ("optimal", "_optimal")):
+        for name in ("Disc1000", "Cont1000"):
+            assert results[f"{name}{suffix}"] == 100 * from_files[mode][name]
 
 
 def test_learned_map_does_not_see_its_own_fold(dataset):

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import srn_d2.evaluation.fddb.overlaps as overlaps_module
 from helpers.plain_fddb import official_overlap, random_boxes
 from srn_d2.data.datasets.fddb import ellipse_bounding_boxes
+from srn_d2.evaluation.fddb.overlaps import FddbImage, overlap_columns, region_overlaps
 from srn_d2.evaluation.fddb.regions import (
     FIXED_BOX_TO_ELLIPSE,
     BoxToEllipse,
     draw_ellipse,
     fit_box_to_ellipse,
     pixel_rectangles,
-    region_overlaps,
 )
 
 CANVAS = (400, 500)
@@ -34,6 +35,38 @@ def test_overlaps_are_those_of_whole_masks(random_regions):
     actual = region_overlaps(faces, regions, CANVAS)
     np.testing.assert_array_equal(actual, expected)
     assert 0 < np.count_nonzero(actual) < actual.size
+
+
+def test_many_images_at_once_are_as_each_alone(monkeypatch):
+    """Whatever the parts in which they are done; images without faces or detections among them."""
+    rng = np.random.default_rng(5)
+    images = []
+    for i in range(30):
+        regions = (random_boxes if i % 3 else random_ellipses)(rng, rng.integers(0, 9))
+        size = tuple(rng.integers(50, 400, 2).tolist())
+        images.append(FddbImage(random_ellipses(rng, i % 4), regions, np.zeros(0), size))
+    for batch, pairs in ((500, 1 << 16), (7, 5)):
+        monkeypatch.setattr(overlaps_module, "_BATCH", batch)
+        monkeypatch.setattr(overlaps_module, "_MAX_PAIRS", pairs)
+        for image, columns in zip(images, overlap_columns(images), strict=True):
+            expected = [
+                [official_overlap(f, d, image.size) for d in image.regions] for f in image.faces
+            ]
+            actual = np.zeros((len(image.faces), len(image.regions)))
+            for detection, column in columns.items():
+                assert [face for face, _ in column] == sorted(face for face, _ in column)
+                for face, overlap in column:
+                    actual[face, detection] = overlap
+            np.testing.assert_array_equal(actual, np.reshape(expected, actual.shape))
+
+
+def test_coordinates_beyond_any_image():
+    face = np.array([[30.0, 20.0, 0.0, 100.0, 100.0]])
+    area = draw_ellipse(face[0], CANVAS).area
+    everything = np.array([[-1e300, -1e12, 1e12, 1e300]])
+    assert region_overlaps(face, everything, CANVAS).item() == area / (CANVAS[0] * CANVAS[1])
+    far = np.array([[30.0, 20, 1e9, 1e300, -1e300], [1e300, 1e12, 0, 100, 100]])
+    assert region_overlaps(face, far, CANVAS)[0, 0] == 0
 
 
 def test_overlap_by_hand():

@@ -8,11 +8,11 @@ from hypothesis.extra.numpy import arrays
 
 from helpers.plain_fddb import best_assignment, plain_curves, random_boxes
 from srn_d2.data.datasets.fddb import ellipse_bounding_boxes
-from srn_d2.evaluation.fddb.assignment import optimal_assignment
+from srn_d2.evaluation.fddb.assignment import columns_of, optimal_assignment
+from srn_d2.evaluation.fddb.overlaps import FddbImage
 from srn_d2.evaluation.fddb.regions import FIXED_BOX_TO_ELLIPSE
 from srn_d2.evaluation.fddb.roc import (
-    FddbImage,
-    MatchCounts,
+    Change,
     accumulate_curves,
     fddb_curves,
     match_at_thresholds,
@@ -20,6 +20,13 @@ from srn_d2.evaluation.fddb.roc import (
 )
 
 CANVAS = (400, 500)
+
+
+def curves_of(overlaps, scores):
+    """Both modes' curves of one image whose faces are counted as one: sums, not rates."""
+    overlaps, scores = np.array(overlaps), np.array(scores)
+    changes = match_at_thresholds(columns_of(overlaps), scores, len(overlaps))
+    return accumulate_curves(scores, changes, 1)
 
 
 def overlap_matrices(max_side):
@@ -44,9 +51,9 @@ def test_counts_at_each_threshold(overlaps, data):
     scores = np.array(
         data.draw(st.lists(score, min_size=num_detections, max_size=num_detections)), dtype=float
     )
-    counts = match_at_thresholds(overlaps, scores).optimal
+    counts = curves_of(overlaps, scores).optimal
     assert counts.thresholds.tolist() == sorted(set(scores.tolist()), reverse=True)
-    for threshold, discrete, continuous, false_positives in zip(*counts, strict=True):
+    for threshold, false_positives, discrete, continuous in zip(*counts[:4], strict=True):
         valid = scores >= threshold
         assert continuous == pytest.approx(sum(best_assignment(overlaps[:, valid])))
         assert discrete + false_positives == valid.sum()
@@ -55,8 +62,7 @@ def test_counts_at_each_threshold(overlaps, data):
 
 def test_detections_are_matched_anew_at_each_threshold():
     """With both, the strong detection leaves face 0 to the weak one; above, it has face 0."""
-    overlaps = np.array([[0.6, 0.58], [0.55, 0.0]])
-    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5])).optimal
+    counts = curves_of([[0.6, 0.58], [0.55, 0.0]], [0.9, 0.5]).optimal
     np.testing.assert_allclose(counts.continuous, [0.6, 0.55 + 0.58])
     assert counts.discrete.tolist() == [1, 2]
 
@@ -69,24 +75,18 @@ def test_pairs_that_count_as_found():
 
 def test_discrete_rate_may_fall_and_lie_below_the_continuous_one():
     """The greatest sum, 0.5 + 0.45, is of two pairs that are not above 0.5."""
-    overlaps = np.array([[0.6, 0.5], [0.45, 0.0]])
-    counts = match_at_thresholds(overlaps, np.array([0.9, 0.5])).optimal
-    assert counts.discrete.tolist() == [1, 0]
-    assert counts.false_positives.tolist() == [0, 2]
-    curves = accumulate_curves([counts], 2)
+    curves = curves_of([[0.6, 0.5], [0.45, 0.0]], [0.9, 0.5]).optimal
+    assert curves.discrete.tolist() == [1, 0]
+    assert curves.false_positives.tolist() == [0, 2]
     assert curves.discrete[-1] < curves.continuous[-1]
-    assert curves.rates_at(2) == (0.5, pytest.approx(0.475))
+    assert curves.rates_at(2) == (1, pytest.approx(0.95))
 
 
 def test_curves_by_hand():
     """Two images with three faces; image 2 has no detection above 0.7, image 1 none at 0.7."""
-    first = MatchCounts(
-        np.array([0.9, 0.5]), np.array([1, 1]), np.array([0.8, 0.8]), np.array([0, 1])
-    )
-    second = MatchCounts(
-        np.array([0.7, 0.5]), np.array([0, 1]), np.array([0.3, 0.9]), np.array([1, 1])
-    )
-    curves = accumulate_curves([first, second], 3)
+    first = [Change(0.9, (1, 0.8), (1, 0.8))]
+    second = [Change(0.7, (0, 0.3), (1, 0.5)), Change(0.5, (1, 0.6), (0, 0.4))]
+    curves, optimal = accumulate_curves(np.array([0.9, 0.5, 0.7, 0.5]), first + second, 3)
     assert curves.thresholds.tolist() == [0.9, 0.7, 0.5]
     np.testing.assert_allclose(curves.discrete, [1 / 3, 1 / 3, 2 / 3])
     np.testing.assert_allclose(curves.continuous, [0.8 / 3, 1.1 / 3, 1.7 / 3])
@@ -94,6 +94,8 @@ def test_curves_by_hand():
     assert curves.rates_at(0) == pytest.approx((1 / 3, 0.8 / 3))
     assert curves.rates_at(1) == pytest.approx((1 / 3, 1.1 / 3))
     assert curves.rates_at(1000) == pytest.approx((2 / 3, 1.7 / 3))
+    np.testing.assert_allclose(optimal.discrete, [1 / 3, 2 / 3, 2 / 3])
+    assert optimal.false_positives.tolist() == [0, 0, 2]
 
 
 def random_images(rng, number):
@@ -161,12 +163,11 @@ def test_images_without_faces_or_detections(num_faces):
 
 def test_scores_must_be_finite():
     with pytest.raises(ValueError, match="a score is not finite"):
-        match_at_thresholds(np.zeros((1, 2)), np.array([0.5, np.nan]))
+        curves_of(np.zeros((1, 2)), [0.5, np.nan])
 
 
 def test_modes_differ_where_the_official_assignment_is_not_the_best():
-    overlaps = np.array([[0.2, 0.0, 0.9], [0.0, 0.4, 0.8]])
-    counts = match_at_thresholds(overlaps, np.array([0.9, 0.8, 0.7]))
+    counts = curves_of([[0.2, 0.0, 0.9], [0.0, 0.4, 0.8]], [0.9, 0.8, 0.7])
     np.testing.assert_allclose(counts.official.continuous, [0.2, 0.6, 0.6])
     np.testing.assert_allclose(counts.optimal.continuous, [0.2, 0.6, 1.3])
     assert counts.official.discrete.tolist() == [0, 0, 0]

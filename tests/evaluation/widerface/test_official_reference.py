@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from helpers.plain_wider_face import accumulate, official_choices
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import SETTINGS, evaluate_wider_face
 from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NUM_FACES = {"easy": 7211, "medium": 13319, "hard": 31958}
 

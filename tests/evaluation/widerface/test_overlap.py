@@ -1,5 +1,7 @@
 """Rule 3 of the official WIDER FACE protocol: overlaps in integer arithmetic."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,15 @@ def test_rule_3_faces_and_detections_without_width_take_part():
     assert assigned_face([5, 5, 0, 9], [5, 5, 0, 9]) == 0
     assert assigned_face([5, 5, -1, 9], [5, 5, 0, 9]) == -1
     assert assigned_face([5, 5, 9, 9], [5, 5, -1, 9]) == -1
+
+
+def test_rule_3_a_face_of_negative_width_is_never_found():
+    """As the one of width -2 in the validation set, which counts in Hard: the intersection ends two
+    columns before it begins, whatever the detection."""
+    face = [500, 300, -2, 40]
+    for x, width in itertools.product((400, 498, 499, 500, 501), (-3, -2, -1, 0, 1, 2, 40, 200)):
+        assert assigned_face([x, 300, width, 40], face) == -1
+    assert assigned_face([500, 300, 2, 40], [500, 300, 2, 40]) == 0
 
 
 def test_boxes_that_are_not_finite_match_nothing():

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.plain_wider_face import read_prediction_text
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.prediction_files import (
     PredictionFormatError,
     format_predictions,
     parse_predictions,
-    read_predictions,
     write_predictions,
 )
 

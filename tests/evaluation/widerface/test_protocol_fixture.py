@@ -13,9 +13,9 @@ from scipy.io import loadmat
 from helpers import make_protocol_fixture as fixture
 from helpers.protocol_scenes import SETTINGS, make_scenes
 from srn_d2 import cli
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import evaluate_wider_face
 from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 EXPECTED = json.loads((fixture.FIXTURE / "expected.json").read_text(encoding="utf-8"))
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from srn_d2.evaluation.widerface.prediction_files import read_predictions, write_predictions
+from srn_d2.evaluation.predictions.folders import read_predictions
+from srn_d2.evaluation.widerface.prediction_files import write_predictions
 from srn_d2.evaluation.widerface.submission import (
     NonFiniteDetectionsError,
     SubmissionWriter,

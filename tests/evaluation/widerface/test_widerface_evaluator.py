@@ -13,13 +13,14 @@ from detectron2.evaluation import print_csv_format
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from helpers.wider_face_mat import make_ground_truth, write_ground_truth
+from srn_d2.cli import main
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import evaluate_wider_face
 from srn_d2.evaluation.widerface.evaluator import (
     PREDICTIONS_FOLDER_NAME,
     WiderFaceEvaluator,
     metric_name,
 )
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NAME = "wider_face_evaluation_test"
 SQUARE, TALL = [10, 10, 9, 9], [40, 10, 9, 15]
@@ -107,6 +108,37 @@ def test_results_are_the_protocols_in_percent(registered, ground_truth_dir):
     assert results["Hard"] == pytest.approx(100 * (1 / 4 + 3 / 4 * 4 / 5))
     assert results["Hard60"] == results["Hard"]
     assert results["Hard70"] == pytest.approx(100 * (1 / 4 + 1 / 4 * 2 / 4))
+
+
+@pytest.mark.parametrize("image_ids", [tuple(BOXES), ("0--A/y", "1--B/z")])
+def test_results_are_those_of_the_written_files(registered, ground_truth_dir, tmp_path, image_ids):
+    """To the last digit, by the command, with numbers of many digits; of all images and of some."""
+    rng = np.random.default_rng(6)
+    outputs = {
+        image_id: output(
+            (np.array([*faces, SQUARE, TALL]) + rng.normal(0, 0.7, (len(faces) + 2, 4))).tolist(),
+            rng.uniform(size=len(faces) + 2).tolist(),
+        )
+        for image_id, faces in BOXES.items()
+        if image_id in image_ids
+    }
+    registered(dataset_dicts({i: BOXES[i] for i in image_ids}), ground_truth_dir=ground_truth_dir)
+    iou_thresholds = 0.5, 0.6, 0.7
+    evaluator = WiderFaceEvaluator(NAME, str(tmp_path), iou_thresholds=iou_thresholds)
+    results = run(evaluator, outputs)["widerface"]
+    (tmp_path / "list.txt").write_text("\n".join(image_ids))
+    files = ["--predictions", tmp_path / PREDICTIONS_FOLDER_NAME, "--output", tmp_path / "report"]
+    files += ["--ground-truth", ground_truth_dir, "--image-list", tmp_path / "list.txt"]
+    assert main(["evaluate", *map(str, files), "--iou", *map(str, iou_thresholds)]) == 0
+    curves = json.loads((tmp_path / "report" / "results.json").read_text())["methods"]
+    (report,) = json.loads((tmp_path / "report" / "report.json").read_text())
+    for setting in ("easy", "medium", "hard"):
+        curve = curves[PREDICTIONS_FOLDER_NAME][setting]
+        assert 100 * curve["ap"] == results[metric_name(setting, 0.5)] > 0
+        assert len(curve["precision"]) == len(curve["recall"]) == 1000
+        for threshold in iou_thresholds:
+            ap = report["settings"][setting]["ap"][f"{threshold:g}"]
+            assert 100 * ap == results[metric_name(setting, threshold)]
 
 
 def test_part_of_the_validation_set_counts_alone(registered, ground_truth_dir):

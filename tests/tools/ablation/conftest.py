@@ -72,7 +72,7 @@ def results(scene):
             for found in predictions.values():
                 found[:, 4] += number * 1e-4
             for images in lists:
-                counts = draw_resamples(len(images.image_ids), 50)
+                counts = draw_resamples(len(images.image_ids), 20)
                 measures[images.name, name, seed] = measure_predictions(
                     predictions, images, truth, counts
                 )

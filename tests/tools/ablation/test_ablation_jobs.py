@@ -64,6 +64,13 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path):
     assert jobs.active == {}
 
 
+def test_of_a_traceback_the_error_is_told(tmp_path):
+    code = "def crop():\n  raise ValueError('crop 0 is\\n  too small')\ncrop()"
+    jobs = run_all([ScriptedRun(tmp_path / "run", training=code)])
+    assert jobs.failures["run"].endswith(": ValueError: crop 0 is\n    too small")
+    assert "Traceback" not in jobs.failures["run"]
+
+
 def test_steps_that_are_done_are_skipped(tmp_path):
     run = ScriptedRun(tmp_path / "run", training="raise SystemExit(1)", evaluation="")
     (run.folder / "training").touch()

@@ -1,5 +1,7 @@
 """Gradients by term and level, positives and overlaps, of a tiny network."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -13,15 +15,15 @@ from ablation.step_targets import FIRST_BOXES, REFINED, REGULAR, SECOND_BOXES
 from srn_d2.engine import SRNTrainer
 from srn_d2.modeling.level_selection import LEVELS
 
-SIDE = 192
+SIDE = 128
 
 
 @pytest.fixture(scope="module")
 def batch():
-    """Two crops; the boxes are close to anchors of the levels p3 to p6."""
+    """Two crops; the boxes are close to anchors of the levels p3 to p5."""
     rng = np.random.default_rng(0)
     samples = []
-    for boxes in ([[30, 30, 45, 48], [60, 60, 90, 96]], [[20, 8, 80, 84], [10, 2, 140, 160]]):
+    for boxes in ([[30, 30, 45, 48], [60, 60, 90, 96]], [[20, 8, 80, 84], [10, 2, 100, 116]]):
         instances = Instances((SIDE, SIDE))
         instances.gt_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32))
         instances.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
@@ -41,16 +43,31 @@ def make_model(small_cfg):
     return make
 
 
+@pytest.fixture(scope="module")
+def cache():
+    return {}
+
+
+@pytest.fixture
+def measured(cache, make_model, batch):
+    """A model in training mode, its measures, and its state before them."""
+    if not cache:
+        model = make_model().train()
+        cache["state"] = {name: value.clone() for name, value in model.state_dict().items()}
+        cache["found"] = measure_mechanism(model, [batch])
+        cache["model"] = model
+    return cache["model"], cache["found"], cache["state"]
+
+
 @pytest.mark.numerics
-def test_the_parts_of_the_levels_add_up_to_the_terms(make_model, batch):
-    model = make_model()
-    found = measure_mechanism(model, [batch])
+def test_the_parts_of_the_levels_add_up_to_the_terms(measured, batch):
+    model, found, _ = measured
     [gradients] = found.gradients
-    model.train()
+    model = copy.deepcopy(model)
     with EventStorage():
         losses = model(batch)
-    assert found.losses == {name: [pytest.approx(float(x), rel=1e-4)] for name, x in losses.items()}
     for term, loss in losses.items():
+        assert found.losses[term] == [pytest.approx(loss.item(), rel=1e-4)]
         model.zero_grad()
         loss.backward(retain_graph=True)
         for group, parameters in parameter_groups(model).items():
@@ -60,8 +77,8 @@ def test_the_parts_of_the_levels_add_up_to_the_terms(make_model, batch):
             assert norm == pytest.approx(expected, rel=1e-3, abs=1e-6), (term, group)
 
 
-def test_terms_reach_the_levels_of_their_step_only(make_model, batch):
-    found = measure_mechanism(make_model(), [batch])
+def test_terms_reach_the_levels_of_their_step_only(measured):
+    _, found, _ = measured
     levels = {
         term: {level for t, level, _ in found.gradients[0].norms if t == term} - {ALL_LEVELS}
         for term in found.losses
@@ -72,23 +89,20 @@ def test_terms_reach_the_levels_of_their_step_only(make_model, batch):
     assert levels["loss_box_s1"]
 
 
-def test_a_measure_changes_nothing(make_model, batch):
-    model = make_model().eval()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    measure_mechanism(model, [batch, batch])
-    assert not model.training
+def test_a_measure_changes_nothing(measured):
+    model, _, before = measured
+    assert model.training
     assert "_losses" not in vars(model)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_positives_are_those_that_training_logs(make_model, batch):
-    model = make_model()
-    sums = measure_mechanism(model, [batch]).targets
-    model.train()
-    with EventStorage() as storage:
-        model(batch)
+def test_positives_are_those_that_training_logs(measured, batch):
+    model, found, _ = measured
+    sums = found.targets
+    with EventStorage() as storage, torch.no_grad():
+        copy.deepcopy(model)(batch)
         logged = {name: value for name, (value, _) in storage.latest().items()}
     steps = {"step 1": 0.0, "step 2": 0.0}
     for (kind, _), number in sums.positives.items():
@@ -121,6 +135,23 @@ def test_tables_of_a_one_step_network(make_model, batch):
     assert text.startswith("# RetinaNet at model.pth\n\nMeans over 2 training batches (4 crops).")
     assert "first-step" not in text.split("## Mean IoU")[0]
     assert set(mechanism_json(found)["losses"]) == {"loss_cls_s2", "loss_box_s2"}
+
+
+def test_first_step_with_layers_of_its_own(make_model, batch):
+    """Its gradients are in groups of their own; before STR's start no anchor is moved."""
+    model = make_model("MODEL.SRN.FIRST_STEP_SUBNET", "own", "MODEL.SRN.STR_START_ITER", 5)
+    before, after = (measure_mechanism(model, [batch], iteration) for iteration in (0, 5))
+    groups = {group for term, _, group in after.gradients[0].norms if term == "loss_cls_s1"}
+    assert "first step's own class layers" in groups
+    assert after.gradients[0].norms["loss_cls_s1", ALL_LEVELS, "class subnet"] == 0
+    assert after.gradients[0].norms["loss_cls_s1", ALL_LEVELS, "first step's own class layers"] > 0
+    overlaps = [
+        {key: total / n for key, (total, n) in found.targets.overlaps.items() if n}
+        for found in (before, after)
+    ]
+    level = next(level for kind, level in overlaps[0] if kind == REGULAR)
+    assert overlaps[0][FIRST_BOXES, level] == pytest.approx(overlaps[0][REGULAR, level])
+    assert overlaps[1][FIRST_BOXES, level] != pytest.approx(overlaps[1][REGULAR, level], abs=1e-6)
 
 
 def test_some_batch_is_needed(make_model):

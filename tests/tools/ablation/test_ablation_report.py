@@ -115,7 +115,7 @@ def test_a_report_of_one_row_has_no_differences(results):
     measures = {key: x for key, x in results.measures.items() if key[1] == "retinanet"}
     alone = dataclasses.replace(results, rows=rows, measures=measures, anchors={}, missing=())
     text = to_markdown(alone, {}, 50, {})
-    assert "Differences" not in text
+    assert "### Differences" not in text
     assert "Not done" not in text
     assert to_json(alone, {})["lists"]["all"]["rows"]["retinanet"]["differences"] == {}
     assert all(plot(alone, "all") is None for plot, _ in FIGURES.values())

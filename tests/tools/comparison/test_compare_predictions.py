@@ -12,7 +12,7 @@ from comparison.latency import measure_latency, spread_out
 from comparison.predictions import detection_settings, predict, prediction_folder
 from comparison.table import Environment
 from comparison.worker import WorkerError
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
+from srn_d2.evaluation.predictions.folders import read_predictions
 
 
 @pytest.fixture
