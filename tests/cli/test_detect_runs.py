@@ -44,7 +44,7 @@ def start(repo_root, detect_model, tmp_path):
     yield run
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def num_results(output):

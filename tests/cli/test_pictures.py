@@ -13,8 +13,8 @@ from srn_d2.cli.anonymize import pixelate
 from srn_d2.cli.journal import Result
 from srn_d2.cli.output_errors import OutputFolderError
 from srn_d2.cli.pictures import process_picture
-from srn_d2.cli.processing import draw_faces
 from srn_d2.cli.progress import Reporter
+from srn_d2.cli.rendering import draw_faces
 from srn_d2.cli.sources import find_sources
 from srn_d2.data.image_errors import CorruptImageError, UnreadFormatError
 from srn_d2.data.image_frames import ImageFrames

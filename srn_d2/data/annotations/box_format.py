@@ -6,7 +6,7 @@ from srn_d2.data.annotation_files import AnnotationFormatError
 
 from .table import FaceTable
 
-# Name -> what it says, for messages. "_fraction": of the image's width and height.
+# Name -> what it says, for messages. "_fraction", "_percent": of the image's width and height.
 BOX_FORMATS = {
     "xywh": "left, top, width and height in pixels",
     "xyxy": "x1, y1, x2, y2 in pixels",
@@ -14,8 +14,12 @@ BOX_FORMATS = {
     "xywh_fraction": "left, top, width and height as fractions of the image's",
     "xyxy_fraction": "x1, y1, x2, y2 as fractions of the image's size",
     "cxcywh_fraction": "centre, width and height as fractions of the image's",
+    "xywh_percent": "left, top, width and height in percent of the image's",
+    "xyxy_percent": "x1, y1, x2, y2 in percent of the image's size",
+    "cxcywh_percent": "centre, width and height in percent of the image's",
 }
 _KINDS = ("xywh", "xyxy", "cxcywh")
+_UNITS = {"fraction": 1.0, "percent": 0.01}  # of the image's size
 # A box fits if it reaches beyond the image by at most this part of its side, and these pixels
 # (or this fraction of the image).
 _SIDE_TOLERANCE, _PIXEL_TOLERANCE, _FRACTION_TOLERANCE = 0.1, 2.0, 0.005
@@ -26,6 +30,11 @@ _MISFITS, _RELATION = 0.01, 0.1
 _SHARE_OF_FRACTIONS, _FRACTION_LIMIT = 0.95, 1.2
 # Corners (x1, x2) of small faces go together over the image, left and width do not.
 _MIN_BOXES, _MIN_CORRELATION, _MIN_SPREAD = 10, 0.9, 0.05
+# Percent: on images of at least this width and height no number is above 100, and on both axes
+# some box is as far from the origin as this. In pixels all faces would be in a corner.
+_PERCENT_SIDE, _PERCENT_FAR = 250, 50.0
+# Boxes that lie outside of their images are an error if they are more than this part.
+_MAX_OUTSIDE = 0.1
 
 
 def convert_boxes(table: FaceTable, box_format: str | None = None) -> None:
@@ -38,24 +47,49 @@ def convert_boxes(table: FaceTable, box_format: str | None = None) -> None:
 
     Raises:
         ValueError: there is no such format.
-        AnnotationFormatError: the boxes look like another format than the file says, or fractions
-            lack the sizes of their images.
+        AnnotationFormatError: the boxes look like another format than the file says, many lie
+            outside of their images, or fractions lack the sizes of their images.
     """
     if box_format is not None and box_format not in BOX_FORMATS:
         raise ValueError(f"box_format is one of {', '.join(BOX_FORMATS)}, not {box_format!r}")
     sizes = table.best_sizes()[table.image_of]  # (M, 2)
     if box_format is None:
         _check(table, sizes)
-    kind, _, is_fraction = (box_format or table.box_format).partition("_")
-    if is_fraction:
+    kind, _, unit = (box_format or table.box_format).partition("_")
+    if unit:
         unknown = (sizes <= 0).any(axis=1)
         if unknown.any():
             name = table.names[table.image_of[np.flatnonzero(unknown)[0]]]
-            problem = f"fractions need the size of the image {name!r}, which cannot be read"
+            problem = f"{unit}: the size of the image {name!r} is needed, and not known"
             raise AnnotationFormatError(table.source, "boxes", problem)
-        table.boxes = table.boxes * np.tile(sizes, 2)
+        table.boxes = table.boxes * np.tile(sizes, 2) * _UNITS[unit]
     if kind != "xywh":
         table.boxes = _to_xywh(table.boxes, kind)
+    _check_places(table, sizes, is_told=box_format is not None)
+
+
+def _check_places(table: FaceTable, sizes: np.ndarray, is_told: bool) -> None:
+    """Note the boxes that lie outside of their images; raise if they are many."""
+    low, sides = table.boxes[:, :2], table.boxes[:, 2:]
+    is_outside = ((low >= sizes) | (low + sides <= 0)).any(axis=1)
+    is_outside &= (sizes > 0).all(axis=1) & (sides > 0).all(axis=1)
+    rows = np.flatnonzero(is_outside)
+    if not len(rows):
+        return
+    name = table.names[table.image_of[rows[0]]]
+    problem = (
+        f"{len(rows)} of {len(table.boxes)} boxes lie outside of their images, the first "
+        f"{table.boxes[rows[0]].round(1).tolist()} (left, top, width, height) in {name!r}"
+    )
+    if len(rows) <= _MAX_OUTSIDE * len(table.boxes) or is_told:
+        table.notes.append(problem)
+        return
+    raise AnnotationFormatError(
+        table.source,
+        table.where(int(rows[0])),
+        f"{problem}: were they drawn on larger pictures, or are x and y exchanged? Correct them, "
+        f"or pass box_format={table.box_format!r} if they are as given",
+    )
 
 
 def _to_xywh(boxes: np.ndarray, kind: str) -> np.ndarray:
@@ -76,6 +110,10 @@ def _check(table: FaceTable, sizes: np.ndarray) -> None:
         likely = _likely_kinds(boxes, units, given, _FRACTION_TOLERANCE) or [given]
         _refuse(table, [f"{kind}_fraction" for kind in likely], "all numbers are up to 1")
     boxes, sizes = boxes[is_known], sizes[is_known]
+    if _are_percent(boxes, sizes):
+        units = np.full((len(boxes), 2), 100.0)
+        likely = _likely_kinds(boxes, units, given, _PIXEL_TOLERANCE) or [given]
+        _refuse(table, [f"{kind}_percent" for kind in likely], "no number is greater than 100")
     likely = _likely_kinds(boxes, sizes, given, _PIXEL_TOLERANCE) if len(boxes) else []
     if likely:
         num_beyond = int((~_fits(boxes, sizes, given, _PIXEL_TOLERANCE)).sum())
@@ -83,6 +121,13 @@ def _check(table: FaceTable, sizes: np.ndarray) -> None:
         if not num_beyond:
             sign = "the third number grows with the first, and the fourth with the second"
         _refuse(table, likely, sign)
+
+
+def _are_percent(boxes: np.ndarray, sizes: np.ndarray) -> bool:
+    if len(boxes) < _MIN_BOXES or sizes.min() < _PERCENT_SIDE:
+        return False
+    is_far = (boxes[:, :2].max(axis=0) >= _PERCENT_FAR).all()
+    return bool(is_far and boxes.min() >= 0 and boxes.max() <= 100)
 
 
 def _refuse(table: FaceTable, likely: list[str], sign: str) -> None:

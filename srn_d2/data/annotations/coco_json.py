@@ -93,7 +93,7 @@ class _Content:
             )
         self.image_rows[image_id] = len(self.names)
         self.names.append(name)
-        self.sizes.extend((_to_number(image.get("width")), _to_number(image.get("height"))))
+        self.sizes.extend((to_number(image.get("width")), to_number(image.get("height"))))
 
     def add_annotation(self, number: int, annotation: Any) -> None:
         try:
@@ -110,7 +110,7 @@ class _Content:
             image, category, ignored = self._add_unusual(number, annotation)
         self.images.append(image)
         self.categories.append(category)
-        self.ignored.append(_to_flag(ignored) if ignored else 0)
+        self.ignored.append(to_flag(ignored) if ignored else 0)
 
     def _add_unusual(self, number: int, annotation: Any) -> tuple[int, int, Any]:
         """An annotation with a missing or unusual field; what is wrong matters if it is a face."""
@@ -215,8 +215,8 @@ def _find_faces(
             return np.zeros(0, dtype=bool), Counter()
     unknown = {key: number for key, number in counts.items() if key not in names}
     if unknown and wanted is None:
-        ids = ", ".join(f"{key!r} ({number})" for key, number in [*unknown.items()][:NUM_SHOWN])
-        known = ", ".join(f"{key!r} {name!r}" for key, name in [*names.items()][:NUM_SHOWN])
+        ids = ", ".join(f"{key} ({number})" for key, number in [*unknown.items()][:NUM_SHOWN])
+        known = ", ".join(f"{key} {name!r}" for key, name in [*names.items()][:NUM_SHOWN])
         raise AnnotationFormatError(
             source,
             "annotations[].category_id",
@@ -249,7 +249,10 @@ def _category_names(listed: Any, source: str) -> dict[Hashable, str]:
         if isinstance(key, bool) or not isinstance(key, (int, str, float)):
             where = f"categories[{number}].id"
             raise AnnotationFormatError(source, where, f"expected int or str, found {key!r}")
-        names[canonical_key(key)] = str(category.get("name") or key).strip()
+        name, key = str(category.get("name") or key).strip(), canonical_key(key)
+        if names.setdefault(key, name) != name:
+            problem = f"{key} is the id of {names[key]!r} as well as of {name!r}: correct one"
+            raise AnnotationFormatError(source, f"categories[{number}].id", problem)
     return names
 
 
@@ -266,7 +269,7 @@ def _field(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, dict) else None
 
 
-def _to_number(value: Any) -> float:
+def to_number(value: Any) -> float:
     """A width or a height; 0 if it is none."""
     try:
         number = float(value)
@@ -275,7 +278,7 @@ def _to_number(value: Any) -> float:
     return number if 0 < number < 1e9 else 0.0
 
 
-def _to_flag(value: Any) -> bool:
+def to_flag(value: Any) -> bool:
     """A flag as numbers, booleans or their texts."""
     if isinstance(value, str):
         return value.strip().lower() not in ("", "0", "0.0", "false", "no", "none", "null")

@@ -11,7 +11,7 @@ import numpy as np
 from srn_d2.data.annotation_files import AnnotationFormatError, read_annotation_text
 
 from .categories import canonical_key, choose_face_categories, list_categories, note_on_choice
-from .coco_json import _to_flag
+from .coco_json import to_flag
 from .foreign_formats import describe_foreign_header
 from .table import FaceTable
 
@@ -81,7 +81,7 @@ def read_csv(
             image_of.append(image)
             numbers.append(line)
             labels.append(fields[columns.label].strip() if columns.label is not None else "")
-            ignored.append(columns.ignored is not None and _to_flag(fields[columns.ignored]))
+            ignored.append(columns.ignored is not None and to_flag(fields[columns.ignored]))
     table = FaceTable(
         source,
         list(keys),

@@ -1,22 +1,26 @@
 """Annotations with a file for each image (YOLO, Pascal VOC, labelme), read with supervision."""
 
+import json
 import os
 import tempfile
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from srn_d2.data.annotation_files import AnnotationFormatError, has_image_suffix
 
+from .coco_json import to_number
 from .csv_faces import keep_face_labels
 from .table import FaceTable
 
 # Suffix of the files in the folder -> name of supervision's reader.
 _READERS = {".xml": "from_pascal_voc", ".json": "from_labelme", ".txt": "from_yolo"}
 _YOLO_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
+_SUPERVISION_ERRORS = (ValueError, KeyError, TypeError, AttributeError, OSError)
 _DIFFICULT = b"<difficult>1</difficult>"
 # Text files in YOLO's folders that are no labels.
 _NO_LABELS = ("classes", "labels", "train", "val", "valid", "test", "readme", "notes")
@@ -44,6 +48,7 @@ def read_folder(
     folder = Path(annotation_folder)
     source = str(folder)
     suffix, files = _label_files(folder)
+    declared = {} if suffix == ".txt" else _declared_sizes(files)
     if suffix != ".json":  # labelme's files name their image
         _require_images(files, Path(image_root), source)
     supervision = _import_supervision()
@@ -59,12 +64,14 @@ def read_folder(
             with warnings.catch_warnings(record=True) as caught:  # such as of shapes left out
                 warnings.simplefilter("always", UserWarning)
                 dataset = read(**arguments)
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, SyntaxError) as error:
-            # SyntaxError: damaged XML.
-            raise AnnotationFormatError(source, "supervision", str(error)) from error
+        except _SUPERVISION_ERRORS as error:
+            bad = _first_bad_file(read, arguments, files)
+            raise AnnotationFormatError(bad or source, "supervision", str(error)) from error
     if suffix != ".json":
         _require_all_read(files, dataset.image_paths, source)
     table = _to_table(dataset, source, Path(image_root), {file.stem for file in files})
+    keys = [Path(name).stem for name in table.names]
+    table.declared_sizes = np.array([declared.get(key, (0, 0)) for key in keys], float)
     table.notes += sorted({str(warning.message) for warning in caught})
     num_difficult = sum(file.read_bytes().count(_DIFFICULT) for file in files)
     if suffix == ".xml" and num_difficult:
@@ -86,6 +93,47 @@ def _label_files(folder: Path) -> tuple[str, list[Path]]:
         ".xml files of Pascal VOC (LabelImg), .json files of labelme or .txt files of YOLO in it, "
         "or a .json, .csv or .txt file of all images"
     )
+
+
+def _declared_sizes(files: Sequence[Path]) -> dict[str, tuple[float, float]]:
+    """The image's name without its suffix -> width and height in its .xml or .json file.
+
+    Raises:
+        AnnotationFormatError: a file is damaged; names it and the line.
+    """
+    sizes = {}
+    for path in files:
+        try:
+            if path.suffix.lower() == ".xml":
+                root = ElementTree.parse(path).getroot()
+                size = root.findtext("size/width"), root.findtext("size/height")
+                name = path.stem
+            else:
+                content = json.loads(path.read_bytes())
+                size = content.get("imageWidth"), content.get("imageHeight")
+                name = PureWindowsPath(content.get("imagePath") or path.name).stem
+        except ElementTree.ParseError as error:
+            where = f"line {error.position[0]}"
+            raise AnnotationFormatError(path, where, f"damaged XML: {error}") from error
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}"
+            raise AnnotationFormatError(path, where, f"damaged JSON: {error.msg}") from error
+        except (AttributeError, TypeError, UnicodeDecodeError) as error:
+            raise AnnotationFormatError(path, "its keys", "this is no file of labelme") from error
+        sizes[name] = (to_number(size[0]), to_number(size[1]))
+    return sizes
+
+
+def _first_bad_file(read: Any, arguments: dict[str, str], files: Sequence[Path]) -> Path | None:
+    """The first annotation file that supervision cannot read by itself."""
+    for path in files:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / path.name).write_bytes(path.read_bytes())
+            try:
+                read(**{**arguments, "annotations_directory_path": folder})
+            except _SUPERVISION_ERRORS:
+                return path
+    return None
 
 
 def _require_images(files: Sequence[Path], image_root: Path, source: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,8 +66,11 @@ def read_faces(
         if image_root is None:
             raise ValueError(f"{path}: a folder of annotation files needs image_root")
         table = read_folder(path, image_root, categories)
-    else:
+    elif path.is_file():
         table = _READERS[path.suffix.lower()](path, categories)
+        _require_different_names(table)
+    else:
+        raise FileNotFoundError(f"The annotation file {path.absolute()} is not there")
     if image_root is not None:
         table.paths, note = resolve_names(image_root, table.names)
         table.notes += [note] if note else []
@@ -74,6 +78,18 @@ def read_faces(
     convert_boxes(table, box_format)
     finish(table)
     return table
+
+
+def _require_different_names(table: FaceTable) -> None:
+    """Raise if an image is listed twice: each of the two would lack the other's faces."""
+    if len(set(table.names)) == len(table.names):
+        return
+    name, number = Counter(table.names).most_common(1)[0]
+    raise AnnotationFormatError(
+        table.source,
+        "images",
+        f"{name!r} is there {number} times: put all of its faces into one entry",
+    )
 
 
 def check_suffix(path: Path) -> None:

@@ -9,6 +9,7 @@ lines, decimal commas, in UTF-16. ``forms`` says what was found.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -111,7 +112,7 @@ def _parse_other(data: bytes, source: str) -> TextRows:
     if _has_decimal_commas([line for _, line in lines if _looks_like_boxes(line)]):
         lines = [(i, _without_decimal_commas(line)) for i, line in lines]
         forms = (*forms, COMMAS)
-    first_box, count, columns, form = _header(lines)
+    first_box, count, columns, form = _header(lines, Path(source).stem)
     boxes = lines[first_box:] if count is None else lines[first_box : first_box + count]
     rows, more_forms = _box_rows(boxes, source)
     if count is not None and len(rows) < count:
@@ -124,13 +125,17 @@ def _parse_other(data: bytes, source: str) -> TextRows:
     return TextRows(rows, numbers, len(lines) - first_box - len(boxes), forms, columns)
 
 
-def _header(lines: list[tuple[int, str]]) -> tuple[int, int | None, Columns | None, str]:
-    """(index of the first box line, count or None, columns or None, form) of a file."""
+def _header(
+    lines: list[tuple[int, str]], image: str
+) -> tuple[int, int | None, Columns | None, str]:
+    """(index of the first box line, count or None, columns or None, form) of an image's file."""
     first = lines[0][1]
     count = _count(first)
     second_count = _count(lines[1][1]) if len(lines) > 1 else None
     if second_count is not None:  # a name, which may be a number
         return 2, second_count, None, ""
+    if count is not None and first == image and count != len(lines) - 1:  # a number as its name
+        return 1, None, None, NO_COUNT
     if count is not None:
         return 1, count, None, NO_NAME
     if _looks_like_boxes(first):

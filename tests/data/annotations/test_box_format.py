@@ -25,13 +25,14 @@ def table_of(boxes, size=(WIDTH, HEIGHT)):
 def write_as(boxes, box_format, size=(WIDTH, HEIGHT)):
     """XYWH pixels -> the numbers of another format."""
     low, sides = boxes[:, :2], boxes[:, 2:]
-    kind, _, fraction = box_format.partition("_")
+    kind, _, unit = box_format.partition("_")
     written = {
         "xywh": boxes,
         "xyxy": np.column_stack([low, low + sides]),
         "cxcywh": np.column_stack([low + sides / 2, sides]),
     }[kind]
-    return written / np.tile(size, 2) if fraction else written
+    written = written / np.tile(size, 2) if unit else written
+    return written * 100 if unit == "percent" else written
 
 
 @st.composite
@@ -126,5 +127,34 @@ def test_a_format_that_there_is_not(pictures, write):
     with pytest.raises(ValueError, match="box_format is one of xywh, xyxy"):
         read_faces(write("f.csv", "file,x,y,w,h\n"), pictures, box_format="ltrb")
     path = write("f.csv", "file,x,y,w,h\nb.jpg,0.1,0.1,0.2,0.2\n")
-    with pytest.raises(AnnotationFormatError, match=r"fractions need the size of .*b\.jpg"):
+    with pytest.raises(AnnotationFormatError, match=r"fraction: the size of .*b\.jpg"):
         read_faces(path, box_format="xywh_fraction")
+
+
+@given(data_sets(), st.integers(0, 10**6))
+@settings(max_examples=20)
+def test_boxes_of_other_pictures_are_an_error(boxes, seed):
+    """x and y exchanged on tall images, or drawn on pictures twice as large: not silently kept."""
+    low, sides = boxes[:, :2], boxes[:, 2:]
+    for wrong in (np.column_stack([low + [WIDTH, 0], sides]), boxes * 3):
+        with pytest.raises(AnnotationFormatError, match=r"f\.csv, row"):
+            convert_boxes(table_of(wrong))
+    few = boxes.copy()
+    few[seed % len(few)] = [WIDTH + 5, 10, 20, 20]
+    table = table_of(few)
+    convert_boxes(table)
+    assert table.notes == [
+        f"1 of {len(few)} boxes lie outside of their images, the first [645.0, 10.0, 20.0, 20.0] "
+        f"(left, top, width, height) in '{seed % len(few)}.jpg'"
+    ]
+    table = table_of(boxes + [WIDTH, 0, 0, 0])
+    convert_boxes(table, "xywh")  # the user knows better, and is told
+    assert f"{len(boxes)} of {len(boxes)} boxes lie outside" in table.notes[0]
+
+
+def test_small_faces_in_a_corner_are_not_percent():
+    rng = np.random.default_rng(3)
+    boxes = np.column_stack([rng.random((200, 2)) * 40, rng.random((200, 2)) * 20 + 8])
+    table = table_of(boxes)
+    convert_boxes(table)
+    np.testing.assert_array_equal(table.boxes, boxes)

@@ -43,11 +43,23 @@ def test_two_images_whose_ids_differ_in_type_stay_apart(write, pictures):
 @pytest.mark.parametrize("missing", [0, 7, "head", None])
 def test_a_category_id_that_is_not_listed(write, pictures, missing):
     content = coco([face(), *[face(category_id=missing)] * 2])
-    with pytest.raises(AnnotationFormatError, match=r"2 of 3 annotations.*the categories are '1'"):
+    with pytest.raises(
+        AnnotationFormatError, match=r"2 of 3 annotations.*the categories are 1 'face'"
+    ):
         read_faces(write("f.json", content), pictures)
     if missing is not None:  # the way out that the message names
         table = read_faces(write("f.json", content), pictures, categories=[missing])
         assert len(table.boxes) == 2
+
+
+def test_what_is_there_twice(write, pictures):
+    categories = [{"id": 1, "name": "face"}, {"id": "1", "name": "car"}]
+    path = write("f.json", coco([face()], categories=categories))
+    with pytest.raises(AnnotationFormatError, match=r"categories\[1\].id: 1 is .*'face'.*'car'"):
+        read_faces(path, pictures)
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]
+    with pytest.raises(AnnotationFormatError, match=r"f\.json, images: 'a\.jpg' is there 2 times"):
+        read_faces(write("f.json", coco([face()], images=images)), pictures)
 
 
 @pytest.mark.parametrize("categories", [None, []])

@@ -59,7 +59,31 @@ def test_pascal_voc(tmp_path, images):
     assert table.boxes.tolist() == [BOX]
     assert "1 objects marked difficult" in table.summary()
     (folder / "a.xml").write_text("<annotation><object>")
-    with pytest.raises(AnnotationFormatError, match="supervision: "):
+    with pytest.raises(AnnotationFormatError, match=r"a\.xml, line 1: damaged XML"):
+        read_faces(folder, images)
+    bad = VOC.format(name="a", label="face", difficult=1).replace("31", "left")
+    (folder / "a.xml").write_text(bad)
+    with pytest.raises(AnnotationFormatError, match=r"a\.xml, supervision: .*left"):
+        read_faces(folder, images)
+
+
+def test_another_size_than_the_picture_has(tmp_path, images):
+    folder = tmp_path / "voc"
+    folder.mkdir()
+    size = "<annotation><size><width>120</width><height>160</height></size>"
+    text = VOC.format(name="a", label="face", difficult=0).replace("<annotation>", size)
+    (folder / "a.xml").write_text(text)
+    with pytest.raises(AnnotationFormatError, match="1 width and height exchanged"):
+        read_faces(folder, images)
+    assert read_faces(folder, images, allow_size_mismatch=True).boxes.tolist() == [BOX]
+    folder = tmp_path / "labelme"
+    folder.mkdir()
+    content = {"imagePath": "../images/a.jpg", "imageWidth": 320, "imageHeight": 240, "shapes": []}
+    (folder / "a.json").write_text(json.dumps(content))
+    with pytest.raises(AnnotationFormatError, match="1 the same picture in another size"):
+        read_faces(folder, images)
+    (folder / "a.json").write_text("{")
+    with pytest.raises(AnnotationFormatError, match=r"a\.json, line 1: damaged JSON"):
         read_faces(folder, images)
 
 
