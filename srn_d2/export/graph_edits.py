@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from onnx import (
     AttributeProto,
     GraphProto,
@@ -22,6 +23,7 @@ from srn_d2.modeling.folded_norm import FoldedConv2d
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 MATCH_TOLERANCE = 1e-6
 """Largest relative difference of a kernel in the graph from the one computed here."""
 
@@ -168,10 +170,18 @@ def _split(values: np.ndarray, folded: Iterable[_Kernel]) -> _Kernel | None:
 
 @torch.no_grad()
 def _folded_kernels(network: nn.Module) -> Iterator[_Kernel]:
-    """The kernels that a batch normalisation is folded into, if they are in half precision."""
+    """The kernels that a batch normalisation is folded into, if they are in half precision.
+
+    It is folded by ``FoldedConv2d``, or by the export if it is the ``norm`` of detectron2's Conv2d.
+    """
     for module in network.modules():
         if isinstance(module, FoldedConv2d):
-            half = module.weight.half()
-            if torch.equal(half.float(), module.weight):
-                scale, _ = module.scale_and_shift()
-                yield _Kernel(half.contiguous().numpy(), scale[:, None, None, None].numpy())
+            scale, _ = module.scale_and_shift()
+        elif isinstance(getattr(module, "norm", None), _NORMS):
+            norm = module.norm
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        else:
+            continue
+        half = module.weight.half()
+        if torch.equal(half.float(), module.weight):
+            yield _Kernel(half.contiguous().numpy(), scale[:, None, None, None].numpy())

@@ -182,6 +182,50 @@ def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, t
         assert re.fullmatch(rf"iteration 42 of [\d,]+{told}", described)
 
 
+@pytest.mark.slow
+@pytest.mark.numerics
+def test_the_graph_of_a_model_finds_the_same_faces(package, tool, tmp_path, monkeypatch):
+    folder = copy(package, tmp_path)
+    assert tool.main(["--model", "tiny", "--output", str(folder)]) == 0
+    model = find_shipped_model("tiny", folder)
+    assert model.graph.stat().st_size < 1.2 * model.weights.stat().st_size
+    monkeypatch.setattr(
+        detector, "find_shipped_model", functools.partial(find_shipped_model, folder=folder)
+    )
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    options = {"device": "cpu", "score_threshold": 0.0}
+    found, expected = (
+        FaceDetector("tiny", runtime=name, **options)(image) for name in ("auto", "torch")
+    )
+    assert_same_detections(
+        found, expected, box_tolerance=0.05, score_tolerance=1e-4, max_detections=20
+    )
+    model.graph.write_bytes(model.weights.read_bytes())
+    with pytest.raises(WeightsHashError, match=r"tiny\.onnx is damaged"):
+        FaceDetector("tiny", **options)
+    assert find_shipped_model("tiny", folder, with_graph=False).graph is None
+    model.graph.unlink()
+    with pytest.raises(FileNotFoundError, match=r"tiny\.onnx"):
+        FaceDetector("tiny", **options)
+
+
+def test_a_model_without_a_graph_runs_in_pytorch(package, monkeypatch):
+    monkeypatch.setattr(
+        detector, "find_shipped_model", functools.partial(find_shipped_model, folder=package)
+    )
+    assert FaceDetector("tiny", device="cpu").runtime == "torch"
+    with pytest.raises(ValueError, match=r"'tiny' has no graph: tools/package_weights\.py"):
+        FaceDetector("tiny", runtime="onnx")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["a.pth"], ["--config-file", "a.yaml"], ["--no-graph"]], ids=str
+)
+def test_a_checkpoint_and_its_config_belong_together(tool, arguments):
+    with pytest.raises(SystemExit):
+        tool.main([*arguments, "--model", "tiny"])
+
+
 def copy(package, folder):
     for path in package.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())

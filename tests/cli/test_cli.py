@@ -55,7 +55,7 @@ def test_help(capsys, command, expected):
     assert [text for text in expected if text not in output.out] == []
 
 
-@pytest.mark.parametrize("place", ["srn_d2.cli.detect._prepare", "srn_d2.cli.detect.run"])
+@pytest.mark.parametrize("place", ["srn_d2.cli.workers.prepare_job", "srn_d2.cli.detect.run"])
 def test_ctrl_c_before_anything_is_done(monkeypatch, place):
     def interrupt(args):
         raise KeyboardInterrupt
