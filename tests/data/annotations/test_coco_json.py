@@ -43,7 +43,9 @@ def test_two_images_whose_ids_differ_in_type_stay_apart(write, pictures):
 @pytest.mark.parametrize("missing", [0, 7, "head", None])
 def test_a_category_id_that_is_not_listed(write, pictures, missing):
     content = coco([face(), *[face(category_id=missing)] * 2])
-    with pytest.raises(AnnotationFormatError, match=r"2 of 3 annotations.*the categories are 1 'face'"):
+    with pytest.raises(
+        AnnotationFormatError, match=r"2 of 3 annotations.*the categories are 1 'face'"
+    ):
         read_faces(write("f.json", content), pictures)
     if missing is not None:  # the way out that the message names
         table = read_faces(write("f.json", content), pictures, categories=[missing])
