@@ -48,7 +48,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--box-format",
         metavar="FORMAT",
-        help="what the four numbers are: xywh, xyxy, cxcywh, in pixels, or with _fraction",
+        help="what the four numbers are: xywh, xyxy, cxcywh, in pixels, or with _fraction or "
+        "_percent",
     )
     parser.add_argument(
         "--allow-size-mismatch",

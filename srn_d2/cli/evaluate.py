@@ -108,7 +108,13 @@ def _add_annotation_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--box-format",
         metavar="FORMAT",
-        help="what the four numbers are: xywh, xyxy, cxcywh, in pixels, or with _fraction",
+        help="what the four numbers are: xywh, xyxy, cxcywh, in pixels, or with _fraction or "
+        "_percent",
+    )
+    group.add_argument(
+        "--allow-size-mismatch",
+        action="store_true",
+        help="the annotations may give images another size than they have",
     )
 
 

@@ -32,6 +32,7 @@ def evaluate_custom(args: argparse.Namespace) -> list[FaceReport]:
         args.image_root,
         categories=args.categories,
         box_format=args.box_format,
+        allow_size_mismatch=args.allow_size_mismatch,
     )
     if args.image_list:
         annotated = select_images(annotated, args.image_list)

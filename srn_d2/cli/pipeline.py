@@ -42,7 +42,7 @@ def run_in_threads(
         process: several threads may call it.
 
     Raises:
-        what ``process`` raises; inputs in work are finished before.
+        what ``process`` raises, after the results of all inputs that are in work then.
     """
     rest = iter(sources)
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="input")
@@ -51,11 +51,21 @@ def run_in_threads(
         waiting = {pool.submit(process, source) for source in first}
         while waiting:
             done, waiting = wait_for(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                waiting |= {pool.submit(process, x) for x in itertools.islice(rest, 1)}
+            if any(future.exception() for future in done):
+                pool.shutdown(cancel_futures=True)
+                done |= {future for future in waiting if not future.cancelled()}
+                waiting = set()
+            else:
+                waiting |= {pool.submit(process, x) for x in itertools.islice(rest, len(done))}
+            for future in _errors_last(done):
                 yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _errors_last(done: Iterable[Future]) -> list[Future]:
+    """Futures that are done, those with an error last: results are not lost to it."""
+    return sorted(done, key=lambda future: future.exception() is not None)
 
 
 class ProcessPipeline:
@@ -94,7 +104,7 @@ class ProcessPipeline:
             while self._submit(rest) or self._in_work or self._alone:
                 done, _ = wait_for(self._in_work, return_when=FIRST_COMPLETED)
                 lost = []
-                for future in done:
+                for future in _errors_last(done):
                     source = self._in_work.pop(future)
                     try:
                         result = future.result()

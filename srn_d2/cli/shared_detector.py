@@ -1,7 +1,6 @@
 """One detector for the inputs that are in work at the same time."""
 
 import os
-from collections.abc import Callable
 from typing import NamedTuple
 
 from srn_d2.cores import usable_cores
@@ -67,7 +66,3 @@ def inputs_at_a_time(detector: FaceDetector, plan: ThreadPlan) -> int:
 def frames_at_a_time(detector: FaceDetector, plan: ThreadPlan) -> int:
     """Number of a video's frames that the detector gets at a time."""
     return FRAMES_PER_GPU_BATCH if detector.device_type == "cuda" else plan.inputs
-
-
-Build = Callable[[int], FaceDetector]
-"""Makes the detector, whose network has this number of threads on CPUs."""

@@ -23,10 +23,10 @@ import torch
 import torch.utils.data as torchdata
 from detectron2.config import CfgNode
 from detectron2.data import (
+    DatasetCatalog,
     DatasetFromList,
     MetadataCatalog,
     build_detection_test_loader,
-    get_detection_dataset_dicts,
 )
 from detectron2.data.build import (
     check_metadata_consistency,
@@ -64,8 +64,8 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         A loader that yields lists of IMS_PER_BATCH / number of GPUs samples of FaceDatasetMapper.
 
     Raises:
-        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs, or DATASETS.TRAIN
-            is empty.
+        ValueError: SOLVER.IMS_PER_BATCH is not a multiple of the number of GPUs, DATASETS.TRAIN
+            is empty, or one of its data sets has no images, or all have no faces.
     """
     batch_size, world_size = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch_size <= 0 or batch_size % world_size:
@@ -79,6 +79,7 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         dataset_dicts = load_dataset_dicts(
             list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
         )
+    _require_faces(dataset_dicts, cfg.DATASETS.TRAIN)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = SeededTrainingDataset(
         dataset_dicts,
@@ -114,16 +115,23 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
 
 
 def load_dataset_dicts(names: list[str], filter_empty: bool = False) -> list[dict[str, Any]]:
-    """The images of registered data sets, joined; see detectron2's get_detection_dataset_dicts.
+    """The images of registered data sets, joined.
 
-    Unlike that it does not count the annotations of each class, which would make a dict of each
-    face: :class:`FaceAnnotations` stay arrays.
+    Unlike detectron2's get_detection_dataset_dicts it does not count the annotations of each class,
+    which would make a dict of each face: :class:`FaceAnnotations` stay arrays.
 
     Args:
         names: in DatasetCatalog.
         filter_empty: whether to leave out images without annotations that are not "iscrowd".
+
+    Raises:
+        ValueError: a data set has no images.
     """
-    dicts = get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
+    images = {name: DatasetCatalog.get(name) for name in names}
+    for name, found in images.items():
+        if not found:
+            raise ValueError(f"the data set {name} has no images; its annotations: {_source(name)}")
+    dicts = [image for name in names for image in images[name]]
     if all(MetadataCatalog.get(name).get("thing_classes") for name in names):
         check_metadata_consistency("thing_classes", names)
     if not filter_empty or not dicts or "annotations" not in dicts[0]:
@@ -138,6 +146,26 @@ def load_dataset_dicts(names: list[str], filter_empty: bool = False) -> list[dic
         kept += [] if is_only_crowd else [image]
     logger.info("%d of %d images have faces and are trained on", len(kept), len(dicts))
     return kept
+
+
+def _source(name: str) -> str:
+    return MetadataCatalog.get(name).get("annotation_file", "registered by a script")
+
+
+def _require_faces(dataset_dicts: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Raise a ValueError if there is nothing but background and ignore regions."""
+    for image in dataset_dicts:
+        faces = image.get("annotations", [])
+        if isinstance(faces, FaceAnnotations):
+            if not faces.ignored.all():
+                return
+        elif not all(face.get("iscrowd") or face.get("ignore") for face in faces):
+            return
+    sources = ", ".join(f"{name} ({_source(name)})" for name in names)
+    raise ValueError(
+        f"DATASETS.TRAIN: there is no face in {sources}: nothing can be learnt; "
+        "srn-d2 check-data FILE shows what is in annotations"
+    )
 
 
 def _use_one_thread(worker_id: int) -> None:

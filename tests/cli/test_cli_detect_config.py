@@ -76,11 +76,11 @@ def test_the_configs_test_settings_are_obeyed(
 def test_the_device_is_the_configs_unless_it_is_given(detect_model, monkeypatch, device):
     seen = {}
 
-    def note(model, **arguments):
+    def detector(model, **arguments):
         seen.update(arguments)
         return SimpleNamespace(runtime="onnx")
 
-    monkeypatch.setattr("srn_d2.FaceDetector", note)
+    monkeypatch.setattr("srn_d2.FaceDetector", detector)
     for has_cuda, expected in ((True, "cuda:1"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda has_cuda=has_cuda: has_cuda)
         files = ["--config-file", str(detect_model["config_file"]), *device]

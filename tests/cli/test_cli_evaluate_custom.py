@@ -145,3 +145,52 @@ def test_without_ground_truth_and_annotations(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     assert cli.main(["evaluate", "--predictions", "wider"]) == 2
     assert "--annotations FILE (your own faces" in capsys.readouterr().err
+
+
+def test_numbers_that_are_no_boxes_in_pixels_are_named(folder, tmp_path, capsys):
+    sizes = [640, 480, 640, 480]
+
+    def results(change):
+        them = json.loads((folder / "results.json").read_text())
+        for item in them:
+            item["bbox"] = change(item["bbox"])
+        (tmp_path / "r.json").write_text(json.dumps(them))
+        status = evaluate(str(folder / "faces.json"), str(tmp_path / "r.json"))
+        return status, capsys.readouterr().out
+
+    percent = results(lambda box: [100 * b / s for b, s in zip(box, sizes, strict=True)])
+    half = results(lambda box: [b / 2 for b in box])
+    for status, out in (percent, half):
+        assert status == 0
+        assert "hardly any detection is on a face (AP at IoU 0.5 is 0.00" in out
+    # x, y, w, h where srn-d2 detect writes corners
+    records = [
+        {
+            "file_name": n,
+            "faces": [{"bbox": b, "score": s} for b, s in zip(them, SCORES[n], strict=True)],
+        }
+        for n, them in FACES.items()
+    ]
+    (tmp_path / "f.json").write_text(json.dumps(records))
+    assert evaluate(str(folder / "faces.json"), str(tmp_path / "f.json")) == 1
+    assert "give --columns=x,y,w,h,score" in capsys.readouterr().err
+    # YOLO with the score behind the class
+    for name, boxes in FACES.items():
+        rows = [
+            f"0 {s} {(x + w / 2) / 640} {(y + h / 2) / 480} {w / 640} {h / 480}\n"
+            for (x, y, w, h), s in zip(boxes, SCORES[name], strict=True)
+        ]
+        path = tmp_path / "yolo" / f"{name[:-4]}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(rows))
+    assert evaluate(str(folder / "faces.json"), str(tmp_path / "yolo")) == 1
+    assert "give --columns=-,score,cx,cy,w,h" in capsys.readouterr().err
+
+
+def test_a_missing_image_is_named(folder, tmp_path, capsys):
+    (tmp_path / "party").mkdir()
+    text = (folder / "wider" / "party" / "a.txt").read_text()
+    (tmp_path / "party" / "a.txt").write_text(text)
+    assert evaluate(str(folder / "faces.json"), str(tmp_path)) == 0
+    assert "2 images have no file" in (out := capsys.readouterr().out)
+    assert "party/b.jpg; empty.jpg" in out

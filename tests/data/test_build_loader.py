@@ -335,3 +335,26 @@ def test_a_corrupt_test_image_raises(faces, num_workers):
     damage(faces, 5)
     with pytest.raises(CorruptImageError, match=r"5\.png"):
         first_batches(build_face_test_loader(make_cfg(num_workers), "loader_faces"))
+
+
+def test_nothing_to_learn_from_is_an_error(faces):
+    records = DatasetCatalog.get("loader_faces")
+    bare = [{**record, "annotations": []} for record in records]
+    face = records[0]["annotations"][0]
+    ignored = [{**record, "annotations": [{**face, "iscrowd": 1}]} for record in records]
+    contents = {"loader_nothing": [], "loader_bare": bare, "loader_ignored": ignored}
+    for name, content in contents.items():
+        DatasetCatalog.register(name, lambda content=content: content)
+    try:
+        cfg = make_cfg()
+        for name in contents:
+            cfg.DATASETS.TRAIN = (name,)
+            is_empty = name == "loader_nothing"
+            what = f"{name} has no images" if is_empty else f"there is no face in {name} "
+            with pytest.raises(ValueError, match=what):
+                build_face_train_loader(cfg)
+        cfg.DATASETS.TRAIN = ("loader_bare", "loader_faces")  # background is added to faces
+        assert len(take(cfg, 1)[0]) == 4
+    finally:
+        for name in contents:
+            DatasetCatalog.remove(name)

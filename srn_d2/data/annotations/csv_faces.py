@@ -22,6 +22,7 @@ _FILE = ("file", "filename", "filepath", "image", "imagename", "imagepath", "pat
 _FILE += ("imagefile", "imageid", "name")
 _LABEL = ("label", "class", "classname", "category", "labelname", "categoryname")
 _IGNORED = ("ignore", "iscrowd", "ignored", "difficult", "invalid")
+_SCORE = ("score", "confidence", "conf", "probability")
 # What the four numbers are -> the names of their columns, the first match counts.
 _BOXES = {
     "xyxy": (
@@ -93,6 +94,9 @@ def read_csv(
         box_format=columns.box_format,
         where=lambda row: f"line {numbers[row]}",
     )
+    if columns.score is not None:
+        name = header[columns.score]
+        table.notes.append(f"the column {name} is passed over: are these detections?")
     if columns.label is not None:
         keep_face_labels(table, labels, categories, f"the column {header[columns.label]}")
     elif categories is not None:
@@ -145,6 +149,7 @@ class _Columns:
                 self.box_format, self.box = box_format, box
                 break
         self.label, self.ignored = find(_LABEL), find(_IGNORED)
+        self.score = find(_SCORE)
         self._size = [find(names, but=self.box) for names in _SIZE]
 
     def is_complete(self) -> bool:

@@ -37,8 +37,8 @@ def register_face_folder(
             ``["with_mask", "without_mask"]``; None: the one called "face", else the only one that
             has annotations.
         box_format: what the four numbers are: "xywh", "xyxy" or "cxcywh", in pixels, or with
-            "_fraction" behind it as fractions of the image's size; None: what the file says, and
-            an error if the boxes do not look like it.
+            "_fraction" or "_percent" behind it as parts of the image's size; None: what the file
+            says, and an error if the boxes do not look like it.
         allow_size_mismatch: whether the file may give images another size than they have.
 
     Raises:

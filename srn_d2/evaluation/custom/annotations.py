@@ -33,6 +33,7 @@ def read_annotated_images(
     *,
     categories: Sequence[str | int] | None = None,
     box_format: str | None = None,
+    allow_size_mismatch: bool = False,
 ) -> AnnotatedImages:
     """Read an annotation file.
 
@@ -41,7 +42,13 @@ def read_annotated_images(
     Raises:
         ValueError: there is no image.
     """
-    table = read_faces(annotations, image_root, categories=categories, box_format=box_format)
+    table = read_faces(
+        annotations,
+        image_root,
+        categories=categories,
+        box_format=box_format,
+        allow_size_mismatch=allow_size_mismatch,
+    )
     if not table.names:
         raise ValueError(f"{annotations} has no image")
     return from_table(table)

@@ -19,6 +19,8 @@ from .image_names import ImageId, ImageNames
 SUSPICIOUS_AP = 0.5
 # A reading is far better from this difference on, and only if AP is twice as high.
 AP_DIFFERENCE = 0.1
+# Below this AP, boxes that no other reading explains are probably not in the images' pixels.
+HARDLY_ANY_AP = 0.01
 # Images that readings are compared on; the rest is not needed to tell 0 from 50 %.
 NUM_IMAGES = 300
 
@@ -71,6 +73,8 @@ def better_reading(
     found = replace(found, rows={image_id: found.rows[image_id] for image_id in chosen})
     best, best_ap = None, given_ap
     for columns in OTHER_READINGS:
+        if columns == predictions.columns:
+            continue
         try:
             other = to_predictions(found, images, columns)
         except ColumnsError:
@@ -98,6 +102,19 @@ def _signs(predictions: Predictions) -> str:
     return f"; in {share:.0f} % of the boxes w exceeds x and h exceeds y" if share > 90 else ""
 
 
+def _doubt(predictions: Predictions, ap: float) -> str:
+    """A warning where hardly any detection is on a face, else ""."""
+    if ap >= HARDLY_ANY_AP:
+        return ""
+    boxes = stack(predictions.predictions)
+    width, height = np.median(boxes[:, 2:4], axis=0)
+    return (
+        f"hardly any detection is on a face (AP at IoU 0.5 is {100 * ap:.2f}; the median detection "
+        f"is {width:.4g} x {height:.4g} pixels): boxes must be in pixels of the images as they "
+        "are, not of resized ones, nor in percent"
+    )
+
+
 def with_checks(
     report: FaceReport, predictions: Predictions, images: ImageNames, measure: Measure
 ) -> FaceReport:
@@ -107,5 +124,7 @@ def with_checks(
         ap = report.results[report.main_setting][OFFICIAL_IOU].ap
         better = better_reading(predictions, images, ap, measure)
         fault = "" if better is None else str(better)
-    warnings = [*([fault] if fault else []), *predictions.warnings(), *report.warnings]
+    doubt = "" if fault else _doubt(predictions, ap)
+    first = [text for text in (fault, doubt) if text]
+    warnings = [*first, *predictions.warnings(images), *report.warnings]
     return replace(report, warnings=tuple(dict.fromkeys(warnings)), fault=fault)

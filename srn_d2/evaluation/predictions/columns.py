@@ -110,6 +110,7 @@ YOLO = parse_columns("-,cx,cy,w,h,score")
 
 # What other tools write where x, y, w, h, score is expected.
 OTHER_READINGS = (
+    XYWH,
     XYXY,
     CENTRE,
     parse_columns("y1,x1,y2,x2,score"),
@@ -121,6 +122,7 @@ OTHER_READINGS = (
     parse_columns("-,x1,y1,x2,y2,score"),
     parse_columns("-,score,x,y,w,h"),
     parse_columns("-,score,x1,y1,x2,y2"),
+    parse_columns("-,score,cx,cy,w,h"),
     parse_columns("x1,y1,x2,y2,-,score"),
 )
 

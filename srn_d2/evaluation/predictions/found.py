@@ -87,11 +87,18 @@ class Predictions:
     def num_detections(self) -> int:
         return sum(map(len, self.predictions.values()))
 
-    def warnings(self) -> list[str]:
-        """One line of text for each kind of problem, with up to three examples."""
-        found = self.found
+    def warnings(self, images: ImageNames | None = None) -> list[str]:
+        """One line of text for each kind of problem, with up to three examples.
+
+        Args:
+            images: of the ground truth, to name the missing ones; None: their ids are shown.
+        """
+        found, names = self.found, images.names if images else {}
         problems: list[tuple[Sequence, str]] = [
-            (found.missing, "images have no file and count as without detections"),
+            (
+                [names.get(i, i) for i in found.missing],
+                "images have no file and count as without detections",
+            ),
             (found.malformed, "files or records are malformed and count as without detections"),
             (self.non_finite, "boxes are not finite; those with such a score are left out"),
         ]

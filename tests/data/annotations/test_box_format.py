@@ -136,7 +136,7 @@ def test_a_format_that_there_is_not(pictures, write):
 def test_boxes_of_other_pictures_are_an_error(boxes, seed):
     """x and y exchanged on tall images, or drawn on pictures twice as large: not silently kept."""
     low, sides = boxes[:, :2], boxes[:, 2:]
-    for wrong in (np.column_stack([low + [WIDTH, 0], sides]), boxes * 3):
+    for wrong in (np.column_stack([low + np.array([WIDTH, 0]), sides]), boxes * 3):
         with pytest.raises(AnnotationFormatError, match=r"f\.csv, row"):
             convert_boxes(table_of(wrong))
     few = boxes.copy()
@@ -147,7 +147,7 @@ def test_boxes_of_other_pictures_are_an_error(boxes, seed):
         f"1 of {len(few)} boxes lie outside of their images, the first [645.0, 10.0, 20.0, 20.0] "
         f"(left, top, width, height) in '{seed % len(few)}.jpg'"
     ]
-    table = table_of(boxes + [WIDTH, 0, 0, 0])
+    table = table_of(boxes + np.array([WIDTH, 0, 0, 0]))
     convert_boxes(table, "xywh")  # the user knows better, and is told
     assert f"{len(boxes)} of {len(boxes)} boxes lie outside" in table.notes[0]
 

@@ -1,6 +1,6 @@
 """Names of predictions find their images, and no other ones."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srn_d2.evaluation.predictions.image_names import ImageNames
@@ -66,6 +66,7 @@ _PATHS = st.lists(_PARTS, min_size=1, max_size=3).map(lambda parts: "/".join(par
 
 
 @given(st.lists(_PATHS, unique=True, max_size=8), st.lists(_PATHS, max_size=8))
+@settings(deadline=None)
 def test_each_image_has_one_name_at_most(own, others):
     images = ImageNames(dict(enumerate(own)))
     found = images.match(others)

@@ -158,3 +158,13 @@ def test_strict_reads_the_official_format_only():
         if form not in (text_files.COLUMN_NAMES,):
             with pytest.raises(PredictionFormatError):
                 parse_text(write(ROWS).encode(), "a.txt", strict=True)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 139])
+def test_a_name_that_is_a_number_is_no_count(number):
+    """COCO's images are called so; the file's own name tells."""
+    text = "\n".join([f"{number:012d}", *lines_of(ROWS), ""])
+    assert parse_text(text.encode(), f"val/{number:012d}.txt").rows.tolist() == ROWS
+    if number != 2:  # another image's: a count that is wrong, as before
+        with contextlib.suppress(PredictionFormatError):
+            assert len(parse_text(text.encode(), "val/a.txt").rows) == min(number, len(ROWS))
