@@ -40,7 +40,7 @@ def test_usage_errors(capsys, arguments, message):
     [
         ([], ["detect", "evaluate", "export", "serve", "doctor", "srn-d2 detect photo.jpg"]),
         (["detect"], ["srn-d2 detect ", "--threshold", "--webcam", "--pixelate"]),
-        (["evaluate"], ["srn-d2 evaluate ", "--ground-truth", "--compare", "Exit status: 0, or 2"]),
+        (["evaluate"], ["srn-d2 evaluate ", "--ground-truth", "--compare", "Exit status: 0; 1"]),
         (["export"], ["srn-d2 export ", "--output"]),
         (["serve"], ["srn-d2 serve ", "--port"]),
         (["doctor"], ["srn-d2 doctor", "Exit status 1"]),
