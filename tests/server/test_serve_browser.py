@@ -176,6 +176,8 @@ def test_what_browsers_do_not_show_comes_from_the_server(page, detector, photo, 
         options = {"save_all": True, "append_images": [Image.new("RGB", first.size)]}
     first.save(path, **options)
     page.locator("#files").set_input_files(path)
+    expect(page.locator("#name")).to_have_text(name)
+    expect(page.locator("#busy")).to_be_hidden()
     expect(page.locator("#download")).to_be_enabled()
     expected = detector(path)
     assert len(expected)
