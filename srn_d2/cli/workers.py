@@ -53,8 +53,10 @@ def _launch_workers(args: argparse.Namespace) -> int:
         logger.error("--num-gpus is %d, but this machine has %d", args.num_gpus, num_gpus)
         return 2
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # see _log_end
-    # Workers import detectron2 first, before srn_d2 hides warnings of its imports.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:`torch.jit.script`:FutureWarning")
+    # Workers import detectron2 first, before srn_d2 hides warnings of its imports; semaphores of
+    # killed ones are cleaned up.
+    hidden = "ignore:`torch.jit.script`:FutureWarning,ignore:resource_tracker:UserWarning"
+    os.environ.setdefault("PYTHONWARNINGS", hidden)
     status = multiprocessing.get_context("spawn").Value("i", 1, lock=False)
     try:
         launch(
