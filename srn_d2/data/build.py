@@ -117,8 +117,8 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
 def load_dataset_dicts(names: list[str], filter_empty: bool = False) -> list[dict[str, Any]]:
     """The images of registered data sets, joined.
 
-    Unlike detectron2's get_detection_dataset_dicts it does not count the annotations of each class, which would make a dict of each
-    face: :class:`FaceAnnotations` stay arrays.
+    Unlike detectron2's get_detection_dataset_dicts it does not count the annotations of each class,
+    which would make a dict of each face: :class:`FaceAnnotations` stay arrays.
 
     Args:
         names: in DatasetCatalog.
