@@ -7,17 +7,20 @@ import sys
 import pytest
 
 BASE = {"atomic_file", "bfloat16", "cores", "config_files", "error_messages"}
-BASE |= {"heavy_imports", "renamed_configs"}
+BASE |= {"detection_settings", "heavy_imports", "model_files", "renamed_configs", "run_settings"}
 # Package or module of srn_d2 -> what of srn_d2 it may import, inside functions too.
 ALLOWED = {
     "atomic_file": set(),
     "bfloat16": set(),
     "config_files": {"renamed_configs"},
     "cores": set(),
+    "detection_settings": {"bfloat16"},
     "error_messages": set(),
     "heavy_imports": set(),
+    "model_files": set(),
     "renamed_configs": set(),
     "requirements": set(),
+    "run_settings": {"atomic_file"},
     "data": BASE,
     "checkpoint": BASE,
     "modeling": BASE,
@@ -82,8 +85,12 @@ def test_imports_go_downwards(imports):
     ("statement", "absent"),
     [
         (
-            "from srn_d2 import FaceDetector",
+            "from srn_d2 import FaceDetector; FaceDetector(runtime='torch')",
             ("srn_d2.engine", "srn_d2.evaluation", "detectron2.engine", "detectron2.evaluation"),
+        ),
+        (
+            "from srn_d2 import FaceDetector; FaceDetector(device='cpu')",
+            ("torch", "torchvision", "detectron2", "fvcore", "timm", "srn_d2.modeling"),
         ),
         ("import srn_d2.export.onnx_predictor", ("torch", "detectron2", "srn_d2.modeling")),
         ("import srn_d2.cli", ("torch", "detectron2", "cv2")),

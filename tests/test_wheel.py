@@ -82,9 +82,8 @@ def test_the_wheel_holds_package_configs_and_types_only(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"srn_d2"}
     configs = [name for name in names if name.startswith("srn_d2/configs/")]
     assert sorted(name.removeprefix("srn_d2/configs/") for name in configs) == config_names()
-    assert {"srn_d2/py.typed", "srn_d2/weights/lite.pth", "srn_d2/server/static/index.html"} <= set(
-        names
-    )
+    files = ("py.typed", "weights/lite.pth", "weights/lite.onnx", "server/static/index.html")
+    assert {f"srn_d2/{file}" for file in files} <= set(names)
     assert "srn_d2/removed.py" not in names
 
 

@@ -1,15 +1,12 @@
-"""The trained models that come with this package, in srn_d2/weights/.
+"""Writing of the trained models that come with this package, and paths ``srn://NAME`` to them.
 
-A model NAME has NAME.json (index: file names, the weights' SHA-256, their source), NAME.pth
-(weights in half precision) and NAME.yaml (the whole config). ``srn://NAME`` refers to its weights
-wherever detectron2 takes a path.
+Which files a model has, and how they are found, is in :mod:`srn_d2.model_files`.
 """
 
 import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,82 +16,31 @@ from detectron2.utils.file_io import PathHandler, PathManager
 from torch import Tensor
 
 from srn_d2.atomic_file import atomic_path
+from srn_d2.model_files import (
+    PREFIX,
+    WEIGHTS_FOLDER,
+    ShippedModel,
+    WeightsHashError,
+    find_shipped_model,
+    shipped_model_names,
+)
 
-WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
-PREFIX = "srn://"
+__all__ = [
+    "MAX_BYTES",
+    "PREFIX",
+    "WEIGHTS_FOLDER",
+    "ShippedModel",
+    "ShippedModelHandler",
+    "WeightsHashError",
+    "find_shipped_model",
+    "save_graph",
+    "save_shipped_model",
+    "shipped_model_names",
+    "to_half_precision",
+]
+
 MAX_BYTES = 30_000_000
-"""Maximum size of a model's weights in the package."""
-
-
-class WeightsHashError(ValueError):
-    """Error for a weights file whose hash differs from its index."""
-
-
-@dataclass(frozen=True)
-class ShippedModel:
-    """The files of a model.
-
-    Attributes:
-        name: name of the model, such as "lite".
-        weights: checkpoint whose entry "model" is a state dict.
-        sha256: SHA-256 of that file, in hexadecimal digits.
-        config_file: complete config of the model.
-        source: origin of the weights, as recorded by tools/package_weights.py.
-    """
-
-    name: str
-    weights: Path
-    sha256: str
-    config_file: Path
-    source: Mapping[str, Any]
-
-    def describe_training(self) -> str:
-        """Description of the training progress of the weights."""
-        cfg = CfgNode.load_yaml_with_base(str(self.config_file), allow_unsafe=True)
-        iteration = self.source.get("iteration")  # counted from 0
-        done = "unknown" if iteration is None else f"{iteration + 1:,}"
-        before = self.source.get("iterations_before", 0)
-        after = f" after {before:,} of earlier trainings" if before else ""
-        return f"iteration {done} of {cfg['SOLVER']['MAX_ITER']:,}{after}"
-
-
-def shipped_model_names(folder: Path = WEIGHTS_FOLDER) -> list[str]:
-    """Sorted names of the models in ``folder``."""
-    return sorted(path.stem for path in folder.glob("*.json"))
-
-
-def find_shipped_model(name: str, folder: Path = WEIGHTS_FOLDER) -> ShippedModel:
-    """Find a model's files and check that they exist and the hash matches.
-
-    Raises:
-        FileNotFoundError: there is no such model, or a file of it is missing.
-        WeightsHashError: the weights are not those that belong to it.
-    """
-    names = shipped_model_names(folder)
-    if name not in names:
-        raise FileNotFoundError(
-            f"No trained model {name!r} comes with this srn_d2 (there are: {names or 'none'}): "
-            f"{folder / name}.json is missing. Name a config and weights of your own, or make the "
-            "model with tools/package_weights.py"
-        )
-    index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    model = ShippedModel(
-        name,
-        folder / index["file"],
-        index["sha256"],
-        folder / index["config"],
-        index.get("source", {}),
-    )
-    for path in (model.weights, model.config_file):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} of the model {name!r} is missing: reinstall srn_d2")
-    found = hashlib.sha256(model.weights.read_bytes()).hexdigest()
-    if found != model.sha256:
-        raise WeightsHashError(
-            f"{model.weights} is damaged or another file: its SHA-256 is {found}, "
-            f"{name}.json says {model.sha256}. Reinstall srn_d2"
-        )
-    return model
+"""Maximum size of a model's weights, and of its graph, in the package."""
 
 
 def save_shipped_model(
@@ -104,7 +50,7 @@ def save_shipped_model(
     source: Mapping[str, Any],
     folder: Path = WEIGHTS_FOLDER,
 ) -> ShippedModel:
-    """Write a model's three files; the same arguments give the same bytes.
+    """Write a model's checkpoint, config and index; the same arguments give the same bytes.
 
     Args:
         name: name of the model and stem of the files.
@@ -142,6 +88,34 @@ def save_shipped_model(
     for file_name, content in contents.items():
         with atomic_path(folder / file_name) as draft:
             draft.write_bytes(content)
+    return find_shipped_model(name, folder)
+
+
+def save_graph(name: str, encoded: bytes, folder: Path = WEIGHTS_FOLDER) -> ShippedModel:
+    """Write a model's graph, NAME.onnx, and name it in its index.
+
+    Args:
+        name: a model that is there.
+        encoded: the ONNX file, of the same weights.
+        folder: the model's folder.
+
+    Raises:
+        ValueError: the file is larger than ``MAX_BYTES``.
+        OSError: it cannot be written, or there is no such model.
+    """
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(f"The graph takes {len(encoded)} bytes, more than {MAX_BYTES}")
+    path = folder / f"{name}.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    index["graph"] = {
+        "file": f"{name}.onnx",
+        "sha256": hashlib.sha256(encoded).hexdigest(),
+        "bytes": len(encoded),
+    }
+    with atomic_path(folder / index["graph"]["file"]) as draft:
+        draft.write_bytes(encoded)
+    with atomic_path(path) as draft:
+        draft.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     return find_shipped_model(name, folder)
 
 

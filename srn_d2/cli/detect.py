@@ -2,46 +2,70 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from srn_d2.heavy_imports import import_heavy
 
 from .arguments import add_overrides
-from .detector_arguments import add_detector_arguments, build_detector
-from .video.arguments import add_video_arguments, video_options, wrong_video_arguments
+from .detector_arguments import add_detector_arguments
+from .junk import JUNK_FILES, JUNK_FOLDERS
+from .video.arguments import add_video_arguments, wrong_video_arguments
+from .worker_arguments import add_worker_arguments, wrong_worker_arguments
 
-if TYPE_CHECKING:
-    from .processing import Job
+FORMATS = ("json", "jsonl", "csv", "parquet", "wider")
+_NAMES_PER_LINE = 7
 
-FORMATS = ("json", "csv", "wider")
-FRAMES_PER_GPU_BATCH = 8
+
+def _lines(names: Sequence[str]) -> str:
+    """Names, indented, in lines."""
+    starts = range(0, len(names), _NAMES_PER_LINE)
+    return "\n".join("  " + "  ".join(names[i : i + _NAMES_PER_LINE]) for i in starts)
+
 
 DESCRIPTION = """Find the faces in pictures, videos or a camera's pictures.
 
   srn-d2 detect photo.jpg                           faces/photo.jpg and faces/faces.json
+  srn-d2 detect holiday/ --list                     what would be done, and what not
   srn-d2 detect holiday/ --format csv --no-pictures
   srn-d2 detect 'photos/**/*.png' --min-face-size 40 --output found
   srn-d2 detect street.mp4 --pixelate --threshold 0.3
+  srn-d2 detect archive/ --format parquet --no-pictures --num-gpus 4
   srn-d2 detect WIDER_val/images --format wider --threshold 0.01 --no-pictures
   srn-d2 detect --webcam
   srn-d2 detect photo.jpg --config-file config.yaml --weights model_final.pth --size config
   srn-d2 detect photo.jpg --config-file config.yaml TEST.SRN_TTA.ENABLED True
 
-Pictures are written below --output under their own names, upright and without metadata, their
-faces to faces.json, faces.csv or wider/NAME.txt. A video becomes NAME.mp4 in H.264 (AV1 if it has
-more than 8 bits), upright, with its sound, its time stamps and no metadata; its faces
-NAME.mp4.jsonl with one line for each frame. Boxes are [x1, y1, x2, y2] in pixels of the upright
-picture (after EXIF orientation, of a video after its display matrix).
+Pictures are of all formats that Pillow reads, HEIC with the extra heif. They are written below
+--output under their own names, upright, in sRGB, with their transparency, all their frames and
+without metadata. HEIC and JPEG 2000 become NAME.jpg, other formats that are not written NAME.png.
+Their faces go to faces.json, at the end, or by --format as they come to faces.jsonl (a line for
+each picture), faces.csv (a line for each face), the folder faces.parquet or wider/NAME.txt. A video
+becomes NAME.mp4 in H.264 (AV1 if it has more than 8 bits), upright, with its sound, its time stamps
+and no metadata; its faces NAME.mp4.jsonl with one line for each frame. Boxes are [x1, y1, x2, y2]
+in pixels of the upright picture (after EXIF orientation, of a video after its display matrix).
 
 With --blur and --pixelate, a face that a video shows before and after is hidden in up to
 --fill-gaps frames between, in which it was not found. NAME.mp4.gaps.json lists these gaps, and
 longer ones, which are not hidden.
+
+A run that was stopped, by Ctrl-C, a kill or a full disk, goes on when the command is given again;
+with other options it refuses to. After a run with failures the same command tries these again.
 """
-EPILOG = """Exit status: 0, 1 if some input failed (it is named, the others are done; of a truncated
-or damaged video what could be read is written, and damaged frames are named), 2 if nothing could
-be started, 130 after Ctrl-C (what was finished is written, nothing of an unfinished video); Ctrl-C
-is how to end a camera's recording, with status 0.
+EPILOG = f"""\
+In folders, and in those that are linked there, everything that looks like a picture or a video
+by its suffix or first bytes is done, or named with the reason (exit status 1). Passed over, in any
+case of letters, are files named
+{_lines(JUNK_FILES)}
+and folders of thumbnails and trash
+{_lines(JUNK_FOLDERS)}
+--list names them too.
+
+Exit status: 0; 1 if some input failed (it is named, the others are done; of a truncated or damaged
+video what could be read is written, and damaged frames are named), or if the disk is full or a
+worker was killed (what was done is kept); 2 if nothing could be started; 130 after Ctrl-C (what was
+finished is written, nothing of an unfinished video). Ctrl-C is how to end a camera's recording,
+with status 0.
 """
 
 
@@ -60,11 +84,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="pictures, videos, folders (with all below them) or globs",
     )
     parser.add_argument(
+        "--list", action="store_true", help="name what would be done and what not; do nothing"
+    )
+    parser.add_argument(
         "--webcam", type=int, nargs="?", const=0, metavar="N", help="a camera instead (default: 0)"
     )
     _add_output_arguments(parser.add_argument_group("output"))
     add_video_arguments(parser.add_argument_group("videos and hidden faces"))
     add_detector_arguments(parser.add_argument_group("detector"))
+    add_worker_arguments(parser.add_argument_group("workers"))
     add_overrides(parser)
     parser.set_defaults(run=run, usage_error=parser.error)
 
@@ -78,7 +106,13 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
         type=formats,
         default=["json"],
         metavar="LIST",
-        help="of the file of faces: json, csv, wider, or several: json,csv (default: json)",
+        help="of the file of faces: json, jsonl, csv, parquet, wider, or several: json,csv "
+        "(default: json)",
+    )
+    group.add_argument(
+        "--restart",
+        action="store_true",
+        help="start anew, even if there is a run in --output that could go on",
     )
     pictures = group.add_mutually_exclusive_group()
     pictures.add_argument("--blur", action="store_true", help="hide the faces, frame none")
@@ -100,34 +134,15 @@ def run(args: argparse.Namespace) -> int:
     """Detect; returns the exit status."""
     if bool(args.inputs) == (args.webcam is not None):
         args.usage_error("give inputs, or --webcam")
-    if problem := wrong_video_arguments(args):
+    if problem := wrong_video_arguments(args) or wrong_worker_arguments(args):
         args.usage_error(problem)
-    import_heavy("srn_d2.cli.processing")
-    from .processing import run_job
-
     logging.basicConfig(format="%(message)s")
+    if args.list:
+        from .listing import list_inputs
+
+        return list_inputs(args.inputs, args.output)
+    import_heavy("srn_d2.cli.preparation")
+    from .workers import run_workers
+
     logging.getLogger("srn_d2.cli").setLevel(logging.INFO)
-    return run_job(lambda: _prepare(args))
-
-
-def _prepare(args: argparse.Namespace) -> "Job":
-    from . import processing
-    from .outputs import check_wider_names
-    from .sources import find_sources
-    from .video.containers import keep_containers
-
-    sources = find_sources(args.inputs, args.output) if args.inputs else []
-    if args.copy_codec:
-        sources = keep_containers(sources, args.output)
-    if "wider" in args.format:
-        check_wider_names(sources)
-    detector = build_detector(args, args.threshold)
-    is_on_gpu = detector.device.type == "cuda"
-    return processing.Job(
-        detector=detector,
-        sources=sources,
-        output=args.output,
-        formats=args.format,
-        camera=args.webcam,
-        video=video_options(args, FRAMES_PER_GPU_BATCH if is_on_gpu else 1),
-    )
+    return run_workers(args)

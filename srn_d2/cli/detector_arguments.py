@@ -1,6 +1,7 @@
 """The detector options of the commands, and construction of the detector from them."""
 
 import argparse
+import logging
 from typing import TYPE_CHECKING, Any
 
 from srn_d2.inference.defaults import SCORE_THRESHOLD
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
     from srn_d2.inference.detector import FaceDetector
+
+logger = logging.getLogger(__name__)
 
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
@@ -43,6 +46,14 @@ def add_detector_arguments(group: argparse._ArgumentGroup, max_megapixels: float
         action=argparse.BooleanOptionalAction,
         help="compute in bfloat16: fast on processors that have it, see srn-d2 doctor (default: "
         "no; with --config-file as its TEST.BFLOAT16 and SOLVER.CPU_BFLOAT16 say)",
+    )
+    group.add_argument(
+        "--runtime",
+        choices=("auto", "onnx", "torch"),
+        default="auto",
+        help="what computes the network on a CPU in float32, with the same faces: onnx is ONNX "
+        "Runtime, which of a --config-file or with --multi-scale computes the dense part and needs "
+        "the extra export; auto takes it for a --model, and for many inputs where it can be used",
     )
     group.add_argument(
         "--multi-scale",
@@ -94,20 +105,34 @@ def user_config(args: argparse.Namespace) -> "CfgNode | None":
         ValueError: pairs without a config file, or see ``build_cfg``.
         FileNotFoundError, KeyError: see ``build_cfg``.
     """
-    from srn_d2.config import build_cfg
-
     if args.config_file is None:
         if args.opts:
             raise ValueError(f"{' '.join(args.opts)}: KEY VALUE pairs need a --config-file")
         return None
+    from srn_d2.config import build_cfg
+
     return build_cfg(args.config_file, args.opts)
 
 
-def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDetector":
+def build_detector(
+    args: argparse.Namespace,
+    score_threshold: float,
+    *,
+    threads: int | None = None,
+    is_long: bool = False,
+) -> "FaceDetector":
     """Build the detector that ``add_detector_arguments``' options describe.
 
+    Args:
+        args: the options.
+        score_threshold: minimum score of a face.
+        threads: number of threads of the network on a CPU; None: all cores.
+        is_long: whether there is so much to do that ``--runtime auto`` exports the dense part of a
+            network in PyTorch to ONNX Runtime, which takes seconds.
+
     Raises:
-        ValueError, FileNotFoundError, RuntimeError: see ``FaceDetector`` and ``user_config``.
+        ValueError, FileNotFoundError, RuntimeError, ImportError: see ``FaceDetector``,
+            ``user_config`` and ``use_onnx_runtime``.
     """
     from srn_d2 import FaceDetector
 
@@ -118,7 +143,9 @@ def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDet
     for name in settings:
         if getattr(args, name) is not None:
             settings[name] = getattr(args, name)
-    return FaceDetector(
+    # What the graphs of the package's models cannot do.
+    needs_torch = cfg is not None or settings["multi_scale"] or args.size == "config"
+    detector = FaceDetector(
         args.model,
         config_file=cfg,
         weights=args.weights,
@@ -130,7 +157,32 @@ def build_detector(args: argparse.Namespace, score_threshold: float) -> "FaceDet
         multi_scale=settings["multi_scale"],
         large_faces=not args.no_large_faces,
         max_pixels=int(args.max_megapixels * 1e6),
+        runtime="torch" if needs_torch else args.runtime,
+        threads=threads,
     )
+    if detector.runtime == "torch":
+        _use_onnx_for_dense_part(detector, args.runtime, threads, is_long)
+    return detector
+
+
+def _use_onnx_for_dense_part(
+    detector: "FaceDetector", runtime: str, threads: int | None, is_long: bool
+) -> None:
+    """Have ONNX Runtime compute the dense part of a network in PyTorch, as --runtime asks for.
+
+    Raises:
+        ValueError, ImportError: --runtime onnx cannot be used, see ``use_onnx_runtime``.
+    """
+    if runtime == "torch" or (runtime == "auto" and not is_long):
+        return
+    from srn_d2.export.onnx_first_step import use_onnx_runtime
+
+    try:
+        use_onnx_runtime(detector.model, threads)
+    except (ImportError, ValueError) as error:
+        if runtime == "onnx":
+            raise
+        logger.debug("Without ONNX Runtime: %s", error)
 
 
 def _config_settings(cfg: "CfgNode", device: str | None) -> dict[str, Any]:

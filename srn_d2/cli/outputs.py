@@ -1,17 +1,28 @@
-"""The files of faces that ``srn-d2 detect`` writes."""
+"""The files of faces that ``srn-d2 detect`` writes, each record as it comes.
+
+A record is a picture's entry in faces.json: {"file_name", "height", "width", "faces"}, and "frames"
+of a picture with several; or {"file_name", "error"}.
+"""
 
 import csv
+import io
 import json
 import os
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.evaluation.widerface.prediction_files import format_predictions
 
+from .journal import Result
 from .sources import Source
 
+FORMATS = ("json", "jsonl", "csv", "parquet", "wider")
 WIDER_FOLDER = "wider"
+CSV_COLUMNS = ("file_name", "x1", "y1", "x2", "y2", "score", "frame")
 # File names that are not UTF-8 are written as their original bytes.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 
@@ -28,47 +39,196 @@ def check_writable(folder: Path) -> None:
 
 def check_wider_names(sources: Sequence[Source]) -> None:
     """Raise a ValueError if two pictures would have one WIDER FACE text file."""
-    stems = [source.stem for source in sources if not source.is_video]
-    doubled = sorted({str(stem) for stem in stems if stems.count(stem) > 1})
-    if doubled:
-        raise ValueError(f"Two pictures are named {doubled[0]}, which --format wider tells by name")
+    stems = [source.stem for source in sources if not source.is_video and not source.problem]
+    seen: set[Path] = set()
+    for stem in stems:
+        if stem in seen:
+            raise ValueError(f"Two pictures are named {stem}, which --format wider tells by name")
+        seen.add(stem)
 
 
-def write_faces(records: Sequence[tuple[Source, dict]], output: Path, file_format: str) -> Path:
-    """Write the faces of all pictures in one format.
+class RecordWriter(ABC):
+    """A file or a folder of the faces of pictures, to which records are appended.
 
     Args:
-        records: each picture and its entry in faces.json: its faces or its error.
         output: output folder.
-        file_format: "json": faces.json; "csv": faces.csv, a line for each face; "wider":
-            wider/<name>.txt for each processed picture, in WIDER FACE's prediction format.
-
-    Returns:
-        the file, or the folder of text files.
     """
-    if file_format == "wider":
-        return _write_wider(records, output / WIDER_FOLDER)
-    path = output / f"faces.{file_format}"
-    with atomic_path(path) as draft, open(draft, "w", newline="", **_ENCODING) as file:
-        if file_format == "json":
-            file.write("[\n" + ",\n".join(json.dumps(record) for _, record in records) + "\n]\n")
-        else:
-            writer = csv.writer(file)
-            writer.writerow(["file_name", "x1", "y1", "x2", "y2", "score"])
-            for _, record in records:
-                for face in record.get("faces", ()):
-                    writer.writerow([record["file_name"], *face["bbox"], face["score"]])
-    return path
+
+    name: str
+    """Name of the file or folder below it."""
+
+    def __init__(self, output: Path):
+        self.output = output
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder."""
+        return self.output / self.name
+
+    @abstractmethod
+    def start(self, done: Iterable[Result]) -> None:
+        """Write the results of a run that goes on, in place of what is there."""
+
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Append the record of a result, if it has one."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is not written yet."""
 
 
-def _write_wider(records: Sequence[tuple[Source, dict]], folder: Path) -> Path:
-    for source, record in records:
-        if "faces" not in record:
-            continue
+class TextWriter(RecordWriter):
+    """A text file; every record is in it, whole, once it is appended."""
+
+    def __init__(self, output: Path):
+        super().__init__(output)
+        self._file: TextIO | None = None
+
+    def start(self, done: Iterable[Result]) -> None:
+        with atomic_path(self.path) as draft:
+            # It stays open under its name.
+            self._file = open(draft, "w", newline="", **_ENCODING)  # noqa: SIM115
+            self._file.write(self._head())
+            for result in done:
+                self._file.write(self._text(result))
+            self._file.flush()
+
+    def write(self, result: Result) -> None:
+        assert self._file is not None
+        self._file.write(self._text(result))
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _head(self) -> str:
+        return ""
+
+    @abstractmethod
+    def _text(self, result: Result) -> str:
+        """The lines of a result."""
+
+
+class JsonLinesWriter(TextWriter):
+    """faces.jsonl: a record a line."""
+
+    name = "faces.jsonl"
+
+    def _text(self, result: Result) -> str:
+        return "" if result.record is None else json.dumps(result.record) + "\n"
+
+
+class CsvWriter(TextWriter):
+    """faces.csv: a line for each face, whose "frame" is 0 unless the picture has several."""
+
+    name = "faces.csv"
+
+    def _head(self) -> str:
+        return _csv_lines([CSV_COLUMNS])
+
+    def _text(self, result: Result) -> str:
+        record = result.record or {}
+        return _csv_lines(
+            [record["file_name"], *face["bbox"], face["score"], face.get("frame", 0)]
+            for face in record.get("faces", ())
+        )
+
+
+def _csv_lines(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+class WiderWriter(RecordWriter):
+    """wider/NAME.txt for each picture, or its first frame, in WIDER FACE's prediction format."""
+
+    name = WIDER_FOLDER
+
+    def start(self, done: Iterable[Result]) -> None:
+        for result in done:
+            if not self._file_of(result).exists():
+                self.write(result)
+
+    def write(self, result: Result) -> None:
+        if result.record is None or "faces" not in result.record:
+            return
         rows = []
-        for face in record["faces"]:
+        for face in result.record["faces"]:
+            if face.get("frame", 0):
+                continue
             x1, y1, x2, y2 = face["bbox"]
             rows.append([x1, y1, round(x2 - x1, 2), round(y2 - y1, 2), face["score"]])
-        with atomic_path(folder / f"{source.stem}.txt") as draft:
-            draft.write_text(format_predictions(source.stem.as_posix(), rows), **_ENCODING)
-    return folder
+        with atomic_path(self._file_of(result)) as draft:
+            draft.write_text(format_predictions(result.stem, rows), **_ENCODING)
+
+    def close(self) -> None:
+        pass
+
+    def _file_of(self, result: Result) -> Path:
+        return self.path / f"{result.stem}.txt"
+
+
+class JsonWriter(RecordWriter):
+    """faces.json: a list of the records, in the order of the inputs, written at the end.
+
+    Records are not kept in memory: ``write_all`` gets them from the state of the run.
+    """
+
+    name = "faces.json"
+
+    def start(self, done: Iterable[Result]) -> None:
+        pass
+
+    def write(self, result: Result) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def write_all(self, results: Iterable[Result]) -> None:
+        """Write the list of the results' records; no file without any."""
+        records = (result.record for result in results if result.record is not None)
+        first = next(records, None)
+        if first is None:
+            return
+        with atomic_path(self.path) as draft, open(draft, "w", encoding="utf-8") as file:
+            file.write("[\n" + json.dumps(first))
+            for record in records:
+                file.write(",\n" + json.dumps(record))
+            file.write("\n]\n")
+
+
+@contextmanager
+def record_writers(formats: Sequence[str], output: Path) -> Iterator[list[RecordWriter]]:
+    """The writers of some formats, closed at the end.
+
+    Raises:
+        ImportError: a package is missing; the message says how to install it.
+    """
+    writers = [kind(output) for kind in _kinds(formats)]
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.close()
+
+
+def written_paths(formats: Sequence[str], output: Path) -> list[Path]:
+    """The files and folders of some formats."""
+    return [output / kind.name for kind in _kinds(formats)]
+
+
+def _kinds(formats: Sequence[str]) -> list[type[RecordWriter]]:
+    from .parquet_output import ParquetWriter
+
+    kinds: dict[str, type[RecordWriter]] = {
+        "json": JsonWriter,
+        "jsonl": JsonLinesWriter,
+        "csv": CsvWriter,
+        "parquet": ParquetWriter,
+        "wider": WiderWriter,
+    }
+    return [kinds[name] for name in dict.fromkeys(formats)]

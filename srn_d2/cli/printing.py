@@ -4,6 +4,6 @@ import os
 from pathlib import Path
 
 
-def printable(path: Path) -> str:
+def printable(path: str | Path) -> str:
     """The path for a message; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

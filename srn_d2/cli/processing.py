@@ -1,63 +1,36 @@
-"""Processing of ``srn-d2 detect``: input files to pictures, videos and files of faces."""
+"""A run of ``srn-d2 detect``: from its inputs to pictures, videos and files of faces."""
 
 import logging
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from srn_d2.atomic_file import atomic_path
-from srn_d2.data.image_io import InvalidImageError, read_image
 from srn_d2.error_messages import message_of
-from srn_d2.inference.detector import FaceDetector
-from srn_d2.inference.drawing import draw_scored_boxes
-from srn_d2.inference.faces import Faces
-from srn_d2.inference.tiled_inference import is_out_of_memory
 
-from .anonymize import MARGIN, blur, pixelate
-from .outputs import check_writable, write_faces
-from .printing import printable
+from . import worker_group
+from .input_processing import InputProcessor, Process, log_written
+from .journal import Result
+from .output_errors import OutputFolderError
+from .outputs import JsonWriter, RecordWriter, check_writable, record_writers, written_paths
+from .pipeline import ProcessPipeline, ProcessStartError, run_in_threads
+from .progress import Progress, Reporter, Summary
+from .run_folder import OutputInUseError, RunFolder
+from .shared_detector import SharedDetector
 from .sources import Source
 from .video.errors import VideoError
 from .video.options import VideoOptions
-from .video.result import VideoResult
 
 logger = logging.getLogger(__name__)
 
-JPEG_QUALITY = 95
-# Errors of a single input, besides lack of memory; the other inputs are still processed.
-INPUT_ERRORS = (InvalidImageError, VideoError, OSError)
 # Errors of a wrong config, incompatible or unreadable weights, or a missing input.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
-
-Render = Callable[[np.ndarray, Faces], np.ndarray]
-
-
-def draw_faces(image: np.ndarray, faces: Faces) -> np.ndarray:
-    return draw_scored_boxes(image, faces.boxes, faces.scores)
-
-
-def blur_faces(image: np.ndarray, faces: Faces, margin: float = MARGIN) -> np.ndarray:
-    return blur(image, faces.boxes, margin)
-
-
-def pixelate_faces(image: np.ndarray, faces: Faces, margin: float = MARGIN) -> np.ndarray:
-    return pixelate(image, faces.boxes, margin)
-
-
-def picture_renderer(options: VideoOptions) -> Render | None:
-    """The function that draws or hides the faces of a picture as the options say; None: neither."""
-    if options.render is None:
-        return None
-    if options.render == "draw":
-        return draw_faces
-    hide = blur_faces if options.render == "blur" else pixelate_faces
-    return partial(hide, margin=options.margin)
+GO_ON = "the same command goes on from here"
 
 
 @dataclass(frozen=True)
@@ -65,28 +38,39 @@ class Job:
     """One run of the command.
 
     Attributes:
-        detector: finds the faces.
+        detector: finds the faces, for all inputs in work.
         sources: input files; empty with a camera.
-        camera: number of the camera.
         output: output folder.
-        formats: formats of the pictures' faces, see ``write_faces``.
+        formats: of ``outputs.FORMATS``.
+        settings: JSON values that the results depend on.
+        camera: number of the camera.
         video: what is written of videos, and, by its ``render`` and ``margin``, of pictures.
+        num_inputs: number of pictures that are in work at the same time in this process.
+        start_worker: makes the ``Process`` of a worker process, see ``ProcessPipeline``.
+        num_processes: number of worker processes; 1: threads of this process.
+        restart: start anew even if there is a run that could go on.
     """
 
-    detector: FaceDetector
+    detector: SharedDetector
     sources: Sequence[Source]
     output: Path
     formats: Sequence[str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     camera: int | None = None
     video: VideoOptions = field(default_factory=VideoOptions)
+    num_inputs: int = 1
+    start_worker: Callable[[], Process] | None = None
+    num_processes: int = 1
+    restart: bool = False
 
 
 def run_job(prepare: Callable[[], Job]) -> int:
-    """Prepare and run a job; errors are logged.
+    """Prepare and run a job, or this worker's share of it; errors are logged.
 
     Returns:
-        the exit status: 0, 1 if some input failed (the others are processed), 2 if the job could
-        not be prepared, 130 after Ctrl-C; but 0 after Ctrl-C ends a camera's recording.
+        the exit status: 0, 1 if some input failed (the others are processed) or nothing more can be
+        written, 2 if the job could not be prepared, 130 after Ctrl-C; but 0 after Ctrl-C ends a
+        camera's recording.
     """
     try:
         job = prepare()
@@ -97,73 +81,175 @@ def run_job(prepare: Callable[[], Job]) -> int:
     except KeyboardInterrupt:
         return 130
     try:
-        with logging_redirect_tqdm():
+        with logging_redirect_tqdm(), _stopped_by_sigterm():
             if job.camera is None:
-                return int(process_files(job) > 0)
+                return process_files(job)
             _process_camera(job, job.camera)
     except KeyboardInterrupt:
-        return 130
-    except (VideoError, OSError) as error:
+        if job.camera is None and worker_group.get_world_size() == 1:
+            logger.info("Stopped: %s", GO_ON)
+        return _left(130)
+    except (VideoError, OSError, OutputFolderError, ProcessStartError) as error:
         logger.error("%s", error)
-        return 1
+        if job.camera is None and worker_group.get_world_size() == 1:
+            logger.error("Stopped, what is done is kept: %s", GO_ON)
+        return _left(1)
+    finally:
+        job.detector.close()
     return 0
 
 
+def _left(status: int) -> int:
+    """The status of a worker that stops; if there are others, its process ends, and they with it.
+
+    Raises:
+        SystemExit: there are other workers, which would wait for this one.
+    """
+    if worker_group.get_world_size() > 1:
+        raise SystemExit(status)
+    return status
+
+
 def process_files(job: Job) -> int:
-    """Process all files and write the pictures' faces; returns the number of files that failed."""
-    records: list[tuple[Source, dict]] = []
-    num_failed = 0
+    """Process this worker's share of the files; the first worker merges the faces of all.
+
+    Returns:
+        the exit status.
+    """
+    folder = RunFolder(job.output, worker_group.get_rank())
     try:
-        for source in tqdm(job.sources, unit="file", disable=None):
-            try:
-                if source.is_video:
-                    _process_video(job, source)
-                else:
-                    records.append((source, process_picture(job, source)))
-            except Exception as error:
-                if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
-                    raise
-                num_failed += 1
-                logger.error("%s failed: %s", printable(source.path), error)
-                records.append((source, {"file_name": str(source.path), "error": str(error)}))
+        done = _open_together(folder, job)
+        if done is None:
+            return 2
+        pending = [i for i in range(len(job.sources)) if i not in done]
+        share = pending[worker_group.get_rank() :: worker_group.get_world_size()]
+        if done and worker_group.is_main_process():
+            logger.info("%d of %d inputs are done already", len(done), len(job.sources))
+        summary = _process_share(job, folder, done, [job.sources[i] for i in share])
+        summary = Summary.of_all(worker_group.all_gather(summary))
+        if worker_group.is_main_process():
+            _merge(job, folder, summary)
+        worker_group.synchronize()
+        return int(summary.num_failed > 0)
     finally:
-        if records:
-            paths = [write_faces(records, job.output, name) for name in job.formats]
-            num_faces = sum(len(record.get("faces", ())) for _, record in records)
-            num_done = len(records) - num_failed
-            written = ", ".join(map(str, paths))
-            logger.info("%d faces in %d files: %s", num_faces, num_done, written)
-    return num_failed
+        folder.close()
 
 
-def process_picture(job: Job, source: Source) -> dict:
-    """Write the picture; returns its record in faces.json."""
-    image = read_image(source.path, job.detector.max_pixels)
-    faces = job.detector(image)
-    render = picture_renderer(job.video)
-    if render is not None:
-        with atomic_path(job.output / source.name) as draft:
-            Image.fromarray(render(image, faces)).save(draft, quality=JPEG_QUALITY)
-    return {"file_name": str(source.path), **faces.to_dict()}
+def _open_together(folder: RunFolder, job: Job) -> set[int] | None:
+    """Open the run by the first worker; the indices of the sources that are done.
+
+    Returns:
+        None if the run cannot be opened: the error is logged.
+    """
+    problem = None
+    if worker_group.is_main_process():
+        try:
+            folder.open(job.settings, job.restart)
+        except (ValueError, OutputInUseError, OSError) as error:
+            problem = message_of(error)
+            logger.error("%s", problem)
+    if any(worker_group.all_gather(problem)):
+        return None
+    try:
+        done = folder.done(job.sources)
+    except (ValueError, OSError) as error:
+        problem = message_of(error)
+        logger.error("%s", problem)
+    # Nobody writes before all have read.
+    return None if any(worker_group.all_gather(problem)) else done
 
 
-def _process_video(job: Job, source: Source) -> None:
-    """Write a video and the faces of its frames; see ``video.process.process_video``."""
-    from .video.process import process_video  # imports PyAV
+def _process_share(
+    job: Job, folder: RunFolder, done: set[int], sources: Sequence[Source]
+) -> Summary:
+    """Process some sources and append their results to this worker's journal.
 
-    _log_written(process_video(job.detector, source.path, job.output / source.name, job.video))
+    Without other workers the files of faces are written meanwhile. Whatever happens, faces.json
+    has what is done then.
+
+    Args:
+        done: indices of the job's sources that are done already.
+    """
+    is_alone = worker_group.get_world_size() == 1
+    summary, reporter = Summary(), Reporter()
+    if worker_group.is_main_process():
+        for result in folder.results(job.sources, done):
+            summary.add(result)
+    progress = Progress(len(sources) + len(done), len(done), worker_group.get_local_rank() == 0)
+    journal = folder.journal()
+    with record_writers(job.formats if is_alone else (), job.output) as writers:
+        try:
+            for writer in writers:
+                writer.start(folder.results(job.sources, done))
+            for result in _results(job, sources):
+                journal.append(result)
+                for writer in writers:
+                    writer.write(result)
+                summary.add(result)
+                reporter.report(result)
+                progress.update()
+        finally:
+            progress.close()
+            journal.close()
+            _write_lists(writers, folder, job.sources)
+    return summary
+
+
+def _write_lists(
+    writers: Sequence[RecordWriter], folder: RunFolder, sources: Sequence[Source]
+) -> None:
+    for writer in writers:
+        if isinstance(writer, JsonWriter):
+            writer.write_all(folder.results(sources))
+
+
+def _merge(job: Job, folder: RunFolder, summary: Summary) -> None:
+    """Write the faces of all workers, if there are others; end the run and log its summary.
+
+    Raises:
+        OSError: the files of another worker are not there.
+    """
+    if worker_group.get_world_size() > 1:
+        folder.check_workers(worker_group.get_world_size())
+        with record_writers(job.formats, job.output) as writers:
+            for writer in writers:
+                writer.start(folder.results(job.sources))
+            _write_lists(writers, folder, job.sources)
+    paths = ", ".join(map(str, written_paths(job.formats, job.output)))
+    has_pictures = summary.num_pictures > 0 or summary.num_failed > 0
+    summary.log(paths if has_pictures else "")
+    folder.end(summary.num_failed > 0)
+
+
+def _results(job: Job, sources: Sequence[Source]) -> Iterator[Result]:
+    """The results of the sources, as they come."""
+    if not sources:
+        return
+    if job.start_worker is not None:
+        yield from ProcessPipeline(job.start_worker, job.num_processes).run(sources)
+        return
+    process = InputProcessor(job.detector, job.output, job.video)
+    pictures = (source for source in sources if not source.is_video)
+    yield from run_in_threads(process, pictures, job.num_inputs)
+    # One after the other, in this thread, which Ctrl-C stops.
+    yield from (process(source) for source in sources if source.is_video)
 
 
 def _process_camera(job: Job, number: int) -> None:
-    from .video.process import process_camera
+    from .video.process import process_camera  # imports PyAV
 
     output = job.output / f"camera_{number}.mp4"
-    _log_written(process_camera(job.detector, number, output, job.video))
+    log_written(process_camera(job.detector, number, output, job.video))
 
 
-def _log_written(result: VideoResult) -> None:
-    """Name the files written for a video."""
-    if result.video is None:
-        logger.info("Wrote %s", printable(result.lines))
-    else:
-        logger.info("Wrote %s and its .jsonl", printable(result.video))
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Context in which SIGTERM stops the main thread as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 
@@ -21,7 +22,8 @@ DESCRIPTION = """A page in the browser: drop pictures, see their faces, move a t
   curl --data-binary @photo.jpg http://127.0.0.1:8000/detect
   curl --data-binary @photo.jpg 'http://127.0.0.1:8000/detect?threshold=0.5'
 
-Only this machine can reach it, unless --host says otherwise. Pictures stay in memory and are not
+Only this machine can reach it, unless --host says otherwise; under the name of a reverse proxy only
+with --allow-name. Pictures stay in memory and are not
 stored. --threshold is where the slider starts, and of requests that name none.
 """
 EPILOG = """Ctrl-C ends it after the picture that is being processed, a second Ctrl-C at once.
@@ -48,6 +50,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     group.add_argument(
         "--port", type=port, default=8000, metavar="N", help="default: 8000; 0: any free one"
     )
+    group.add_argument(
+        "--allow-name",
+        type=host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which a reverse proxy of yours shows the page, such as "
+        "faces.example.org; may be repeated",
+    )
     group.add_argument("--open", action="store_true", help="show the page in the browser")
     group.add_argument(
         "--max-megabytes",
@@ -68,6 +79,13 @@ def port(text: str) -> int:
     if not 0 <= value < 65536:
         raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
     return value
+
+
+def host_name(text: str) -> str:
+    """A host's name, without scheme, port and path."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text} is no host name such as faces.example.org")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +124,7 @@ def serve(args: argparse.Namespace) -> None:
     with bind(args.host, args.port) as listening:
         detector = build_detector(args, min(LOWEST_THRESHOLD, args.threshold))
         limits = Limits(max_bytes=int(args.max_megabytes * 1e6))
-        app = create_app(detector, args.threshold, limits, args.host)
+        app = create_app(detector, args.threshold, limits, args.host, args.allow_name)
         if is_reachable_from_elsewhere(listening):
             print("Everybody who can reach this machine can use it.", file=sys.stderr)
         print(f"Faces are found at {url_of(listening)} until Ctrl-C", flush=True)

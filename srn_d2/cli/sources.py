@@ -1,18 +1,23 @@
 """The input files of ``srn-d2 detect`` and the names of their outputs."""
 
 import glob
+import logging
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from srn_d2.data.datasets.common import has_image_suffix
-
+from .file_search import FolderSearch, Found
+from .junk import JUNK_FILES, JUNK_FOLDERS, matches
+from .picture_files import FALLBACK_SUFFIXES, output_name
 from .video.suffixes import VIDEO_SUFFIXES
 
-# Pictures of other formats are written as JPEG.
-WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+logger = logging.getLogger(__name__)
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_MAX_SUFFIXES = 10  # that a message lists
 
 
 class Source(NamedTuple):
@@ -22,51 +27,152 @@ class Source(NamedTuple):
         path: path of the file.
         name: path of its picture or video below the output folder.
         stem: input path without suffix, below the common folder of all inputs.
+        problem: why it cannot be done, known from its name: processing it is an error.
+        has_fallbacks: whether the names of ``fallbacks`` are free.
     """
 
     path: Path
     name: Path
     stem: Path
+    problem: str | None = None
+    has_fallbacks: bool = True
 
     @property
     def is_video(self) -> bool:
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+        return self.problem is None and self.path.suffix.lower() in VIDEO_SUFFIXES
+
+    @property
+    def fallbacks(self) -> list[Path]:
+        """Names, below the output folder, for a picture that the format of ``name`` cannot hold."""
+        if not self.has_fallbacks:
+            return []
+        return _fallbacks(self.stem.with_name(self.path.name))
+
+
+class Search(NamedTuple):
+    """What the arguments of the command name.
+
+    Attributes:
+        sources: input files, those with a problem too.
+        passed_over: files and folders that are left out with reason, such as trash.
+    """
+
+    sources: list[Source]
+    passed_over: list[Found]
 
 
 def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
+    """The input files, see ``search``; what is passed over is logged as one number."""
+    found = search(patterns, output)
+    if found.passed_over:
+        logger.info(
+            "%d files or folders passed over, such as thumbnails and trash: --list names them",
+            len(found.passed_over),
+        )
+    return found.sources
+
+
+def search(patterns: Iterable[str], output: Path) -> Search:
     """The files named by the command line, in its order, those of a folder sorted.
 
-    Folders are searched recursively for files with a picture's or a video's suffix, except in
-    ``output``. Names below ``output`` are relative to the deepest common folder of all files.
+    Folders are searched recursively for pictures and videos, except in ``output``; linked folders
+    are followed once. Names below ``output`` are relative to the deepest common folder of all
+    files.
 
     Raises:
         FileNotFoundError: a pattern names nothing.
-        ValueError: an output would overwrite an input, two inputs have one output, or a folder is
-            the output folder or in it.
+        ValueError: an output would overwrite an input, two inputs have one output, a folder is
+            the output folder or in it, or an argument is the address of a web page.
     """
-    roots: list[Path] = []
-    paths: dict[Path, None] = {}  # an ordered set
-    for pattern in patterns:
-        found = _expand(pattern, output.resolve())
-        if not found:
-            raise FileNotFoundError(f"{pattern}: no such file, and no picture or video in it")
-        is_folder = os.path.isdir(pattern)
-        roots += [_absolute(pattern)] if is_folder else [path.parent for path in found]
-        paths.update(dict.fromkeys(found))
-    base = os.path.commonpath(roots)
-    relative = {path: path.relative_to(base) for path in paths}
-    sources = [
-        Source(path, _output_name(name), name.with_suffix("")) for path, name in relative.items()
-    ]
-    names = Counter(source.name for source in sources)
-    doubled = [name for name, count in names.items() if count > 1]
+    expanded = {pattern: [_absolute(path) for path in _expand(pattern)] for pattern in patterns}
+    paths = [path for paths in expanded.values() for path in paths]
+    folders = [path for path in dict.fromkeys(paths) if path.is_dir()]
+    _check_not_output(folders, output.resolve())
+    folder_search = FolderSearch(folders, output)
+    found: dict[Path, Found] = {}
+    for pattern, arguments in expanded.items():
+        # A file that is named counts whatever its name: its bytes tell its format.
+        items = [
+            item for path in arguments for item in folder_search.found.get(path, [Found(path)])
+        ]
+        if all(item.is_junk for item in items):
+            contents = _contents(folder_search.suffixes_seen, items)
+            raise FileNotFoundError(f"{pattern}: no picture or video in it; {contents}")
+        for item in items:
+            found.setdefault(item.path, item)
+    base = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
+    inputs = [item for item in found.values() if not item.is_junk]
+    junk = [item for item in found.values() if item.is_junk]
+    return Search(_name_outputs(inputs, Path(base), output), junk)
+
+
+def _check_not_output(folders: Iterable[Path], output: Path) -> None:
+    for folder in folders:
+        real_folder = folder.resolve()
+        if output in (real_folder, *real_folder.parents):
+            raise ValueError(f"{folder} is the output folder or in it: choose another --output")
+
+
+def _expand(pattern: str) -> list[str]:
+    """The files and folders of an argument."""
+    if os.path.lexists(pattern):
+        return [pattern]
+    if _ADDRESS.match(pattern):
+        raise ValueError(f"{pattern}: addresses are not read; download it and give the file")
+    names = sorted(glob.glob(pattern, recursive=True))
+    wanted = [name for name in names if not _is_junk(name)]
+    if not wanted:
+        raise FileNotFoundError(f"{pattern}: there is no such file or folder")
+    return wanted
+
+
+def _is_junk(name: str) -> bool:
+    patterns = JUNK_FOLDERS if os.path.isdir(name) else JUNK_FILES
+    return matches(os.path.basename(name.rstrip(os.sep)), patterns)
+
+
+def _contents(suffixes: Counter[str], junk: Sequence[Found]) -> str:
+    """What was seen instead of pictures."""
+    counts = [f"{count} {suffix}" for suffix, count in suffixes.most_common(_MAX_SUFFIXES)]
+    if len(suffixes) > _MAX_SUFFIXES:
+        counts.append("others")
+    if junk:
+        counts.append(f"{len(junk)} passed over, such as {junk[0].path.name}")
+    return f"there are {', '.join(counts)}" if counts else "it is empty"
+
+
+def _name_outputs(inputs: Sequence[Found], base: Path, output: Path) -> list[Source]:
+    """Name the outputs of all inputs; a ValueError if two of them, or an input, would clash."""
+    relative = {item.path: item.path.relative_to(base) for item in inputs}
+    names = {item.path: _output_name(relative[item.path]) for item in inputs}
+    counts = Counter(names[item.path] for item in inputs if item.problem is None)
+    doubled = [name for name, count in counts.items() if count > 1]
     if doubled:
         raise ValueError(f"Two inputs would be written as {output / doubled[0]}: do one at a time")
-    inputs = {path.resolve() for path in paths}
-    for name in names:
-        if (output / name).resolve() in inputs:
-            raise ValueError(f"{output / name} would be overwritten: choose another --output")
-    return sources
+    taken = set(counts)
+    if output.exists():
+        resolved = {path.resolve() for path in relative}
+        for name in counts:
+            if (output / name).resolve() in resolved:
+                raise ValueError(f"{output / name} would be overwritten: choose another --output")
+        real_output = output.resolve()
+        taken |= {
+            path.relative_to(real_output) for path in resolved if path.is_relative_to(real_output)
+        }
+    return [
+        Source(
+            path := item.path,
+            names[path],
+            relative[path].with_suffix(""),
+            item.problem,
+            taken.isdisjoint(_fallbacks(relative[path])),
+        )
+        for item in inputs
+    ]
+
+
+def _fallbacks(relative: Path) -> list[Path]:
+    return [relative.with_name(relative.name + suffix) for suffix in FALLBACK_SUFFIXES]
 
 
 def _absolute(path: str) -> Path:
@@ -75,44 +181,8 @@ def _absolute(path: str) -> Path:
     return absolute.resolve() if ".." in absolute.parts else absolute
 
 
-def _expand(pattern: str, output: Path) -> list[Path]:
-    """Absolute paths of the files of one argument; ``output`` has no symbolic links."""
-    if os.path.isfile(pattern):
-        return [_absolute(pattern)]
-    if os.path.isdir(pattern):
-        folder = _absolute(pattern)
-        real_folder = folder.resolve()
-        if output in (real_folder, *real_folder.parents):
-            raise ValueError(f"{pattern} is the output folder or in it: choose another --output")
-        return [
-            path
-            for path in sorted(folder.rglob("*"))  # follows no links
-            if (has_image_suffix(path.name) or path.suffix.lower() in VIDEO_SUFFIXES)
-            and output not in (real_folder / path.relative_to(folder)).parents
-            and path.is_file()
-            and not _is_typescript(path)
-        ]
-    names = sorted(glob.glob(pattern, recursive=True))
-    return [_absolute(name) for name in names if os.path.isfile(name)]
-
-
-def _is_typescript(path: Path) -> bool:
-    """Tell a text file with the suffix of an MPEG transport stream (TypeScript) from a stream.
-
-    A stream's first two packets of 188 bytes are tables with zeros in them.
-    """
-    if path.suffix.lower() != ".ts":
-        return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(2 * 188)
-    except OSError:  # the error is reported when it is read as a video
-        return False
-    return bool(start) and b"\0" not in start
-
-
 def _output_name(name: Path) -> Path:
     """``name``, with another suffix added where its format is not written here."""
     if name.suffix.lower() in VIDEO_SUFFIXES:
         return name if name.suffix == ".mp4" else name.with_name(f"{name.name}.mp4")
-    return name if name.suffix.lower() in WRITTEN_SUFFIXES else name.with_name(f"{name.name}.jpg")
+    return output_name(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 from PIL import Image
 
-from .image_io import ImageTypeError, check_pixel_count, pillow_to_rgb, read_image
+from .image_io import ImageTypeError, check_pixel_count, pillow_to_rgb, pixel_limit, read_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,9 @@ def as_rgb(image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
         return read_image(os.fspath(image), max_pixels)
     if isinstance(image, Image.Image):
-        return pillow_to_rgb(image, getattr(image, "filename", "") or "the image", max_pixels)
+        name = getattr(image, "filename", "") or "the image"
+        with pixel_limit(max_pixels):
+            return pillow_to_rgb(image, name, max_pixels)
     if isinstance(image, np.ndarray):
         return _checked_array(image, max_pixels)
     if hasattr(image, "permute"):

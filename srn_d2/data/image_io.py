@@ -1,108 +1,122 @@
 """Reading of image files as RGB uint8, with a typed error for every defect."""
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-EXIF_ORIENTATION = 0x0112
+from .deep_color import decode_tiff, encoded_if_deep, header_size, icc_profile, tiff_header
+from .image_errors import (
+    CorruptImageError,
+    EmptyImageError,
+    ImageTypeError,
+    InvalidImageError,
+    NotAnImageError,
+    TooManyPixelsError,
+    TruncatedImageError,
+    UnreadFormatError,
+)
+from .image_formats import (
+    HEADER_BYTES,
+    MissingHeifError,
+    is_heif,
+    read_formats,
+    register_heif,
+    unread_format,
+)
+from .image_pixels import EXIF_ORIENTATION, DecodedImage, to_decoded, to_pixels
 
-# EXIF orientation -> transform to upright pixels (CIPA DC-008, "Orientation").
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+__all__ = [
+    "EXIF_ORIENTATION",
+    "CorruptImageError",
+    "EmptyImageError",
+    "ImageCache",
+    "ImageTypeError",
+    "InvalidImageError",
+    "NotAnImageError",
+    "TooManyPixelsError",
+    "TruncatedImageError",
+    "UnreadFormatError",
+    "check_pixel_count",
+    "decode_image",
+    "open_image",
+    "pillow_to_rgb",
+    "pixel_limit",
+    "read_image",
+]
 
-
-class InvalidImageError(ValueError):
-    """An image that cannot be used; ``reason`` says why in a few words, the message in full."""
-
-    reason = "invalid image"
-
-
-class CorruptImageError(InvalidImageError):
-    """An image file that is there but cannot be decoded. The message names the file."""
-
-    reason = "cannot be decoded"
-
-
-class NotAnImageError(CorruptImageError):
-    """A file of no known image format."""
-
-    reason = "not an image"
-
-
-class TruncatedImageError(CorruptImageError):
-    """An image file that ends early or is damaged."""
-
-    reason = "truncated or damaged"
-
-
-class TooManyPixelsError(CorruptImageError):
-    """An image with more pixels than allowed, as a decompression bomb has; it is not decoded."""
-
-    reason = "too many pixels"
-
-
-class EmptyImageError(InvalidImageError):
-    """An image without a pixel."""
-
-    reason = "no pixels"
-
-
-class ImageTypeError(InvalidImageError):
-    """An array or a tensor of a wrong dtype or shape."""
-
-    reason = "wrong dtype or shape"
+logger = logging.getLogger(__name__)
 
 
 def read_image(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     """Read an image file upright, as RGB.
 
-    The format is detected from the bytes, not the name. Grey, palette and CMYK images are
-    converted; 16-bit images are scaled to 8 bits; transparent pixels are blended with black, as in
-    zero padding. Of an animation the first frame is read.
+    The format is detected from the bytes, not the name. Images of any mode are converted, by their
+    ICC profile to sRGB; of more than 8 bits they are scaled by the range of their data, which the
+    log says once; transparent pixels are blended with black, as in zero padding. Of an animation
+    the first frame is read.
 
     Args:
         path: the image file.
-        max_pixels: images with more are refused. Pillow's own guard, twice its
-            ``Image.MAX_IMAGE_PIXELS``, always applies as well.
+        max_pixels: images with more are refused; None: Pillow's own guard, twice its
+            ``Image.MAX_IMAGE_PIXELS``.
 
     Returns:
         uint8 array of shape (H, W, 3), in RGB order, after EXIF orientation.
 
     Raises:
         OSError: the file cannot be read (FileNotFoundError if it is missing); names the file.
-        CorruptImageError: the file is not an image, is damaged or truncated, has too many pixels
-            (a subclass for each), or has no defined 8-bit range (32-bit integers, floats); names
-            the file.
+        CorruptImageError: the file is not an image, is of a format that is not read, is damaged or
+            truncated, or has too many pixels (a subclass for each); names the file.
     """
-    with open_image(Path(path).read_bytes(), str(path)) as image:
-        return pillow_to_rgb(image, str(path), max_pixels)
+    name, encoded = str(path), Path(path).read_bytes()
+    with pixel_limit(max_pixels), open_image(encoded, name, max_pixels=max_pixels) as image:
+        return pillow_to_rgb(image, name, max_pixels)
 
 
-def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) -> Image.Image:
+def open_image(
+    encoded: bytes,
+    name: str,
+    formats: Sequence[str] | None = None,
+    max_pixels: int | None = None,
+) -> Image.Image:
     """A Pillow image that is not decoded yet: of these bytes its header has been read.
 
     Args:
         encoded: the whole file.
         name: name of the image, for messages.
-        formats: Pillow's names of those to allow; None: all that Pillow reads.
+        formats: Pillow's names of those to allow; None: all that are read.
+        max_pixels: limit of what must be decoded at once, such as a TIFF file of floats; None:
+            Pillow's.
 
     Raises:
-        CorruptImageError: it is of none of these formats (NotAnImageError), is damaged
-            (TruncatedImageError), or has too many pixels even for Pillow (TooManyPixelsError).
+        CorruptImageError: it is of none of these formats (NotAnImageError, UnreadFormatError), is
+            damaged (TruncatedImageError), or has too many pixels even for Pillow
+            (TooManyPixelsError).
     """
+    prefix = encoded[:HEADER_BYTES]
+    kind = unread_format(name, prefix)
+    if kind is not None:
+        raise UnreadFormatError(
+            f"{name} is not read: it is {kind}; convert it, to PNG for instance"
+        )
+    allowed = read_formats() if formats is None else formats
     try:
-        return Image.open(BytesIO(encoded), formats=formats)
+        if is_heif(prefix):
+            register_heif()
+            allowed = ["HEIF"] if formats is None or "HEIF" in formats else formats
+        return Image.open(BytesIO(encoded), formats=allowed)
+    except MissingHeifError as error:
+        raise UnreadFormatError(f"{name} cannot be decoded: {error}") from error
     except UnidentifiedImageError as error:
+        image = _open_unknown_tiff(encoded, name, max_pixels) if "TIFF" in allowed else None
+        if image is not None:
+            return image
         wanted = "an image" if formats is None else f"an image of {', '.join(formats)}"
         raise NotAnImageError(f"{name} cannot be decoded: it is not {wanted}") from error
     except Image.DecompressionBombError as error:
@@ -111,6 +125,23 @@ def open_image(encoded: bytes, name: str, formats: Sequence[str] | None = None) 
         raise
     except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
         raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
+
+
+def _open_unknown_tiff(encoded: bytes, name: str, max_pixels: int | None) -> Image.Image | None:
+    """A TIFF image that Pillow does not know, such as colours in floats; None if it is none."""
+    tags = tiff_header(encoded)
+    if tags is None:
+        return None
+    if max_pixels is None and Image.MAX_IMAGE_PIXELS is not None:
+        max_pixels = 2 * Image.MAX_IMAGE_PIXELS
+    check_pixel_count(*header_size(tags), name, max_pixels)
+    pixels = decode_tiff(encoded, tags)
+    if pixels is None:
+        return None
+    image, scaled = to_decoded(pixels)
+    image.format = "TIFF"
+    image.info = {"scaled": scaled, "icc_profile": icc_profile(tags)}
+    return image
 
 
 def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) -> np.ndarray:
@@ -125,15 +156,24 @@ def pillow_to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) 
         EmptyImageError: it has no pixels.
         CorruptImageError: as ``read_image``.
     """
+    decoded = decode_image(image, name, max_pixels)
+    if decoded.scaled is not None:
+        _say_once(f"{name} has values of {decoded.scaled}, scaled to 0 to 255; so are others")
+    return decoded.rgb
+
+
+def decode_image(image: Image.Image, name: str, max_pixels: int | None = None) -> DecodedImage:
+    """The same as ``pillow_to_rgb`` with transparency, and the range that was scaled."""
     check_pixel_count(image.height, image.width, name, max_pixels)
     try:
+        encoded = encoded_if_deep(image)
         image.load()
     except MemoryError:
         raise
     except Exception as error:  # see open_image
         raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
     try:
-        return np.array(_to_rgb(_turn_upright(image)))
+        return to_pixels(image, encoded)
     except MemoryError:
         raise
     except Exception as error:  # such as damaged palettes
@@ -150,37 +190,48 @@ def check_pixel_count(height: int, width: int, name: str, max_pixels: int | None
         )
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a damaged EXIF block counts as none."""
+_limits_lock = threading.Lock()
+_limits: list[int] = []  # of the contexts that are open
+_limit_of_pillow: int | None = None
+
+
+@contextmanager
+def pixel_limit(max_pixels: int | None) -> Iterator[None]:
+    """Context in which Pillow refuses no image of up to ``max_pixels``; None: its own guard.
+
+    Pillow's guard is one number for all threads: the largest limit of those in the context.
+    """
+    global _limit_of_pillow
+    if max_pixels is None:
+        yield
+        return
+    with _limits_lock:
+        if not _limits:
+            _limit_of_pillow = Image.MAX_IMAGE_PIXELS
+        _limits.append(max_pixels)
+        _apply_limits()
     try:
-        orientation = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # as in detectron2: the pixels do not depend on the metadata
-        return image
-    method = _UPRIGHT.get(orientation)
-    return image if method is None else image.transpose(method)
+        yield
+    finally:
+        with _limits_lock:
+            _limits.remove(max_pixels)
+            _apply_limits()
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to mode "RGB"."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):  # "I;16", "I;16B", or "I" for PGM: 16-bit grey
-        return Image.fromarray(_scale_16_to_8_bits(np.asarray(image))).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("a floating-point image has no defined range")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert(
-            "RGB"
-        )
-    return image.convert("RGB")
+def _apply_limits() -> None:
+    if _limit_of_pillow is not None:
+        Image.MAX_IMAGE_PIXELS = max([_limit_of_pillow, *_limits])
 
 
-def _scale_16_to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Map 0..65535 onto 0..255, rounded. Raises ValueError for values outside that range."""
-    if grey.size and (grey.min() < 0 or grey.max() > 65535):
-        raise ValueError("a 32-bit integer image has no defined range")
-    return ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
+_said = False
+
+
+def _say_once(message: str) -> None:
+    """Log a message, unless one was logged before in this process."""
+    global _said
+    if not _said:
+        _said = True
+        logger.warning(message)
 
 
 class ImageCache:

@@ -41,6 +41,7 @@ def export_onnx(
     *,
     nms: bool = True,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    half_precision: bool = False,
 ) -> ExportMetadata:
     """Write a model as an ONNX file, atomically.
 
@@ -57,6 +58,8 @@ def export_onnx(
         path: the file; its folder is created.
         nms: whether the graph ends with NMS.
         score_threshold: score threshold of the graph's NMS.
+        half_precision: whether kernels that are in half precision, as in the package's models, are
+            stored so, with a Cast to float32, in which the graph computes in any case.
 
     Returns:
         the file's metadata.
@@ -67,12 +70,17 @@ def export_onnx(
         OSError: the file cannot be written.
     """
     onnx = import_onnx()
+    from .graph_edits import simplify_for_runtimes, store_half_precision
+
     metadata = model.metadata(nms=nms, score_threshold=score_threshold)
     network = DetectionNetwork(model.network, score_threshold) if nms else model.network
     with atomic_path(path) as draft:
         _trace(network, draft, NMS_OUTPUTS if nms else DENSE_OUTPUTS)
         graph = onnx.load(draft)
         onnx.helper.set_model_props(graph, metadata.to_properties())
+        simplify_for_runtimes(graph)
+        if half_precision:
+            store_half_precision(graph, network)
         graph.producer_name, graph.producer_version = "srn_d2", metadata.project_version
         onnx.checker.check_model(graph, full_check=True)
         onnx.save(graph, draft)

@@ -8,36 +8,24 @@ faces = detector("photo.jpg")
 It needs numpy, Pillow, opencv-python-headless and onnxruntime.
 """
 
-import logging
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from srn_d2.inference.defaults import SCORE_THRESHOLD
 from srn_d2.inference.detections import Detections
+from srn_d2.inference.export_metadata import ExportMetadata
 from srn_d2.inference.image_detector import ImageDetector
-from srn_d2.inference.large_faces import longest_side_found
-from srn_d2.inference.merging import merge_by_nms
-from srn_d2.inference.tiled_inference import detect_within_memory
-from srn_d2.inference.tiles import MAX_TILE_PIXELS, padded_pixels
+from srn_d2.inference.onnx_network import OnnxNetwork
+from srn_d2.inference.onnx_session import Providers, import_onnxruntime, open_session
 from srn_d2.inference.views import MAX_PIXELS, ViewPolicy
-
-from .array_postprocessing import choose_detections
-from .metadata import ExportMetadata
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-
-logger = logging.getLogger(__name__)
-
-Providers = str | Sequence[str | tuple[str, Mapping[str, Any]]]
-"""Execution providers of ONNX Runtime: a name, or names in order of preference, each with options
-if it is a pair."""
+__all__ = ["OnnxFaceDetector", "Providers", "import_onnxruntime", "open_session"]
 
 
 class OnnxFaceDetector(ImageDetector):
@@ -78,14 +66,7 @@ class OnnxFaceDetector(ImageDetector):
         threads: int | None = None,
         providers: Providers = ("CPUExecutionProvider",),
     ):
-        self.path = os.path.abspath(path)
-        self._session_options = {"threads": threads, "providers": providers}
-        self.session = open_session(path, threads=threads, providers=providers)
-        try:
-            properties = self.session.get_modelmeta().custom_metadata_map
-            self.metadata = ExportMetadata.from_properties(properties)
-        except ValueError as error:
-            raise ValueError(f"{path} cannot be used: {error}") from error
+        self.network = OnnxNetwork(path, threads=threads, providers=providers)
         policy = ViewPolicy(
             anchor_sizes=self.metadata.anchor_sizes,
             largest_face=self.metadata.largest_face,
@@ -105,23 +86,21 @@ class OnnxFaceDetector(ImageDetector):
                 f"score_threshold is {score_threshold}, but {path} was exported with "
                 f"{self.metadata.graph_threshold}"
             )
-        self.max_tile_pixels = MAX_TILE_PIXELS
-        # Longer side in pixels of the largest face that fits within a tile.
-        self.max_tile_face = longest_side_found(self.metadata.largest_face)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """All but ONNX Runtime's session, which is opened anew from ``path``."""
-        sessions = ("session", "_parents_session")
-        return {name: value for name, value in self.__dict__.items() if name not in sessions}
+    @property
+    def path(self) -> str:
+        """Absolute path of the file."""
+        return self.network.path
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self.session = open_session(self.path, **self._session_options)
+    @property
+    def session(self) -> "InferenceSession":
+        """ONNX Runtime's session."""
+        return self.network.session
 
-    def _adapt_to_fork(self) -> None:
-        # Freeing the parent's session would wait for its threads, which are not in this process.
-        self._parents_session = self.session
-        self.session = open_session(self.path, **self._session_options)
+    @property
+    def metadata(self) -> ExportMetadata:
+        """The file's metadata."""
+        return self.network.metadata
 
     def detect(self, images: np.ndarray) -> list[Detections]:
         """Run the network on a batch of images of one size; detections by descending score.
@@ -133,114 +112,10 @@ class OnnxFaceDetector(ImageDetector):
             for each image, boxes in its pixels; for a file without NMS only detections that reach
             the score threshold.
         """
-        batch = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        [name] = [x.name for x in self.session.get_inputs()]
-        boxes, scores, *image_index = self.session.run(None, {name: batch})
-        if self.metadata.nms:
-            chosen = [np.flatnonzero(image_index[0] == index) for index in range(len(images))]
-            return [Detections.of_faces(boxes[c], scores[c]) for c in chosen]
-        found = []
-        for image_boxes, image_scores in zip(boxes, scores, strict=True):
-            size = images.shape[1:3]
-            # Anchors below the threshold cannot suppress any above it.
-            image_scores = image_scores * (image_scores >= self.score_threshold)
-            chosen = choose_detections(image_boxes, image_scores, size, self.metadata)
-            found.append(Detections.of_faces(image_boxes[chosen], image_scores[chosen]))
-        return found
+        return self.network.run(images, self.score_threshold)
+
+    def _adapt_to_fork(self) -> None:
+        self.network.adapt_to_fork()
 
     def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
-        height, width = images[0].shape[:2]
-        if padded_pixels(height, width) <= self.max_tile_pixels:
-            found = self.detect(np.stack(images))
-        else:
-            found = [self._detect_in_tiles(image) for image in images]
-        return [detections.clip((height, width)) for detections in found]
-
-    def _detect_in_tiles(self, image: np.ndarray) -> Detections:
-        """Detections in an image (H, W, 3), whole or in tiles."""
-        return detect_within_memory(
-            lambda tile: self.detect(tile[None])[0],
-            image,
-            merge=lambda found: merge_by_nms(found, self.nms_threshold, self.max_faces),
-            max_face=self.max_tile_face,
-            name="an image",
-            max_pixels=self.max_tile_pixels,
-        )
-
-
-def open_session(
-    path: str | os.PathLike,
-    *,
-    threads: int | None = None,
-    providers: Providers = ("CPUExecutionProvider",),
-) -> "InferenceSession":
-    """An ``onnxruntime.InferenceSession`` for pictures of many sizes.
-
-    Args:
-        threads, providers: see ``OnnxFaceDetector``.
-
-    Raises:
-        ImportError, FileNotFoundError, ValueError: as ``OnnxFaceDetector``.
-    """
-    onnxruntime = import_onnxruntime()
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no {path}")
-    chosen = _normalize_providers(providers, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    # ONNX Runtime caches a memory plan for each input size, of which there may be thousands.
-    options.enable_mem_pattern = False
-    try:
-        # Without fallback: it would print an error and take the CPU.
-        session = onnxruntime.InferenceSession(
-            os.fspath(path), options, providers=chosen, enable_fallback=0
-        )
-    except Exception as error:  # ONNX Runtime's errors have no common base class
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
-    if chosen and chosen[0][0] not in session.get_providers():  # its libraries are not there
-        logger.warning(
-            "%s cannot be used: ONNX Runtime computes by %s", chosen[0][0], session.get_providers()
-        )
-    return session
-
-
-def _normalize_providers(
-    providers: Providers, available: Sequence[str]
-) -> list[tuple[str, dict[str, Any]]]:
-    """Names of execution providers, each with its options.
-
-    Raises:
-        ValueError: one is not available, or is neither a name nor a name with a dict.
-    """
-    pairs = []
-    for provider in [providers] if isinstance(providers, str) else providers:
-        name, options = (provider, {}) if isinstance(provider, str) else _as_pair(provider)
-        if name not in available:
-            raise ValueError(f"this onnxruntime has no {name}, only {list(available)}")
-        pairs.append((name, {str(key): str(value) for key, value in options.items()}))
-    return pairs
-
-
-def _as_pair(provider: object) -> tuple[str, Mapping[str, Any]]:
-    match provider:
-        case (str() as name, Mapping() as options):
-            return name, options
-    raise ValueError(
-        f"providers has {provider!r}: each is a name, such as 'CPUExecutionProvider', or a pair of "
-        "a name and a dict of options"
-    )
-
-
-def import_onnxruntime() -> ModuleType:
-    """Import the package onnxruntime.
-
-    Raises:
-        ImportError: it is not installed; the message says how to install it.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "OnnxFaceDetector needs onnxruntime: pip install 'srn_d2[export]'"
-        ) from error
-    return onnxruntime
+        return self.network.detect(images, self.score_threshold)

@@ -10,28 +10,33 @@ import itertools
 import logging
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import torch
-from detectron2.config import CfgNode
 
-from srn_d2.checkpoint.shipped_models import find_shipped_model
-from srn_d2.config import build_cfg, check_device
-from srn_d2.config.device import VALID_DEVICES as config_devices
+from srn_d2.heavy_imports import import_heavy
+from srn_d2.model_files import find_shipped_model
 
 from .defaults import SCORE_THRESHOLD
 from .detections import Detections
+from .export_metadata import ExportMetadata
 from .image_detector import ImageDetector
 from .large_faces import largest_learned_face
-from .predictor import FacePredictor
+from .onnx_choice import Asked, open_network
+from .onnx_network import OnnxNetwork
+from .runtime import RUNTIMES, Runtime
 from .views import MAX_PIXELS, View, ViewPolicy
+
+if TYPE_CHECKING:
+    import torch
+    from detectron2.config import CfgNode
+
+    from .predictor import FacePredictor
 
 logger = logging.getLogger(__name__)
 
-VALID_DEVICES = f"'auto' (a CUDA GPU if there is one), {config_devices}"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = ("float32", "bfloat16")
 
 
 class FaceDetector(ImageDetector):
@@ -65,6 +70,12 @@ class FaceDetector(ImageDetector):
         multi_scale: multi-scale and flip testing by the config's TEST.SRN_TTA; several times
             slower, finds more.
         large_faces: run further passes over downscaled images.
+        runtime: what computes the network. "onnx" is ONNX Runtime on the CPU, for a model that
+            comes with the package, in float32 and on a single scale; torch is not imported then.
+            "torch" is PyTorch. "auto" is ONNX Runtime where that is possible and there is no CUDA
+            GPU to use, else PyTorch. Both find the same faces, up to rounding.
+        threads: number of threads of the network on a CPU; None: those of OMP_NUM_THREADS or all
+            cores. PyTorch's number is that of the whole process.
         max_pixels: images with more pixels, before or after enlarging, are refused. Images of more
             than 4096 x 4096 pixels are processed in overlapping tiles, which bounds memory to some
             5 GB ("lite", float32, on a CPU).
@@ -72,8 +83,9 @@ class FaceDetector(ImageDetector):
     Raises:
         ValueError: an argument has a wrong value, or weights do not fit the config
             (``IncompatibleWeightsError``), are none (``UnreadableWeightsError``) or are damaged
-            (``WeightsHashError``).
+            (``WeightsHashError``), or runtime is "onnx", which cannot do what is asked for.
         FileNotFoundError: the model, the config or the weights are not there.
+        ImportError: runtime is "onnx", but onnxruntime is not installed.
         RuntimeError: the device is a GPU that is not there.
     """
 
@@ -81,9 +93,9 @@ class FaceDetector(ImageDetector):
         self,
         model: str = "lite",
         *,
-        config_file: str | os.PathLike | CfgNode | None = None,
+        config_file: "str | os.PathLike | CfgNode | None" = None,
         weights: str | os.PathLike | None = None,
-        device: str | torch.device = "auto",
+        device: "str | torch.device" = "auto",
         score_threshold: float = SCORE_THRESHOLD,
         size: int | Literal["original", "config"] = "original",
         min_face_size: float | None = None,
@@ -91,14 +103,24 @@ class FaceDetector(ImageDetector):
         multi_scale: bool = False,
         large_faces: bool = True,
         max_pixels: int = MAX_PIXELS,
+        runtime: Runtime = "auto",
+        threads: int | None = None,
     ):
-        _check_arguments(size, min_face_size, dtype)
-        cfg = load_cfg(model, config_file, weights)
-        _configure(cfg, device, dtype, multi_scale)
+        _check_arguments(size, min_face_size, dtype, runtime)
         self.follows_config_size = size == "config"
+        self._model_name, self._dtype, self._device_name = model, dtype, "cpu"
+        self._cfg: CfgNode | None = None
+        self._predictor: FacePredictor | None = None  # PyTorch's, or
+        self._network: OnnxNetwork | None = None  # ONNX Runtime's
+        if runtime != "torch":
+            asked = Asked(config_file, weights, device, size, dtype, multi_scale)
+            self._network = self._open_network(asked, runtime, threads)
+        if self._network is None:
+            self._load_predictor(config_file, weights, device, multi_scale, threads)
+        anchor_sizes, largest_face, nms_threshold, max_faces = self._rules()
         policy = ViewPolicy(
-            anchor_sizes=tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
-            largest_face=largest_learned_face(cfg),
+            anchor_sizes=anchor_sizes,
+            largest_face=largest_face,
             size="original" if size == "config" else size,
             min_face_size=min_face_size,
             large_faces=large_faces,
@@ -107,21 +129,124 @@ class FaceDetector(ImageDetector):
         super().__init__(
             policy,
             score_threshold=score_threshold,
-            nms_threshold=cfg.MODEL.SRN.NMS_THRESH_TEST,
-            max_faces=cfg.TEST.DETECTIONS_PER_IMAGE,
+            nms_threshold=nms_threshold,
+            max_faces=max_faces,
         )
-        self.device = torch.device(cfg.MODEL.DEVICE)
-        self.dtype = DTYPES[dtype]
-        self._predictor = FacePredictor(cfg)
+
+    def _open_network(
+        self, asked: Asked, runtime: Runtime, threads: int | None
+    ) -> OnnxNetwork | None:
+        """The network on ONNX Runtime; None: PyTorch is to be used, by "auto".
+
+        Raises:
+            ValueError, ImportError, FileNotFoundError: see the class.
+        """
+        reason = asked.reason_for_torch()
+        shipped = None if reason else find_shipped_model(self._model_name)
+        if shipped is not None and shipped.graph is not None:
+            return open_network(shipped, asked.device, runtime, threads)
+        if runtime == "onnx":
+            missing = f"the model {self._model_name!r} has no graph: tools/package_weights.py"
+            raise ValueError(
+                f"runtime 'onnx', ONNX Runtime, cannot be used: {reason or missing + ' makes it'}"
+            )
+        return None
+
+    def _load_predictor(
+        self,
+        config_file: "str | os.PathLike | CfgNode | None",
+        weights: str | os.PathLike | None,
+        device: "str | torch.device",
+        multi_scale: bool,
+        threads: int | None,
+    ) -> None:
+        """Build the network in PyTorch; arguments are those of the class."""
+        import_heavy("srn_d2.inference.predictor")
+        import torch
+
+        from .predictor import FacePredictor
+
+        self._cfg = load_cfg(self._model_name, config_file, weights)
+        _configure(self._cfg, device, self._dtype, multi_scale)
+        self._device_name = self._cfg.MODEL.DEVICE
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._predictor = FacePredictor(self._cfg)
         self.size_divisibility = self._predictor.size_divisibility
 
+    def _rules(self) -> tuple[tuple[float, ...], float, float, int]:
+        """Anchor sizes, largest face, threshold of NMS and maximum number of faces."""
+        if self._network is not None:
+            of = self._network.metadata
+            return of.anchor_sizes, of.largest_face, of.nms_threshold, of.max_detections
+        cfg = self.cfg
+        return (
+            tuple(itertools.chain(*cfg.MODEL.ANCHOR_GENERATOR.SIZES)),
+            largest_learned_face(cfg),
+            cfg.MODEL.SRN.NMS_THRESH_TEST,
+            cfg.TEST.DETECTIONS_PER_IMAGE,
+        )
+
+    @property
+    def runtime(self) -> Literal["onnx", "torch"]:
+        """What computes the network: "onnx" is ONNX Runtime, "torch" PyTorch."""
+        return "torch" if self._network is None else "onnx"
+
+    @property
+    def device_type(self) -> str:
+        """The device without its number: "cpu", "cuda" or "mps". Imports no torch."""
+        return self._device_name.split(":")[0]
+
+    @property
+    def device(self) -> "torch.device":
+        """The device. Imports torch."""
+        import torch
+
+        return torch.device(self._device_name)
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The type in which the network computes. Imports torch."""
+        import torch
+
+        return getattr(torch, self._dtype)
+
+    @property
+    def cfg(self) -> "CfgNode":
+        """The model's config, with the arguments of these names. Imports torch and detectron2."""
+        if self._cfg is None:
+            self._cfg = load_cfg(self._model_name)
+            _configure(self._cfg, self._device_name, self._dtype, False)
+        return self._cfg
+
+    @property
+    def metadata(self) -> ExportMetadata | None:
+        """What the graph's file says of the model; None with PyTorch."""
+        return None if self._network is None else self._network.metadata
+
+    @property
+    def model(self) -> "torch.nn.Module":
+        """The network in PyTorch, without multi-scale testing.
+
+        Raises:
+            RuntimeError: ONNX Runtime computes it.
+        """
+        if self._predictor is None:
+            raise RuntimeError('the network is not in PyTorch: use FaceDetector(runtime="torch")')
+        return self._predictor.single_scale_model
+
     def _adapt_to_fork(self) -> None:
-        if self.device.type != "cpu":
+        if self._network is not None:
+            self._network.adapt_to_fork()
+            return
+        if self.device_type != "cpu":
             raise RuntimeError(
-                f"this process was forked from one whose detector is on {str(self.device)!r}, "
+                f"this process was forked from one whose detector is on {self._device_name!r}, "
                 "which the two cannot share: build it after the fork, or start processes by "
                 'multiprocessing.get_context("spawn")'
             )
+        import torch
+
         if torch.get_num_threads() > 1:
             logger.warning(
                 "This process was forked from one that has used the detector: it computes with one "
@@ -132,14 +257,27 @@ class FaceDetector(ImageDetector):
         cv2.setNumThreads(0)
 
     def _views(self, image: np.ndarray) -> list[View]:
-        resized = self._predictor.resize(image) if self.follows_config_size else None
-        return self.view_policy.views(image, resized)
+        if not self.follows_config_size or self._predictor is None:
+            return self.view_policy.views(image)
+        return self.view_policy.views(image, self._predictor.resize(image))
 
     def _detect(self, images: Sequence[np.ndarray], single_scale: bool) -> list[Detections]:
-        return self._predictor.detect(images, single_scale)
+        if self._predictor is not None:
+            return self._predictor.detect(images, single_scale)
+        assert self._network is not None
+        return self._network.detect(images, self.score_threshold)
 
 
-def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -> None:
+def _configure(cfg: "CfgNode", device: "str | torch.device", dtype: str, multi_scale: bool) -> None:
+    """See ``detector_config.configure``, which imports torch."""
+    from .detector_config import configure
+
+    configure(cfg, device, dtype, multi_scale)
+
+
+def _check_arguments(
+    size: int | str, min_face_size: float | None, dtype: str, runtime: str
+) -> None:
     """Raise a ValueError for an invalid argument that only this detector has."""
     if size == "config" and min_face_size is not None:
         raise ValueError(f"min_face_size is {min_face_size}, size 'config': give one of them")
@@ -147,47 +285,24 @@ def _check_arguments(size: int | str, min_face_size: float | None, dtype: str) -
         raise ValueError(f"size is {size!r}; valid are 'original', 'config' and pixels")
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; valid are {list(DTYPES)}")
-
-
-def _configure(cfg: CfgNode, device: str | torch.device, dtype: str, multi_scale: bool) -> None:
-    """Apply ``FaceDetector``'s arguments of these names to a config, and check it.
-
-    Raises:
-        ValueError, RuntimeError: as ``FaceDetector``.
-    """
-    cfg.MODEL.DEVICE = _device_name(device)
-    check_device(cfg, "device", 'take "cpu" or "auto"', VALID_DEVICES)
-    in_bfloat16 = DTYPES[dtype] == torch.bfloat16
-    if in_bfloat16 and cfg.MODEL.META_ARCHITECTURE != "SRN":
-        name = cfg.MODEL.META_ARCHITECTURE
-        raise ValueError(f"dtype {dtype!r} is for MODEL.META_ARCHITECTURE SRN only, not {name!r}")
-    cfg.SOLVER.CPU_BFLOAT16, cfg.TEST.BFLOAT16 = False, in_bfloat16
-    cfg.TEST.SRN_TTA.ENABLED = multi_scale
-
-
-def _device_name(device: str | torch.device) -> str:
-    """MODEL.DEVICE of ``FaceDetector``'s argument.
-
-    Raises:
-        ValueError: it is no name of a device.
-    """
-    if not isinstance(device, (str, torch.device)):
-        hint = f"; the GPU {device} is 'cuda:{device}'" if type(device) is int else ""
-        raise ValueError(f"device is {device!r}; valid are {VALID_DEVICES}{hint}")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(device)
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime is {runtime!r}; valid are {list(RUNTIMES)}")
 
 
 def load_cfg(
     model: str,
-    config_file: str | os.PathLike | CfgNode | None = None,
+    config_file: "str | os.PathLike | CfgNode | None" = None,
     weights: str | os.PathLike | None = None,
-) -> CfgNode:
+) -> "CfgNode":
     """The config of a model that comes with the package or of the user's; MODEL.WEIGHTS is set.
 
     Arguments and errors are those of ``FaceDetector``.
     """
+    import_heavy("srn_d2.config")
+    from detectron2.config import CfgNode
+
+    from srn_d2.config import build_cfg
+
     if config_file is None:
         if weights is not None:
             raise ValueError("weights need the config_file that they belong to")

@@ -89,8 +89,12 @@ class FoldedConv2d(nn.Conv2d):
         # In a tuple, so that it is not registered a second time, under another name.
         self._norm = (norm,)
 
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift of each output channel: two tensors (C,)."""
+        return self._norm[0].scale_and_shift()
+
     def forward(self, x: Tensor) -> Tensor:
-        scale, shift = self._norm[0].scale_and_shift()
+        scale, shift = self.scale_and_shift()
         weight = self.weight * scale[:, None, None, None]
         bias = shift if self.bias is None else torch.addcmul(shift, self.bias, scale)
         if self.same:

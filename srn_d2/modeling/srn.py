@@ -3,7 +3,7 @@
 Shapes: N images · A anchors of a cell · Rl = Hl * Wl * A anchors of a level · R their sum
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -38,6 +38,11 @@ from .target_assignment import (
     stc_keep_mask,
     two_step_targets,
 )
+
+FirstStep = Callable[
+    [Tensor, Sequence[str]], tuple[dict[str, Tensor], list[Tensor | None], list[Tensor | None]]
+]
+"""See ``SRN.compute_first_step``."""
 
 
 @META_ARCH_REGISTRY.register()
@@ -113,6 +118,8 @@ class SRN(DenseDetector):
         self.postprocessing = postprocessing
         self.cpu_bfloat16 = cpu_bfloat16
         self.test_bfloat16 = test_bfloat16
+        # The same function in another runtime, for inference; None: compute_first_step.
+        self.first_step: FirstStep | None = None
         # Faster convolutions, with output maps in channels_last, too.
         self.to(memory_format=torch.channels_last)
 
@@ -246,16 +253,31 @@ class SRN(DenseDetector):
         """
         with self._autocast():
             unfinished = self.second_step.unfinished_levels(self.backbone, self.head)
-            maps = self.backbone(images.tensor, unfinished)
-            scores_s1, deltas_s1 = self.head.first_step(maps)
+            first_step = self.first_step or self.compute_first_step
+            maps, scores_s1, deltas_s1 = first_step(images.tensor, unfinished)
             stc_masks = self._stc_masks(scores_s1)
             survivors = [None if mask is None else mask.any(dim=1) for mask in stc_masks]
             plan = self.second_step.plan(self.head, survivors, unfinished)
             scores_s2, deltas_s2 = self.second_step(self.backbone, self.head, maps, plan)
             predictions = SRNPredictions(scores_s1, deltas_s1, scores_s2, deltas_s2)
             # Only the sizes of the maps are used from here on.
-            features = [maps[name] for name in self.head_in_features]
+            features = [maps[level] for level in LEVELS]
             return self.forward_inference(images, features, predictions, stc_masks)
+
+    def compute_first_step(
+        self, x: Tensor, unfinished: Sequence[str]
+    ) -> tuple[dict[str, Tensor], list[Tensor | None], list[Tensor | None]]:
+        """The pyramid's maps, and the first step's scores and deltas.
+
+        Args:
+            x: (N, 3, H, W), normalised and padded.
+            unfinished: levels whose output convolution is left to the second step.
+
+        Returns:
+            maps (at least p2 .. p7), and scores and deltas in the layout of ``SRNPredictions``.
+        """
+        maps = self.backbone(x, unfinished)
+        return maps, *self.head.first_step(maps)
 
     @torch.no_grad()
     def forward_inference(

@@ -1,22 +1,25 @@
-"""The application: the page, ``POST /detect``, ``GET /settings``, ``GET /healthz``.
+"""The application: the page, ``POST /detect`` and ``/picture``, ``GET /settings`` and ``/healthz``.
 
 ``POST /detect``: the body is a picture, as it is in its file.
 
     curl --data-binary @photo.jpg http://127.0.0.1:8000/detect
     curl --data-binary @photo.jpg 'http://127.0.0.1:8000/detect?threshold=0.5'
 
-The answer is ``Faces.to_dict()`` as JSON. An error is {"error": reason, "message": text} with a
-status: 400 damaged or empty, 403 from another site, 408 too slow, 413 too many bytes or pixels, 415
-not a picture, 422 a wrong threshold, 503 (with Retry-After) queue full, 500 any other error, which
-is logged in the server's terminal.
+The answer is ``FrameFaces.to_dict()`` as JSON: the faces of all frames. ``POST /picture`` takes the
+same body; its answer is the first frame, upright, as a JPEG. An error is {"error": reason,
+"message": text} with a status: 400 damaged or empty, 403 from another site, 408 too slow, 413 too
+many bytes or pixels, 415 not a picture or of a format that is not read, 422 a wrong threshold, 503
+(with Retry-After) queue full, 500 any other error, which is logged in the server's terminal.
 """
 
 import socket
+from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -24,19 +27,24 @@ from starlette.exceptions import HTTPException  # the base class, which StaticFi
 from starlette.requests import ClientDisconnect
 
 from srn_d2 import __version__
-from srn_d2.data.image_io import InvalidImageError, NotAnImageError, TooManyPixelsError
+from srn_d2.data.image_errors import (
+    InvalidImageError,
+    NotAnImageError,
+    TooManyPixelsError,
+    UnreadFormatError,
+)
 from srn_d2.inference.defaults import SCORE_THRESHOLD
-from srn_d2.inference.faces import Faces
 from srn_d2.inference.image_detector import ImageDetector
 
+from . import pictures
 from .detection_queue import DetectionQueue
 from .same_origin import SameOriginMiddleware
-from .uploads import FORMATS, Limits, RequestRefusedError
+from .uploads import NAMED_FORMATS, Limits, RequestRefusedError
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 
 # HTTP status of image errors; 400 for all others.
-STATUSES = {NotAnImageError: 415, TooManyPixelsError: 413}
+STATUSES = {NotAnImageError: 415, UnreadFormatError: 415, TooManyPixelsError: 413}
 CLIENT_CLOSED_REQUEST = 499  # nginx's code; the response is not received
 
 
@@ -45,6 +53,7 @@ def create_app(
     threshold: float = SCORE_THRESHOLD,
     limits: Limits | None = None,
     host_name: str = "localhost",
+    allowed_names: Sequence[str] = (),
 ) -> FastAPI:
     """The application around a detector.
 
@@ -54,13 +63,14 @@ def create_app(
         threshold: initial value of the page's slider, and default of requests.
         limits: None: the defaults.
         host_name: accepted host name of this machine, besides "localhost" and its own host name.
+        allowed_names: further names under which a reverse proxy shows the page.
     """
     # Without the API documentation, which would load scripts from other sites.
     app = FastAPI(title="srn-d2", docs_url=None, redoc_url=None, openapi_url=None)
     names = {"localhost", socket.gethostname(), host_name}
-    app.add_middleware(SameOriginMiddleware, host_names=names)
+    app.add_middleware(SameOriginMiddleware, host_names=names, allowed_names=allowed_names)
     add_error_handlers(app)
-    queue = DetectionQueue(detector, limits or Limits())
+    queue = DetectionQueue(limits or Limits())
 
     @app.get("/healthz")
     async def health() -> dict:
@@ -73,7 +83,7 @@ def create_app(
             "lowest_threshold": detector.score_threshold,
             "max_bytes": queue.limits.max_bytes,
             "max_pixels": detector.max_pixels,
-            "formats": FORMATS,
+            "formats": NAMED_FORMATS,
         }
 
     lowest = detector.score_threshold
@@ -83,9 +93,14 @@ def create_app(
         request: Request,
         threshold: Annotated[float, Query(ge=lowest, le=1)] = threshold,
     ) -> dict:
-        faces = await queue.process(request)
-        kept = faces.scores >= threshold
-        return Faces(faces.boxes[kept], faces.scores[kept], faces.image_size).to_dict()
+        find = partial(pictures.find_faces, detector, threshold=threshold)
+        return await queue.process(request, find)
+
+    @app.post("/picture")
+    async def picture(request: Request) -> Response:
+        show = partial(pictures.show, max_pixels=detector.max_pixels)
+        content, media_type = await queue.process(request, show)
+        return Response(content, media_type=media_type)
 
     app.mount("/", StaticFiles(directory=STATIC_FOLDER, html=True))
     return app

@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from srn_d2.data.image_io import open_image
-from srn_d2.inference.faces import Faces
-
-from .uploads import FORMATS, Limits, RequestRefusedError, read_body
+from .uploads import Limits, RequestRefusedError, read_body
 
 RETRY_AFTER = 2
 """Seconds after which a refused client may retry."""
+
+
+Result = TypeVar("Result")
 
 
 class DetectionQueue:
@@ -24,23 +24,24 @@ class DetectionQueue:
     Concurrency would take more memory without a speed-up: the detector uses all cores.
 
     Args:
-        detect: finds the faces of a picture.
         limits: limits of the queue and of each picture.
     """
 
-    def __init__(self, detect: Callable[[Image.Image], Faces], limits: Limits):
+    def __init__(self, limits: Limits):
         self.limits = limits
         self.num_jobs = 0
-        self._detect = detect
         self._turn = asyncio.Semaphore(1)
 
-    async def process(self, request: Request) -> Faces:
-        """The faces in the picture that is a request's body.
+    async def process(self, request: Request, work: Callable[[bytes], Result]) -> Result:
+        """The result of ``work`` for the picture that is a request's body.
+
+        Args:
+            work: function of the encoded picture, called in another thread.
 
         Raises:
             RequestRefusedError: too many pictures wait or the server ends (503), or as
                 ``read_body`` does.
-            InvalidImageError: as ``open_image`` and the detector do.
+            Exception: as ``work`` does.
             ClientDisconnect: the client has gone before its picture's turn.
         """
         with self._place():  # before the body is received, as it is kept in memory
@@ -49,13 +50,9 @@ class DetectionQueue:
                 async with self._turn:
                     if await request.is_disconnected():
                         raise ClientDisconnect
-                    return await run_in_threadpool(self._decode_and_detect, encoded)
+                    return await run_in_threadpool(work, encoded)
             except asyncio.CancelledError as error:  # only the server's shutdown cancels
                 raise RequestRefusedError(503, "ending", "the server ends") from error
-
-    def _decode_and_detect(self, encoded: bytes) -> Faces:
-        with open_image(encoded, "the picture", FORMATS) as image:
-            return self._detect(image)
 
     @contextmanager
     def _place(self) -> Iterator[None]:

@@ -7,6 +7,9 @@ Every page that the user opens can send requests to 127.0.0.1. Two checks reject
   addresses are not resolved.
 - The Origin header, which browsers send with every POST, must name the same host and port.
   Programs such as curl send none.
+
+A reverse proxy shows the page under another name, which must be allowed. Whether or not the proxy
+passes the Host header on, the Origin header has that name.
 """
 
 import ipaddress
@@ -49,11 +52,14 @@ class SameOriginMiddleware:
     Args:
         app: application that handles the accepted requests.
         host_names: the machine's names, without port. Addresses are always accepted.
+        allowed_names: names of reverse proxies, without port; pages of these are accepted at any
+            port.
     """
 
-    def __init__(self, app: FastAPI, host_names: Iterable[str]):
+    def __init__(self, app: FastAPI, host_names: Iterable[str], allowed_names: Iterable[str] = ()):
         self.app = app
-        self.host_names = {name.lower() for name in host_names}
+        self.allowed_names = {name.lower() for name in allowed_names}
+        self.host_names = {name.lower() for name in host_names} | self.allowed_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,20 +78,38 @@ class SameOriginMiddleware:
         host = headers.get("host", "").lower()
         if not self._is_own(host):
             message = f"this server is not {host or 'without a name'}: open it by its address"
+            name = _host_name(f"//{host}")
+            if name:
+                message += f", or start it with --allow-name {name} if your proxy has this name"
             return JSONResponse({"error": "wrong host", "message": message}, 403)
         origin = headers.get("origin")
-        if method not in SAFE_METHODS and origin is not None and not _is_same(origin, host):
+        if method not in SAFE_METHODS and origin is not None and not self._accepts(origin, host):
             message = f"requests from pages of {origin} are refused"
+            name = _host_name(origin)
+            if name:
+                message += f"; --allow-name {name} accepts them, if your proxy has this name"
             return JSONResponse({"error": "wrong origin", "message": message}, 403)
         return None
 
     def _is_own(self, host: str) -> bool:
         """Return whether a Host header names this machine."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = _host_name(f"//{host}")
             return name in self.host_names or bool(ipaddress.ip_address(name))
-        except ValueError:  # no valid host, or not an address
+        except ValueError:  # not an address
             return False
+
+    def _accepts(self, origin: str, host: str) -> bool:
+        """Return whether an Origin header is that of a page of this server or its proxy."""
+        return _is_same(origin, host) or _host_name(origin) in self.allowed_names
+
+
+def _host_name(url: str) -> str:
+    """The host name in a URL, in lower case; empty if there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_same(origin: str, host: str) -> bool:

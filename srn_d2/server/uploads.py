@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "WEBP")
-"""Formats that browsers show. Pillow reads more, some (EPS) through external programs."""
+NAMED_FORMATS = ("AVIF", "BMP", "GIF", "HEIC", "JPEG", "JPEG 2000", "PNG", "TIFF", "WebP")
+"""Formats that the page names, of all that are read."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 from srn_d2.inference import detector
 
+TINY = ("--model", "tiny", "--no-graph")
+
 
 @pytest.fixture(scope="module")
 def tool(load_tool):
@@ -56,7 +58,14 @@ def training(config_file, tmp_path_factory):
 def package(tool, config_file, training, tmp_path_factory):
     """The folder that the tool has written."""
     folder = tmp_path_factory.mktemp("weights")
-    arguments = [str(training[0]), "--config-file", str(config_file), "--model", "tiny"]
+    arguments = [
+        str(training[0]),
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+    ]
     assert tool.main([*arguments, "--output", str(folder)]) == 0
     return folder
 
@@ -101,7 +110,14 @@ def test_the_detector_loads_it_by_name(package, training, monkeypatch, tmp_path)
 
 
 def test_the_same_weights_give_the_same_file(package, tool, config_file, training, tmp_path):
-    arguments = [str(training[0]), "--config-file", str(config_file), "--model", "tiny"]
+    arguments = [
+        str(training[0]),
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+    ]
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 0
     for name in ("tiny.json", "tiny.pth", "tiny.yaml"):
         assert (tmp_path / name).read_bytes() == (package / name).read_bytes()
@@ -114,7 +130,15 @@ def test_of_several_checkpoints_it_stores_the_mean(tool, config_file, training, 
     assert (len(other) < len(training[1])) == bool(lacking)
     torch.save({"model": other}, tmp_path / "other.pth")
     checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
-    arguments = ["--config-file", str(config_file), "--model", "tiny", "--output", str(tmp_path)]
+    arguments = [
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+        "--output",
+        str(tmp_path),
+    ]
     assert tool.main([*checkpoints, *arguments]) == 0
     model = find_shipped_model("tiny", tmp_path)
     assert model.source["checkpoint"] == ["model_final.pth", "other.pth"]
@@ -134,14 +158,21 @@ def test_a_further_checkpoint_of_another_network_is_refused(
 ):
     torch.save({"model": {**training[1], misfit: torch.zeros(7)}}, tmp_path / "other.pth")
     checkpoints = [str(training[0]), str(tmp_path / "other.pth")]
-    arguments = ["--config-file", str(config_file), "--model", "tiny"]
+    arguments = ["--config-file", str(config_file), *TINY]
     assert tool.main([*checkpoints, *arguments, "--output", str(tmp_path / "weights")]) == 2
     assert misfit in capsys.readouterr().err
     assert not (tmp_path / "weights").exists()
 
 
 def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, tmp_path):
-    arguments = [str(training[0]), "--config-file", str(config_file), "--model", "tiny"]
+    arguments = [
+        str(training[0]),
+        "--config-file",
+        str(config_file),
+        "--model",
+        "tiny",
+        "--no-graph",
+    ]
     for more, told in (
         ([], ""),
         (["--iterations-before", "9000"], " after 9,000 of earlier trainings"),
@@ -149,6 +180,50 @@ def test_iterations_of_earlier_trainings_are_told(tool, config_file, training, t
         assert tool.main([*arguments, *more, "--output", str(tmp_path)]) == 0
         described = find_shipped_model("tiny", tmp_path).describe_training()
         assert re.fullmatch(rf"iteration 42 of [\d,]+{told}", described)
+
+
+@pytest.mark.slow
+@pytest.mark.numerics
+def test_the_graph_of_a_model_finds_the_same_faces(package, tool, tmp_path, monkeypatch):
+    folder = copy(package, tmp_path)
+    assert tool.main(["--model", "tiny", "--output", str(folder)]) == 0
+    model = find_shipped_model("tiny", folder)
+    assert model.graph.stat().st_size < 1.2 * model.weights.stat().st_size
+    monkeypatch.setattr(
+        detector, "find_shipped_model", functools.partial(find_shipped_model, folder=folder)
+    )
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    options = {"device": "cpu", "score_threshold": 0.0}
+    found, expected = (
+        FaceDetector("tiny", runtime=name, **options)(image) for name in ("auto", "torch")
+    )
+    assert_same_detections(
+        found, expected, box_tolerance=0.05, score_tolerance=1e-4, max_detections=20
+    )
+    model.graph.write_bytes(model.weights.read_bytes())
+    with pytest.raises(WeightsHashError, match=r"tiny\.onnx is damaged"):
+        FaceDetector("tiny", **options)
+    assert find_shipped_model("tiny", folder, with_graph=False).graph is None
+    model.graph.unlink()
+    with pytest.raises(FileNotFoundError, match=r"tiny\.onnx"):
+        FaceDetector("tiny", **options)
+
+
+def test_a_model_without_a_graph_runs_in_pytorch(package, monkeypatch):
+    monkeypatch.setattr(
+        detector, "find_shipped_model", functools.partial(find_shipped_model, folder=package)
+    )
+    assert FaceDetector("tiny", device="cpu").runtime == "torch"
+    with pytest.raises(ValueError, match=r"'tiny' has no graph: tools/package_weights\.py"):
+        FaceDetector("tiny", runtime="onnx")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["a.pth"], ["--config-file", "a.yaml"], ["--no-graph"]], ids=str
+)
+def test_a_checkpoint_and_its_config_belong_together(tool, arguments):
+    with pytest.raises(SystemExit):
+        tool.main([*arguments, "--model", "tiny"])
 
 
 def copy(package, folder):
@@ -199,7 +274,7 @@ def test_vectors_keep_their_precision():
 
 def test_a_checkpoint_of_another_model_is_refused(tool, repo_root, training, tmp_path, capsys):
     config = str(repo_root / "configs" / "srn_R18.yaml")
-    arguments = [str(training[0]), "--config-file", config, "--model", "tiny"]
+    arguments = [str(training[0]), "--config-file", config, *TINY]
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 2
     assert "do not fit" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ def test_usage_errors(capsys, arguments, message):
     [
         ([], ["detect", "evaluate", "export", "serve", "doctor", "srn-d2 detect photo.jpg"]),
         (["detect"], ["srn-d2 detect ", "--threshold", "--webcam", "--pixelate"]),
-        (["evaluate"], ["srn-d2 evaluate ", "--ground-truth", "--compare", "Exit status: 0, or 2"]),
+        (["evaluate"], ["srn-d2 evaluate ", "--ground-truth", "--compare", "Exit status: 0; 1"]),
         (["export"], ["srn-d2 export ", "--output"]),
         (["serve"], ["srn-d2 serve ", "--port"]),
         (["doctor"], ["srn-d2 doctor", "Exit status 1"]),
@@ -55,7 +55,7 @@ def test_help(capsys, command, expected):
     assert [text for text in expected if text not in output.out] == []
 
 
-@pytest.mark.parametrize("place", ["srn_d2.cli.detect._prepare", "srn_d2.cli.detect.run"])
+@pytest.mark.parametrize("place", ["srn_d2.cli.workers.prepare_job", "srn_d2.cli.detect.run"])
 def test_ctrl_c_before_anything_is_done(monkeypatch, place):
     def interrupt(args):
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 import json
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def built_detector(detect, tmp_path, monkeypatch):
         status, messages = detect(save_image(tmp_path / "a.png"), *options)
         assert status == 0, messages
         [job] = jobs
-        return job.detector
+        return job.detector.detector
 
     return build
 
@@ -74,7 +75,12 @@ def test_the_configs_test_settings_are_obeyed(
 @pytest.mark.parametrize("device", [[], ["--device", "auto"], ["--device", "cuda"]])
 def test_the_device_is_the_configs_unless_it_is_given(detect_model, monkeypatch, device):
     seen = {}
-    monkeypatch.setattr("srn_d2.FaceDetector", lambda model, **arguments: seen.update(arguments))
+
+    def detector(model, **arguments):
+        seen.update(arguments)
+        return SimpleNamespace(runtime="onnx")
+
+    monkeypatch.setattr("srn_d2.FaceDetector", detector)
     for has_cuda, expected in ((True, "cuda:1"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda has_cuda=has_cuda: has_cuda)
         files = ["--config-file", str(detect_model["config_file"]), *device]

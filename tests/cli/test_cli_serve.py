@@ -30,6 +30,8 @@ def served(monkeypatch, capsys):
         def run(app, listening, open_browser):
             settings.append(TestClient(app, "http://127.0.0.1").get("/settings").json())
             settings[0]["open"] = open_browser
+            proxy = TestClient(app, "http://faces.example.org").get("/settings")
+            settings[0]["proxy"] = proxy.status_code
 
         monkeypatch.setattr(RUN, run)
         status = cli.main(["serve", "--device", "cpu", "--port", "0", *options])
@@ -47,9 +49,14 @@ def test_options(served):
     assert (settings["threshold"], settings["lowest_threshold"]) == (SCORE_THRESHOLD, 0.05)
     assert (settings["max_bytes"], settings["max_pixels"]) == (32_000_000, 25_000_000)
     assert not settings["open"]
+    assert settings["proxy"] == 403
 
     limits = ["--max-megabytes", "1.5", "--max-megapixels", "2"]
-    settings, printed = served("--threshold", "0.02", *limits, "--open", "--host", "0.0.0.0")
+    names = ["--allow-name", "a.example.org", "--allow-name", "faces.example.org"]
+    settings, printed = served(
+        "--threshold", "0.02", *limits, *names, "--open", "--host", "0.0.0.0"
+    )
+    assert settings["proxy"] == 200
     assert (settings["threshold"], settings["lowest_threshold"]) == (0.02, 0.02)
     assert (settings["max_bytes"], settings["max_pixels"]) == (1_500_000, 2_000_000)
     assert settings["open"]
@@ -58,7 +65,15 @@ def test_options(served):
 
 
 @pytest.mark.parametrize(
-    "option", [["--port", "65536"], ["--port", "http"], ["--max-megabytes", "0"], ["photo.jpg"]]
+    "option",
+    [
+        ["--port", "65536"],
+        ["--port", "http"],
+        ["--max-megabytes", "0"],
+        ["photo.jpg"],
+        ["--allow-name", "https://faces.example.org"],
+        ["--allow-name", "faces:80"],
+    ],
 )
 def test_usage_errors(capsys, option):
     with pytest.raises(SystemExit) as stop:

@@ -1,11 +1,15 @@
 """The files behind the arguments of ``srn-d2 detect``."""
 
+import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from helpers.video_files import write_container
-from srn_d2.cli.sources import find_sources
+from srn_d2 import cli
+from srn_d2.cli.junk import JUNK_FILES, JUNK_FOLDERS
+from srn_d2.cli.sources import find_sources, search
 from srn_d2.cli.video.suffixes import VIDEO_SUFFIXES
 
 
@@ -28,7 +32,7 @@ def test_folders_globs_and_files_become_sources_in_order(tmp_path, monkeypatch):
     assert names_of(both) == ["other/d.jpg", "in/a.PNG", "in/b.jpg", "in/sub/c.mp4"]
     assert [source.is_video for source in both] == [False, False, False, True]
     # A file that is named counts whatever its suffix: its bytes tell its format.
-    assert names_of(find_sources(["in/notes.txt"], out)) == ["notes.txt.jpg"]
+    assert names_of(find_sources(["in/notes.txt"], out)) == ["notes.txt.png"]
 
 
 def test_what_was_written_before_is_no_input(tmp_path, monkeypatch):
@@ -54,11 +58,11 @@ def test_what_is_written_stays_below_the_output(tmp_path, monkeypatch):
 
 
 def test_inputs_are_never_overwritten_nor_outputs_twice(tmp_path):
-    for name in ("a.jpg", "x.tif", "x.tif.jpg"):
+    for name in ("a.jpg", "x.tga", "x.tga.png"):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"a\.jpg would be overwritten"):
         find_sources([str(tmp_path / "a.jpg")], tmp_path)
-    with pytest.raises(ValueError, match=r"x\.tif\.jpg: do one"):
+    with pytest.raises(ValueError, match=r"x\.tga\.png: do one"):
         find_sources([str(tmp_path / "x.t*")], tmp_path / "out")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.jpg").touch()
@@ -92,3 +96,160 @@ def test_typescript_in_a_folder_is_no_video(tmp_path):
     # Whoever names a file wants to hear that it is none.
     [source] = find_sources([str(tmp_path / "main.ts")], tmp_path / "out")
     assert source.is_video
+
+
+def save(path, file_format="PNG"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 12)).save(path, file_format)
+
+
+def test_all_formats_are_found_and_named_for_what_holds_them(tmp_path):
+    outputs = {
+        **{f"a.{suffix}": f"a.{suffix}" for suffix in ("jpg", "jfif", "jpe", "mpo", "png", "apng")},
+        **{f"a.{suffix}": f"a.{suffix}" for suffix in ("gif", "avif", "webp", "bmp", "tif")},
+        **{f"a.{suffix}": f"a.{suffix}.jpg" for suffix in ("heic", "hif", "jp2")},
+        **{f"a.{suffix}": f"a.{suffix}.png" for suffix in ("pgm", "tga", "psd", "ico", "qoi")},
+        **{"noext": "noext.png", "wrong.txt": "wrong.txt.png"},
+    }
+    for name in outputs:
+        save(tmp_path / name)
+    found = search([str(tmp_path)], tmp_path / "out")
+    assert {str(s.path.name): str(s.name) for s in found.sources} == outputs
+    assert found.passed_over == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.nef", b"II*\0", "raw"),
+        ("a.svg", b"<svg/>", "drawing"),
+        ("a.eps", b"%!PS", "drawing"),
+        ("a.jxl", b"\xff\x0a", "JPEG XL"),
+        ("a.rmvb", b".RMF", "video of a format that is not read"),
+        ("clip", b"\0\0\0\x18ftypisom", "seems to be a video"),
+        ("clip.bak", b"\x1aE\xdf\xa3", "seems to be a video"),
+    ],
+)
+def test_what_looks_like_a_picture_or_video_is_named(tmp_path, name, content, problem):
+    (tmp_path / name).write_bytes(content + bytes(100))
+    [source] = find_sources([str(tmp_path)], tmp_path / "out")
+    assert problem in source.problem
+    assert not source.is_video
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.json", "song.mka", "song.m4a", "a.pdf", "run.fit"])
+def test_other_files_are_none(tmp_path, name):
+    content = b"\x1aE\xdf\xa3" if name == "song.mka" else b"\0\0\0\x18ftypM4A "
+    (tmp_path / name).write_bytes(content if name.startswith("song") else b"words" * 20)
+    save(tmp_path / "b.png")
+    assert names_of(find_sources([str(tmp_path)], tmp_path / "out")) == ["b.png"]
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    save(tmp_path / "in" / "sub" / "a.png")
+    save(tmp_path / "elsewhere" / "b.png")
+    save(tmp_path / "elsewhere" / "deeper" / "c.png")
+    for name, target in (
+        ("1", "../elsewhere"),
+        ("2", "../elsewhere"),
+        ("again", "sub"),
+        ("loop", "."),
+        ("up", ".."),
+        ("out", "../out"),
+    ):
+        os.symlink(target, tmp_path / "in" / name)
+    os.symlink("../in/sub", tmp_path / "elsewhere" / "back")
+    (tmp_path / "out").mkdir()
+    found = search([str(tmp_path / "in")], tmp_path / "out")
+    assert names_of(found.sources) == ["1/b.png", "1/deeper/c.png", "sub/a.png"]
+    reasons = {item.path.relative_to(tmp_path / "in"): item.problem for item in found.passed_over}
+    assert {str(path) for path in reasons} == {"1/back", "2", "again", "loop", "up"}
+    assert "this one is in" in reasons[Path("up")]
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path):
+    for name in ("a.jpg", "b.mp4", "notes.txt", "folder"):
+        os.symlink("absent", tmp_path / name)
+    sources = find_sources([str(tmp_path)], tmp_path / "out")
+    assert [source.path.name for source in sources] == ["a.jpg", "b.mp4"]
+    assert all("leads nowhere" in source.problem for source in sources)
+
+
+def test_junk_is_passed_over(tmp_path):
+    save(tmp_path / "a.png")
+    for name in ("._a.png", ".trashed-17-a.png", ".a.4711.partial.png"):
+        save(tmp_path / name)
+    for folder in (".thumbnails", ".Trash-1000", "@eaDir", "$RECYCLE.BIN", "__MACOSX"):
+        save(tmp_path / folder / "deep" / "a.png")
+    found = search([str(tmp_path)], tmp_path / "out")
+    assert names_of(found.sources) == ["a.png"]
+    assert len(found.passed_over) == 8
+    # Whoever names one wants it.
+    assert names_of(find_sources([str(tmp_path / ".thumbnails")], tmp_path / "out")) == [
+        "deep/a.png"
+    ]
+    assert names_of(find_sources([str(tmp_path / "._a.png")], tmp_path / "out")) == ["._a.png"]
+    # A glob does not.
+    assert names_of(find_sources([str(tmp_path / "*")], tmp_path / "out")) == ["a.png"]
+
+
+def test_help_has_the_list_of_junk(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["detect", "--help"])
+    text = capsys.readouterr().out
+    assert all(f" {pattern}" in text for pattern in (*JUNK_FILES, *JUNK_FOLDERS))
+
+
+def test_folders_that_a_glob_finds_are_searched(tmp_path):
+    for name in ("x/1/a.png", "x/2/b.png", "x/c.png", "x/empty/notes.txt"):
+        save(tmp_path / name)
+    (tmp_path / "x" / "empty" / "notes.txt").write_text("words")
+    sources = find_sources([str(tmp_path / "x" / "*")], tmp_path / "out")
+    assert names_of(sources) == ["1/a.png", "2/b.png", "c.png"]
+    both = find_sources([str(tmp_path), str(tmp_path / "x" / "1")], tmp_path / "out")
+    assert len(both) == 3
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.org/a.jpg", "rtsp://camera/1", "S3://b/c.png"]
+)
+def test_addresses_are_not_read(tmp_path, address):
+    with pytest.raises(ValueError, match="addresses are not read"):
+        find_sources([address], tmp_path / "out")
+
+
+def test_nothing_that_fits_is_listed(tmp_path):
+    for name in ("a.txt", "b.TXT", "c.json", "noext"):
+        (tmp_path / name).write_text("words")
+    save(tmp_path / "._a.png")
+    with pytest.raises(FileNotFoundError) as caught:
+        find_sources([str(tmp_path)], tmp_path / "out")
+    message = str(caught.value)
+    for part in ("2 .txt", "1 .json", "1 no suffix", "1 passed over, such as ._a.png"):
+        assert part in message
+
+
+def test_fallback_names_are_only_those_that_are_free(tmp_path):
+    save(tmp_path / "a.jpg")
+    [source] = find_sources([str(tmp_path)], tmp_path / "out")
+    assert [str(path) for path in source.fallbacks] == ["a.jpg.png", "a.jpg.tif"]
+    save(tmp_path / "a.jpg.png")
+    source, other = find_sources([str(tmp_path)], tmp_path / "out")
+    assert source.fallbacks == []
+    assert other.fallbacks
+
+
+def test_list_names_everything_and_does_nothing(tmp_path, capsys):
+    save(tmp_path / "in" / "a.heif")
+    save(tmp_path / "in" / ".thumbnails" / "a.png")
+    arguments = ["detect", str(tmp_path / "in"), "--list", "--output", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0
+    (tmp_path / "in" / "a.svg").touch()
+    assert cli.main(arguments) == 1
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert lines[0].endswith(f"a.heif -> {tmp_path / 'out' / 'a.heif.jpg'}")
+    assert "a.svg: not done: a drawing" in lines[1]
+    assert ".thumbnails: passed over: a folder of thumbnails" in lines[2]
+    assert lines[3] == "1 to do, 1 not, 1 passed over"
+    assert not (tmp_path / "out").exists()
+    assert cli.main(["detect", str(tmp_path / "absent"), "--list"]) == 2

@@ -60,19 +60,23 @@ def start_train_net(repo_root, tiny_datasets):
     """Start train_net.py with the arguments of :func:`command_line`, by Python code around it."""
 
     def start(output: Path, *arguments: str, code: tuple[str, ...] = ()) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, *code, "train_net.py", *command_line(output, *arguments)],
-            cwd=repo_root,
-            env={
-                **os.environ,
-                "DETECTRON2_DATASETS": str(tiny_datasets),
-                "OMP_NUM_THREADS": "1",
-                "PYTHONUNBUFFERED": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        # Not a pipe: nobody reads one before the end, and a process waits where it is full.
+        printed = output.with_name(f"{output.name}_printed.txt")
+        with open(printed, "w", encoding="utf-8") as stream:
+            process = subprocess.Popen(
+                [sys.executable, *code, "train_net.py", *command_line(output, *arguments)],
+                cwd=repo_root,
+                env={
+                    **os.environ,
+                    "DETECTRON2_DATASETS": str(tiny_datasets),
+                    "OMP_NUM_THREADS": "1",
+                    "PYTHONUNBUFFERED": "1",
+                },
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        process.printed = printed
+        return process
 
     return start
 
@@ -89,7 +93,8 @@ def train_here(call_train_net, tiny_datasets):
 
 def finish(process: subprocess.Popen, timeout: float = 240) -> str:
     """Wait for success and return what the process printed."""
-    output, _ = process.communicate(timeout=timeout)
+    process.wait(timeout=timeout)
+    output = process.printed.read_text(encoding="utf-8")
     assert process.returncode == 0, output[-4000:]
     return output
 
@@ -103,7 +108,7 @@ def read_metrics(folder: Path) -> list[dict]:
 def wait_for(path: Path, process: subprocess.Popen, timeout: float = 180) -> None:
     end = time.monotonic() + timeout
     while not path.exists():
-        assert process.poll() is None, process.communicate()[0][-4000:]
+        assert process.poll() is None, process.printed.read_text(encoding="utf-8")[-4000:]
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.02)
 
@@ -149,7 +154,7 @@ def test_a_killed_run_resumes_to_the_same_curve_and_weights(start_long, whole_ru
     process = start_long(tmp_path)
     wait_for(tmp_path / "last_checkpoint", process)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     assert not (tmp_path / "model_final.pth").exists()
 
     log = finish(start_long(tmp_path, "--resume"))

@@ -67,7 +67,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(owner, name, counting)
 
-    count(wider_face, "parse_wider_annotations")
+    count(wider_face, "parse_wider_text")
     count(scipy.io, "loadmat")
     count(comm, "gather")
     count(COCO, "createIndex")
@@ -90,7 +90,7 @@ def test_each_file_is_read_once_and_detections_are_gathered_and_indexed_once(cfg
     build_face_test_loader(cfg, NAME)
     run(build_evaluator(cfg, NAME))
     assert calls == {
-        "parse_wider_annotations": 1,
+        "parse_wider_text": 1,
         "loadmat": 4,  # the four files
         "gather": 1,
         "createIndex": 2,  # of the detections and of the faces

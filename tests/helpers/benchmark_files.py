@@ -15,7 +15,7 @@ ELLIPSE_LIST = """2002/08/11/big/img_591
 """
 
 
-def make_image(path, size=(80, 100)):
+def make_image(path, size=(120, 100)):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.zeros((*size, 3), np.uint8))
 

@@ -22,8 +22,9 @@ def save_video(path, num_frames=3):
 
 
 def files_below(folder):
-    """Names relative to the folder, sorted."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Names relative to the folder, sorted, without those of a run's state."""
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if not name.startswith(".srn_d2_detect/"))
 
 
 def check_faces(faces, height, width, threshold=0.0):

@@ -369,7 +369,7 @@ def test_wrong_arguments_are_named(make, options, message):
 
 def test_an_absent_gpu_and_an_absent_model_are_named(make):
     if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="The device is 'cuda:1' but torch finds no CUDA"):
+        with pytest.raises(RuntimeError, match="device is 'cuda:1' but torch finds no CUDA"):
             make(device="cuda:1")
     with pytest.raises(FileNotFoundError, match="heavy"):
         FaceDetector("heavy")

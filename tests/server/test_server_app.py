@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from srn_d2 import Faces
+from srn_d2.data.image_io import read_image
 from srn_d2.server.app import STATIC_FOLDER, create_app
-from srn_d2.server.uploads import FORMATS, Limits
+from srn_d2.server.uploads import NAMED_FORMATS, Limits
 
 OWN = "http://127.0.0.1:8000"
 SMALL = Limits(max_bytes=200_000)
@@ -60,16 +61,66 @@ def test_boxes_are_on_the_upright_picture(client, detector, rotated_photo):
     assert answer == detector(rotated_photo).to_dict()
 
 
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
+
+
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_formats_that_browsers_show(client, file_format):
+def test_formats(client, file_format):
     answer = client.post("/detect", content=encode(noise(64, 96), file_format))
     assert answer.status_code == 200
     assert (answer.json()["width"], answer.json()["height"]) == (96, 64)
 
 
+def test_heic(client):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    content = encode(noise(64, 96), "HEIF")
+    assert client.post("/detect", content=content).json()["width"] == 96
+    shown = Image.open(BytesIO(client.post("/picture", content=content).content))
+    assert (shown.format, shown.size) == ("JPEG", (96, 64))
+
+
+@pytest.mark.parametrize(("file_format", "options"), [("GIF", {"duration": 120}), ("TIFF", {})])
+def test_all_frames_have_their_faces(client, detector, photo, file_format, options):
+    frames = [Image.open(photo).resize((256, 300)), noise(300, 256), Image.new("RGB", (256, 300))]
+    options |= {"save_all": True, "append_images": frames[1:]}
+    content = encode(frames[0], file_format, **options)
+    answer = client.post("/detect?threshold=0.3", content=content).json()
+    assert len(answer["frames"]) == 3
+    if file_format == "GIF":
+        assert [frame["time"] for frame in answer["frames"]] == [0, 0.12, 0.24]
+    first = [face for face in answer["faces"] if face.pop("frame") == 0]
+    [expected] = detector([Image.open(BytesIO(content))])
+    assert first == of_at_least(expected, 0.3)["faces"]
+    assert first
+
+
+def test_frames_are_limited_together(detector):
+    frames = [noise(100, 100, seed=seed) for seed in range(5)]
+    content = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+    class Small:
+        score_threshold, max_pixels = 0.05, 10_000
+
+    answer = TestClient(create_app(Small()), OWN).post("/detect", content=content)
+    assert (answer.status_code, answer.json()["error"]) == (413, "too many pixels")
+    assert "5 frames" in answer.json()["message"]
+
+
+def test_the_picture_for_browsers_that_cannot_show_it(client, rotated_photo):
+    image = Image.open(rotated_photo)
+    content = encode(image, "TIFF", exif=image.getexif())
+    answer = client.post("/picture", content=content)
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    shown = np.asarray(Image.open(BytesIO(answer.content))).astype(int)
+    assert np.abs(shown - read_image(rotated_photo)).mean() < 3
+    wide = encode(Image.new("L", (70_000, 2)), "TIFF")
+    assert client.post("/picture", content=wide).headers["Content-Type"] == "image/png"
+    assert client.post("/picture", content=b"no picture").status_code == 415
+
+
 BAD_PICTURES = {
     "text": (b"no picture", 415, "not an image"),
-    "TIFF": (encode(noise(8, 8), "TIFF"), 415, "not an image"),
+    "JPEG XL": (b"\xff\x0a" + bytes(100), 415, "format not read"),
     "EPS": (encode(noise(8, 8), "EPS"), 415, "not an image"),
     "truncated": (encode(noise(64, 64), "JPEG")[:3000], 400, "truncated or damaged"),
     "damaged header": (encode(noise(64, 64), "PNG")[:20], 400, "truncated or damaged"),
@@ -156,6 +207,39 @@ def test_origins(client, origin, status):
     assert client.get("/", headers={"Origin": origin}).status_code == 200
 
 
+@pytest.fixture(scope="module")
+def proxied(detector):
+    return TestClient(create_app(detector, allowed_names=["Faces.example.org"]), OWN)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("faces.example.org", "https://faces.example.org", 415),
+        ("127.0.0.1:8000", "https://faces.example.org", 415),  # the proxy hides the name
+        ("faces.example.org:8443", "https://faces.example.org:8443", 415),
+        ("127.0.0.1:8000", "https://other.example.org", 403),
+        ("127.0.0.1:8000", "https://faces.example.org.evil.example", 403),
+        ("evil.example", "https://faces.example.org", 403),
+        ("faces.example.org", "null", 403),
+    ],
+)
+def test_names_of_proxies(proxied, client, host, origin, status):
+    headers = {"Host": host, "Origin": origin}
+    assert proxied.post("/detect", content=b"no picture", headers=headers).status_code == status
+    assert client.post("/detect", content=b"no picture", headers=headers).status_code == 403
+
+
+def test_a_refusal_names_the_option(client):
+    refused = [
+        client.get("/", headers={"Host": "faces.example.org:8443"}),
+        client.post("/detect", headers={"Origin": "https://faces.example.org"}),
+    ]
+    for answer in refused:
+        assert answer.status_code == 403
+        assert "--allow-name faces.example.org" in answer.json()["message"]
+
+
 @pytest.mark.parametrize("path", ["/", "/app.js", "/absent", "/../app.py", "/settings"])
 def test_every_answer_has_the_security_headers(client, path):
     answer = client.get(path)
@@ -184,7 +268,7 @@ def test_settings_and_health(client, detector):
         "lowest_threshold": 0.05,
         "max_bytes": 32_000_000,
         "max_pixels": 25_000_000,
-        "formats": list(FORMATS),
+        "formats": list(NAMED_FORMATS),
     }
     assert client.get("/healthz").json()["status"] == "ok"
 

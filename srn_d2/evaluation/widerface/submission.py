@@ -5,38 +5,22 @@ evaluation scripts read every entry as an event or an image. So the settings of 
 prevent mixing detections of two detectors, are in a file beside it.
 """
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.utils.file_io import PathManager
 
 from srn_d2.atomic_file import atomic_path, remove_drafts
-from srn_d2.bfloat16 import resolve_cpu_bfloat16
+from srn_d2.detection_settings import detection_settings
+from srn_d2.run_settings import require_same_settings, write_settings
 
 from .prediction_files import PredictionFormatError, format_predictions, parse_predictions
 
-CPU_BFLOAT16 = "SOLVER.CPU_BFLOAT16"
-# The config keys (or their beginnings) on which detections depend ...
-_DETECTION_KEYS = (
-    "MODEL.",
-    "INPUT.FORMAT",
-    "INPUT.MIN_SIZE_TEST",
-    "INPUT.MAX_SIZE_TEST",
-    CPU_BFLOAT16,
-    "TEST.BFLOAT16",
-    "TEST.DETECTIONS_PER_IMAGE",
-    "TEST.SRN_TTA.",
-)
-# ... except these: a run may be resumed elsewhere, and the content of the weights counts.
-_LOCATION_KEYS = ("MODEL.DEVICE", "MODEL.WEIGHTS")
 _IMAGE_ID = re.compile(r"[^/]+/[^/]+")
 # Names in the annotations that are not UTF-8 are surrogates; see read_annotation_text.
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -128,41 +112,20 @@ class SubmissionWriter:
 
     def _create_or_resume(self, settings: dict[str, Any]) -> None:
         """Write the settings file, or compare with the one that is there."""
-        lines = [f"  {json.dumps(key)}: {json.dumps(settings[key])}" for key in sorted(settings)]
-        text = "{\n" + ",\n".join(lines) + "\n}\n"
         if self.settings_file.exists():
-            self._require_same(json.loads(text))  # lists in place of tuples, as in the file
+            remedy = "choose another folder, or remove both to start anew"
+            require_same_settings(self.settings_file, settings, str(self.folder), remedy)
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise FileExistsError(
                 f"{self.folder} is not empty and there is no {self.settings_file}: it is not of a "
                 "run that can be resumed; choose another folder"
             )
         else:
-            with atomic_path(self.settings_file) as draft:
-                draft.write_text(text, encoding="utf-8")
-
-    def _require_same(self, settings: dict[str, Any]) -> None:
-        try:
-            old = dict(json.loads(self.settings_file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{self.settings_file} is no settings file: {error}") from error
-        if old == settings:
-            return
-        differences = [
-            f"  {key}: {old.get(key, 'not set')} there, {settings.get(key, 'not set')} now"
-            for key in sorted({*old, *settings})
-            if key not in old or key not in settings or old[key] != settings[key]
-        ]
-        raise ValueError(
-            f"{self.folder} was created with other settings ({self.settings_file}); choose another "
-            "folder, or remove both to start anew:\n" + "\n".join(differences)
-        )
+            write_settings(self.settings_file, settings)
 
 
 def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
-    """Settings that the detections of a run depend on: data set, weights (SHA-256), config keys.
-
-    The path of the weights and the device are not among them.
+    """The data set, and the ``detection_settings`` of a config.
 
     Raises:
         ValueError: multi-scale testing is to choose its size by the free memory, so that one part
@@ -174,16 +137,7 @@ def submission_settings(cfg: CfgNode, dataset_name: str) -> dict[str, Any]:
             "TEST.SRN_TTA.MAX_SIZE is 0, which is another size with other free memory: set it to "
             "a number of pixels"
         )
-    settings = {
-        key: value
-        for key, value in _flatten(cfg)
-        if key.startswith(_DETECTION_KEYS) and key not in _LOCATION_KEYS
-    }
-    # "auto" may be another precision on the machine where the run is resumed.
-    settings[CPU_BFLOAT16] = resolve_cpu_bfloat16(settings[CPU_BFLOAT16])
-    with open(PathManager.get_local_path(cfg.MODEL.WEIGHTS), "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"dataset": dataset_name, "weights_sha256": weights, **settings}
+    return {"dataset": dataset_name, **detection_settings(cfg)}
 
 
 def _rounded_as_released(
@@ -191,11 +145,3 @@ def _rounded_as_released(
 ) -> tuple[int, int, int, int, float]:
     """A line as write_wider_result of the released tools/test.py has it, under Python 3."""
     return round(x), round(y), round(w + 1), round(h + 1), round(score, 3)
-
-
-def _flatten(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -1,6 +1,6 @@
 // The page: pictures come in by drop, paste or choice, are sent one after another, and shown.
 
-import { detectFaces, loadSettings, Refusal } from "./client.js";
+import { detectFaces, isShownOtherwise, loadPicture, loadSettings, Refusal } from "./client.js";
 import { Stage } from "./stage.js";
 
 const element = (id) => document.getElementById(id);
@@ -8,7 +8,7 @@ const stage = new Stage();
 const slider = element("threshold");
 
 const settings = loadSettings(); // a promise: pictures may come in before
-let pictures = []; // {name, url, width, height, thumbnail, faces: null until they are known}
+let pictures = []; // {name, url, width, height, thumbnail, found, faces: null until they are known}
 let current = null;
 let waiting = []; // files
 let isWorking = false;
@@ -42,21 +42,24 @@ async function work() {
 }
 
 async function processFile(file, isFirst, signal) {
-  const picture = await openPicture(file);
+  let picture = (await isShownOtherwise(file)) ? null : await openPicture(file, file.name);
   if (signal.aborted) return;
-  if (picture) {
-    pictures.push(picture);
-    element("strip").append(picture.thumbnail);
-    if (isFirst || !current) show(picture);
-    else updateStrip();
-  }
+  if (picture) addPicture(picture, isFirst);
   try {
     const found = await detectFaces(file, await settings, signal);
-    if (!picture) throw new Refusal("this browser cannot show the picture");
-    if (found.width !== picture.width || found.height !== picture.height) {
-      throw new Refusal("this browser shows the picture in another size than the server sees");
+    const isAsFound =
+      picture && !found.frames && found.width === picture.width && found.height === picture.height;
+    if (!isAsFound) {
+      // A format or an orientation that this browser does not show, or an animation.
+      const still = await loadPicture(file, await settings, signal);
+      const shown = await openPicture(still, file.name);
+      if (signal.aborted) return;
+      if (!shown) throw new Refusal("this browser cannot show the picture");
+      if (picture) replace(picture, shown);
+      else addPicture((picture = shown), isFirst);
     }
-    picture.faces = found.faces;
+    picture.found = found;
+    picture.faces = found.faces.filter(({ frame }) => !frame);
   } catch (error) {
     if (picture && !signal.aborted) remove(picture);
     throw error;
@@ -65,10 +68,24 @@ async function processFile(file, isFirst, signal) {
   else updateStrip();
 }
 
-/** The picture of a file as the browser shows it (upright), or null if it cannot. */
-async function openPicture(file) {
+function addPicture(picture, isFirst) {
+  pictures.push(picture);
+  element("strip").append(picture.thumbnail);
+  if (isFirst || !current) show(picture);
+  else updateStrip();
+}
+
+/** Shows another picture, just opened, in the place of one. */
+function replace(picture, { url, width, height }) {
+  URL.revokeObjectURL(picture.url);
+  Object.assign(picture, { url, width, height });
+  picture.thumbnail.querySelector("img").src = url;
+}
+
+/** The picture of a file or blob as the browser shows it (upright), or null if it cannot. */
+async function openPicture(blob, name) {
   const image = new Image();
-  const url = URL.createObjectURL(file);
+  const url = URL.createObjectURL(blob);
   image.src = url;
   try {
     await image.decode();
@@ -77,7 +94,7 @@ async function openPicture(file) {
     return null;
   }
   const { naturalWidth: width, naturalHeight: height } = image;
-  const picture = { name: file.name, url, width, height, faces: null };
+  const picture = { name, url, width, height, found: null, faces: null };
   picture.thumbnail = makeThumbnail(picture);
   return picture;
 }
@@ -90,7 +107,9 @@ function show(picture) {
   updateStrip();
   if (!picture) return;
   element("name").textContent = element("name").title = picture.name;
-  element("size").textContent = `${picture.width} × ${picture.height} pixels`;
+  const frames = picture.found?.frames?.length;
+  const which = frames ? `, first of ${frames} frames` : "";
+  element("size").textContent = `${picture.width} × ${picture.height} pixels${which}`;
   element("download").disabled = !picture.faces;
   stage.show(picture);
   applyThreshold();
@@ -108,12 +127,13 @@ function applyThreshold() {
   stage.showFirst(number);
 }
 
-const facesAbove = () => current.faces.filter(({ score }) => score >= Number(slider.value));
+const isAbove = ({ score }) => score >= Number(slider.value);
+const facesAbove = () => current.faces.filter(isAbove);
 
 /** Saves what is shown, as srn-d2 detect writes a picture's entry in faces.json. */
 function download() {
-  const { name, width, height } = current;
-  const record = { file_name: name, height, width, faces: facesAbove() };
+  const { name, found } = current;
+  const record = { file_name: name, ...found, faces: found.faces.filter(isAbove) };
   const link = document.createElement("a");
   link.href = URL.createObjectURL(
     new Blob([JSON.stringify(record, null, 2) + "\n"], { type: "application/json" }),
@@ -206,7 +226,7 @@ async function setUp() {
   slider.min = lowest_threshold;
   slider.max = 1;
   slider.value = threshold;
-  const names = formats.join(", ").replace("WEBP", "WebP");
+  const names = `${formats.join(", ")} and others`;
   const limits = `up to ${max_bytes / 1e6} MB and ${max_pixels / 1e6} megapixels`;
   element("limits").textContent = `${names}; ${limits}. Nothing is stored.`;
 }

@@ -12,40 +12,51 @@ export async function loadSettings() {
 }
 
 /**
- * The faces of a picture, {height, width, faces: [{bbox, score}, ...]}, best first.
+ * The faces of a picture, {height, width, faces: [{bbox, score}, ...]}, best first; of an animation
+ * or of pages those of all frames, each with its "frame", and "frames".
  *
  * Throws a Refusal, or an AbortError once the signal is given.
  */
 export async function detectFaces(file, settings, signal) {
+  await check(file, settings);
+  const url = `detect?threshold=${settings.lowest_threshold}`;
+  const response = await request(url, { method: "POST", body: file, signal });
+  return response.json();
+}
+
+/** The picture as the server sees it, upright, its first frame: a blob that browsers show. */
+export async function loadPicture(file, settings, signal) {
+  await check(file, settings);
+  const response = await request("picture", { method: "POST", body: file, signal });
+  return response.blob();
+}
+
+async function check(file, settings) {
   if (file.size > settings.max_bytes) {
     // Not sent: the server would refuse it when it is half through.
     throw new Refusal(`the file is larger than the limit of ${settings.max_bytes / 1e6} MB`);
   }
-  const body = await asShown(file);
-  const url = `detect?threshold=${settings.lowest_threshold}`;
-  const response = await request(url, { method: "POST", body, signal });
-  return response.json();
+  if ((await head(file)) === null) throw new Refusal("it is a folder, or cannot be read");
 }
 
 /**
- * The file, or what it shows drawn anew: a WebP picture with EXIF metadata, which the server turns
- * as its orientation says and Chromium does not. Of other formats they agree.
+ * Whether browsers may show a file otherwise than the server sees it: a WebP picture with EXIF
+ * metadata, which the server turns as its orientation says and Chromium does not.
  */
-async function asShown(file) {
-  let head;
-  try {
-    head = new Uint8Array(await file.slice(0, 21).arrayBuffer());
-  } catch {
-    throw new Refusal("it is a folder, or cannot be read");
-  }
+export async function isShownOtherwise(file) {
+  const bytes = await head(file);
   // RIFF container, extended format, whose flags follow the chunk's size.
-  const isExtendedWebP = String.fromCharCode(...head.slice(8, 16)) === "WEBPVP8X";
-  if (!isExtendedWebP || !(head[20] & WEBP_HAS_EXIF)) return file;
-  const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) return file; // the server says why
-  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  return canvas.convertToBlob({ type: "image/png" });
+  const isExtendedWebP = bytes && String.fromCharCode(...bytes.slice(8, 16)) === "WEBPVP8X";
+  return Boolean(isExtendedWebP && bytes[20] & WEBP_HAS_EXIF);
+}
+
+/** The first bytes of a file; null if it cannot be read. */
+async function head(file) {
+  return file
+    .slice(0, 21)
+    .arrayBuffer()
+    .then((buffer) => new Uint8Array(buffer))
+    .catch(() => null);
 }
 
 async function request(url, options = {}, attempts = ATTEMPTS) {

@@ -201,6 +201,7 @@ def test_the_line_in_the_log(write, pictures, caplog, monkeypatch):
     import logging
 
     monkeypatch.setattr(logging.getLogger("srn_d2"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="srn_d2")
     categories = [*FACE, {"id": 2, "name": "car"}]
     annotations = [face(), face(iscrowd=1), face(bbox=[1, 2, 0, 4]), face(category_id=2)]
     path = write("f.json", coco(annotations, categories))

@@ -146,6 +146,7 @@ def small_set(tmp_path):
 def test_load(small_set, caplog, monkeypatch):
     # A logger that another test has set up may not hand its records on.
     monkeypatch.setattr(logging.getLogger("srn_d2"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="srn_d2")
     first, second = load_wider_face(small_set / "images", small_set / "a.txt")
     assert first == {
         "file_name": str(small_set / "images/0--Parade/a.jpg"),

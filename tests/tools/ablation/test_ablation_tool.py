@@ -12,8 +12,8 @@ from ablation.jobs import Jobs
 from helpers.wider_face_mat import write_ground_truth
 from srn_d2.data import register_builtin_datasets
 from srn_d2.data.datasets.wider_face import parse_wider_annotations
+from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import SETTINGS, WiderFaceGroundTruth
-from srn_d2.evaluation.widerface.prediction_files import read_predictions
 
 NUM_IMAGES = 4
 IMAGE_IDS = [f"0--Discs/{index}" for index in range(NUM_IMAGES)]

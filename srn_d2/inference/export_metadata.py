@@ -1,0 +1,68 @@
+"""Metadata of an exported file."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExportMetadata:
+    """The properties of an exported model, each a JSON text under its own name.
+
+    Attributes:
+        project_version: version of srn_d2.
+        model: name of the model, or of its config file.
+        weights_sha256: SHA-256 of the weights file, in hexadecimal digits.
+        class_names: names of class 0, ...
+        input_format: description of the input.
+        nms: whether the graph ends with NMS; otherwise its outputs are all anchors.
+        graph_threshold: score threshold of detections in the graph's NMS, beside the model's.
+        score_threshold: the model's score threshold of anchors passed to NMS.
+        postprocessing: "paper" or "released", see ``MODEL.SRN.POSTPROCESSING``.
+        topk_candidates: maximum number of anchors passed to NMS: of an image ("paper"), of a level
+            ("released").
+        nms_threshold: IoU above which NMS removes the weaker box.
+        max_detections: maximum number of detections of an image.
+        few_cells: "released": a level of fewer cells has no score threshold.
+        size_divisibility: multiple, in pixels, to which the graph pads height and width.
+        strides: strides of the levels, in pixels.
+        anchor_sizes: square roots of the anchors' areas, in pixels.
+        largest_face: size of the largest faces that the network finds, see
+            :mod:`srn_d2.inference.large_faces`.
+    """
+
+    project_version: str
+    model: str
+    weights_sha256: str
+    class_names: tuple[str, ...]
+    input_format: str
+    nms: bool
+    graph_threshold: float
+    score_threshold: float
+    postprocessing: str
+    topk_candidates: int
+    nms_threshold: float
+    max_detections: int
+    few_cells: int
+    size_divisibility: int
+    strides: tuple[int, ...]
+    anchor_sizes: tuple[float, ...]
+    largest_face: float
+
+    def to_properties(self) -> dict[str, str]:
+        return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> "ExportMetadata":
+        """
+        Raises:
+            ValueError: some are missing: the file was not written by this project's export.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        missing = [name for name in names if name not in properties]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}: srn-d2 export did not write it")
+        values = {name: json.loads(properties[name]) for name in names}
+        lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+        return cls(**values | lists)
