@@ -45,12 +45,20 @@ def require_same_settings(
         old = dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no settings file: {error}") from error
-    differences = [
-        f"  {key}: {old.get(key, 'not set')} there, {new.get(key, 'not set')} now"
-        for key in sorted({*old, *new})
-        if key not in old or key not in new or old[key] != new[key]
-    ]
+    differences = describe_differences(old, new, "there", "now")
     if differences:
         raise OtherSettingsError(
             f"{run} was created with other settings ({path}); {remedy}:\n" + "\n".join(differences)
         )
+
+
+def describe_differences(
+    first: Mapping[str, Any], second: Mapping[str, Any], first_name: str, second_name: str
+) -> list[str]:
+    """A line for each key whose values differ: both, and where each is."""
+    return [
+        f"  {key}: {first.get(key, 'not set')} {first_name}, "
+        f"{second.get(key, 'not set')} {second_name}"
+        for key in sorted({*first, *second})
+        if key not in first or key not in second or first[key] != second[key]
+    ]

@@ -1,5 +1,7 @@
 """A run of ``srn-d2 detect``: from its inputs to pictures, videos and files of faces."""
 
+import hashlib
+import json
 import logging
 import signal
 import threading
@@ -12,6 +14,7 @@ from typing import Any
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from srn_d2.error_messages import message_of
+from srn_d2.run_settings import describe_differences
 
 from . import worker_group
 from .input_processing import InputProcessor, Process, log_written
@@ -30,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 # Errors of a wrong config, incompatible or unreadable weights, or a missing input.
 SETUP_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
+# Errors that end a run which has begun; what is done is kept.
+STOPPING_ERRORS = (
+    *(VideoError, OSError, OutputFolderError, ProcessStartError, worker_group.WorkerLostError),
+)
 GO_ON = "the same command goes on from here"
 
 
@@ -72,31 +79,43 @@ def run_job(prepare: Callable[[], Job]) -> int:
         written, 2 if the job could not be prepared, 130 after Ctrl-C; but 0 after Ctrl-C ends a
         camera's recording.
     """
+    job, problem = None, None
     try:
         job = prepare()
         check_writable(job.output)
     except SETUP_ERRORS as error:
-        logger.error("%s: %s", type(error).__name__, message_of(error))
-        return 2
+        problem = f"{type(error).__name__}: {message_of(error)}"
     except KeyboardInterrupt:
-        return 130
+        return _left(130)
     try:
+        if _is_problem_of_any(problem) or job is None:
+            return 2
         with logging_redirect_tqdm(), _stopped_by_sigterm():
             if job.camera is None:
                 return process_files(job)
             _process_camera(job, job.camera)
     except KeyboardInterrupt:
-        if job.camera is None and worker_group.get_world_size() == 1:
+        if job is not None and job.camera is None and worker_group.get_world_size() == 1:
             logger.info("Stopped: %s", GO_ON)
         return _left(130)
-    except (VideoError, OSError, OutputFolderError, ProcessStartError) as error:
+    except STOPPING_ERRORS as error:
         logger.error("%s", error)
-        if job.camera is None and worker_group.get_world_size() == 1:
+        if job is not None and job.camera is None and worker_group.get_world_size() == 1:
             logger.error("Stopped, what is done is kept: %s", GO_ON)
         return _left(1)
     finally:
-        job.detector.close()
+        if job is not None:
+            job.detector.close()
     return 0
+
+
+def _is_problem_of_any(problem: str | None) -> bool:
+    """Whether any worker has a problem; each that there is is logged once on each machine."""
+    problems = dict.fromkeys(filter(None, worker_group.all_gather(problem)))
+    if worker_group.get_local_rank() == 0:
+        for text in problems:
+            logger.error("%s", text)
+    return bool(problems)
 
 
 def _left(status: int) -> int:
@@ -141,22 +160,35 @@ def _open_together(folder: RunFolder, job: Job) -> set[int] | None:
     Returns:
         None if the run cannot be opened: the error is logged.
     """
+    if _is_problem_of_any(_difference_from_first(job)):
+        return None
     problem = None
     if worker_group.is_main_process():
         try:
             folder.open(job.settings, job.restart)
         except (ValueError, OutputInUseError, OSError) as error:
             problem = message_of(error)
-            logger.error("%s", problem)
-    if any(worker_group.all_gather(problem)):
+    if _is_problem_of_any(problem):
         return None
+    done: set[int] = set()
     try:
         done = folder.done(job.sources)
     except (ValueError, OSError) as error:
         problem = message_of(error)
-        logger.error("%s", problem)
     # Nobody writes before all have read.
-    return None if any(worker_group.all_gather(problem)) else done
+    return None if _is_problem_of_any(problem) else done
+
+
+def _difference_from_first(job: Job) -> str | None:
+    """What differs from the first worker's job, if anything does."""
+    paths = [str(source.path) for source in job.sources]
+    inputs = hashlib.sha256(json.dumps(paths).encode()).hexdigest()
+    own = {**job.settings, "input files": f"{len(paths)}, SHA-256 of their names {inputs[:8]}"}
+    first = worker_group.all_gather(own)[0]
+    if own == first:
+        return None
+    lines = "\n".join(describe_differences(first, own, "by the first worker", "here"))
+    return f"All workers need the same options and see the same inputs; these differ:\n{lines}"
 
 
 def _process_share(

@@ -5,10 +5,16 @@ one worker imports neither torch nor detectron2.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker has ended."""
 
 
 def _comm() -> ModuleType | None:
@@ -46,13 +52,29 @@ def is_main_process() -> bool:
 
 
 def all_gather(value: T) -> list[T]:
-    """The value of each worker, in their order."""
+    """The value of each worker, in their order.
+
+    Raises:
+        WorkerLostError: another worker has ended.
+    """
     comm = _comm()
-    return comm.all_gather(value) if comm else [value]
+    with _lost_workers_named():
+        return comm.all_gather(value) if comm else [value]
 
 
 def synchronize() -> None:
-    """Wait until all workers are here."""
+    """Wait until all workers are here; raises as ``all_gather``."""
     comm = _comm()
-    if comm:
-        comm.synchronize()
+    with _lost_workers_named():
+        if comm:
+            comm.synchronize()
+
+
+@contextmanager
+def _lost_workers_named() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what gloo and NCCL raise when a connection is closed
+        first_line = str(error).splitlines()[0]
+        message = f"Another worker has ended, maybe on another machine ({first_line})"
+        raise WorkerLostError(message) from error

@@ -1,16 +1,18 @@
 """``srn-d2 detect`` that goes on, its formats as they come, and failures; in this process."""
 
+import dataclasses
 import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from helpers.detect_files import files_below, save_image
-from srn_d2.cli import processing
+from srn_d2.cli import processing, worker_group
 from srn_d2.cli.journal import Journal, Result, read_journal
 from srn_d2.cli.run_folder import FOLDER, OutputInUseError, RunFolder
 from srn_d2.cli.sources import Source, find_sources
@@ -308,3 +310,40 @@ def test_the_last_result_counts(tmp_path):
         folder.close()
     assert folder.done([source]) == {0}
     assert [result.record["faces"] for result in folder.results([source])] == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"settings": {"--size": 128}}, "--size: 128 by the first worker, 96 here"),
+        ({"sources": []}, "input files: 0"),
+    ],
+)
+def test_workers_with_other_options_or_inputs_are_refused(
+    monkeypatch, tmp_path, caplog, change, difference
+):
+    """This worker's job against that of a first one."""
+    source = Source(tmp_path / "a.png", Path("a.png"), Path("a"))
+    job = processing.Job(None, [source], tmp_path, ["json"], {"--size": 96})
+    first = dataclasses.replace(job, **change)
+    gathered = []
+
+    def all_gather(value):
+        gathered.append(value)
+        return gathered
+
+    monkeypatch.setattr(worker_group, "all_gather", all_gather)
+    assert processing._difference_from_first(first) is None
+    assert difference in processing._difference_from_first(job)
+    gathered.clear()
+    assert processing._difference_from_first(job) is None
+    assert processing._difference_from_first(job) is None
+
+
+def test_the_loss_of_a_worker_has_a_plain_message(monkeypatch):
+    def closed(value):
+        raise RuntimeError("Connection closed by peer\nmore")
+
+    monkeypatch.setattr(worker_group, "_comm", lambda: SimpleNamespace(all_gather=closed))
+    with pytest.raises(worker_group.WorkerLostError, match="Another worker has ended"):
+        worker_group.all_gather(1)
