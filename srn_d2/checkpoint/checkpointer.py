@@ -15,7 +15,7 @@ from srn_d2.atomic_file import atomic_path
 from .efficientnet_lite import convert_efficientnet_lite, is_efficientnet_lite, without_classifier
 from .foreign_checkpoints import explain_unreadable, select_weights, strip_prefix
 from .released_weights import convert_released_weights, is_released_checkpoint, released_state_dict
-from .unmatched_keys import log_unmatched_keys
+from .unmatched_keys import COUNTER, log_unmatched_keys
 
 AVERAGE = "average"  # in a checkpoint: the state of torch.optim.swa_utils.AveragedModel
 
@@ -196,7 +196,8 @@ class SRNCheckpointer(DetectionCheckpointer):
         required = checkpoint.pop("required_prefix", None)
         required = "" if self.strict else required
         incompatible = super()._load_model(checkpoint)
-        if set(names) <= set(incompatible.missing_keys) and not incompatible.incorrect_shapes:
+        wanted = {name for name in names if not name.endswith(COUNTER)}
+        if wanted <= set(incompatible.missing_keys) and not incompatible.incorrect_shapes:
             raise IncompatibleWeightsError(
                 f"{self._file} has none of the model's weights: its {len(in_file)} are called "
                 f"{', '.join(in_file[:3])} ..., the model's {', '.join(list(names)[:3])} ...; "

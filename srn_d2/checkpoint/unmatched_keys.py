@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fvcore.common.checkpoint import _IncompatibleKeys
 
 _MAX_NAMED = 8
-_COUNTER = "num_batches_tracked"  # of a BatchNorm, which starts at 0 as well
+COUNTER = "num_batches_tracked"  # of a BatchNorm, which starts at 0 as well; never "missing"
 
 
 def log_unmatched_keys(
@@ -22,9 +22,9 @@ def log_unmatched_keys(
         names: all of the model's weights.
         pretrained: prefix of the part that files of pretrained weights have.
     """
-    names = [name for name in names if not name.endswith(_COUNTER)]
+    names = [name for name in names if not name.endswith(COUNTER)]
     resized = {key for key, *_ in unmatched.incorrect_shapes}
-    missing = [k for k in unmatched.missing_keys if not k.endswith(_COUNTER) and k not in resized]
+    missing = [k for k in unmatched.missing_keys if not k.endswith(COUNTER) and k not in resized]
     if unmatched.incorrect_shapes:
         shapes = [
             f"{key} {tuple(in_file)} in the file, {tuple(in_model)} in the model"

@@ -76,12 +76,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures and write the files; returns the exit status."""
     # The line of the log is printed; it would appear twice.
-    logging.getLogger("srn_d2.data.annotations").setLevel(logging.ERROR)
+    reader_logger = logging.getLogger("srn_d2.data.annotations")
+    level = reader_logger.level
+    reader_logger.setLevel(logging.ERROR)
     try:
         check(args)
     except (OSError, ValueError, ImportError) as error:  # ImportError: no supervision
         print(f"error: {error}", file=sys.stderr)
         return 2
+    finally:
+        reader_logger.setLevel(level)
     return 0
 
 

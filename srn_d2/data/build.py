@@ -23,18 +23,15 @@ import torch
 import torch.utils.data as torchdata
 from detectron2.config import CfgNode
 from detectron2.data import (
-    DatasetCatalog,
     DatasetFromList,
-    MetadataCatalog,
     build_detection_test_loader,
 )
 from detectron2.data.build import (
-    check_metadata_consistency,
     trivial_batch_collator,
 )
 from detectron2.utils import comm
 
-from .annotations.face_annotations import FaceAnnotations
+from .dataset_dicts import load_dataset_dicts, require_faces
 from .dataset_mapper import FaceDatasetMapper
 from .image_io import CorruptImageError
 
@@ -79,7 +76,7 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         dataset_dicts = load_dataset_dicts(
             list(cfg.DATASETS.TRAIN), filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
         )
-    _require_faces(dataset_dicts, cfg.DATASETS.TRAIN)
+    require_faces(dataset_dicts, cfg.DATASETS.TRAIN)
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
     dataset = SeededTrainingDataset(
         dataset_dicts,
@@ -111,60 +108,6 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
         load_dataset_dicts([dataset_name]),
         mapper=FaceDatasetMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-    )
-
-
-def load_dataset_dicts(names: list[str], filter_empty: bool = False) -> list[dict[str, Any]]:
-    """The images of registered data sets, joined.
-
-    Unlike detectron2's get_detection_dataset_dicts it does not count the annotations of each class,
-    which would make a dict of each face: :class:`FaceAnnotations` stay arrays.
-
-    Args:
-        names: in DatasetCatalog.
-        filter_empty: whether to leave out images without annotations that are not "iscrowd".
-
-    Raises:
-        ValueError: a data set has no images.
-    """
-    images = {name: DatasetCatalog.get(name) for name in names}
-    for name, found in images.items():
-        if not found:
-            raise ValueError(f"the data set {name} has no images; its annotations: {_source(name)}")
-    dicts = [image for name in names for image in images[name]]
-    if all(MetadataCatalog.get(name).get("thing_classes") for name in names):
-        check_metadata_consistency("thing_classes", names)
-    if not filter_empty or not dicts or "annotations" not in dicts[0]:
-        return dicts
-    kept = []
-    for image in dicts:
-        faces = image["annotations"]
-        if isinstance(faces, FaceAnnotations):
-            is_only_crowd = faces.is_only_crowd
-        else:
-            is_only_crowd = all(face.get("iscrowd", 0) for face in faces)
-        kept += [] if is_only_crowd else [image]
-    logger.info("%d of %d images have faces and are trained on", len(kept), len(dicts))
-    return kept
-
-
-def _source(name: str) -> str:
-    return MetadataCatalog.get(name).get("annotation_file", "registered by a script")
-
-
-def _require_faces(dataset_dicts: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Raise a ValueError if there is nothing but background and ignore regions."""
-    for image in dataset_dicts:
-        faces = image.get("annotations", [])
-        if isinstance(faces, FaceAnnotations):
-            if not faces.ignored.all():
-                return
-        elif not all(face.get("iscrowd") or face.get("ignore") for face in faces):
-            return
-    sources = ", ".join(f"{name} ({_source(name)})" for name in names)
-    raise ValueError(
-        f"DATASETS.TRAIN: there is no face in {sources}: nothing can be learnt; "
-        "srn-d2 check-data FILE shows what is in annotations"
     )
 
 

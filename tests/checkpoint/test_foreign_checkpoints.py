@@ -153,6 +153,13 @@ def test_weights_of_another_network_are_an_error(tmp_path, strict):
         load(tmp_path / "resnet.pth", strict=strict)
 
 
+def test_the_counters_of_batch_norms_are_no_weights_that_fit(tmp_path):
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "resnet.pth")
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    with pytest.raises(IncompatibleWeightsError, match=r"resnet\.pth has none .*conv1\.weight"):
+        SRNCheckpointer(model, strict=False).load(str(tmp_path / "resnet.pth"))
+
+
 def test_missing_parts_are_one_line(tmp_path, caplog):
     body = {name: value for name, value in STATE.items() if name.startswith("body.")}
     torch.save({**body, "fc.weight": torch.zeros(1)}, tmp_path / "body.pth")

@@ -243,7 +243,7 @@ def _category_names(listed: Any, source: str) -> dict[Hashable, str]:
         return {}
     if not isinstance(listed, list):
         raise AnnotationFormatError(source, "categories", "expected a list")
-    names = {}
+    names: dict[Hashable, str] = {}
     for number, category in enumerate(listed):
         key = _field(category, "id")
         if isinstance(key, bool) or not isinstance(key, (int, str, float)):

@@ -66,6 +66,11 @@ def test_labels_and_ignore_regions(write, pictures):
     assert len(read_faces(path, pictures, categories=["with_mask", "bare"]).boxes) == 3
 
 
+def test_scores_are_a_sign_of_detections(write, pictures):
+    table = read_faces(write("f.csv", "file,x,y,w,h,score\na.jpg,1,2,30,40,0.9\n"), pictures)
+    assert table.notes == ["the column score is passed over: are these detections?"]
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize(
     "row", ["a.jpg,1,2,3", "a.jpg,1,2,,4", "a.jpg,1,2,3,nan", ",1,2,3,4", "a.jpg,1,2,3,4,5"]
