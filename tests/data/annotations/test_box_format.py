@@ -47,6 +47,11 @@ def data_sets(draw):
     return np.column_stack([low, sides])
 
 
+def _named(box_format: str) -> str:
+    """In percent, few boxes may fit two of the orders of numbers: any is named."""
+    return r"box_format='\w+_percent'" if "percent" in box_format else f"box_format='{box_format}'"
+
+
 @given(data_sets(), st.sampled_from(list(BOX_FORMATS)))
 @settings(max_examples=60)
 def test_each_format_is_told_from_the_one_that_is_expected(boxes, box_format):
@@ -55,7 +60,7 @@ def test_each_format_is_told_from_the_one_that_is_expected(boxes, box_format):
         table = table_of(written)
         convert_boxes(table)
     else:
-        with pytest.raises(AnnotationFormatError, match=rf"box_format='{box_format}'"):
+        with pytest.raises(AnnotationFormatError, match=_named(box_format)):
             convert_boxes(table_of(written))
         table = table_of(written)
         convert_boxes(table, box_format)
