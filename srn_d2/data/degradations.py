@@ -34,9 +34,10 @@ class RandomDegradation(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> Transform:
         degrees = {
-            "blur": self._rand_range(*BLUR_SIGMAS),
-            "reduce": self._rand_range(*REDUCTIONS),
-            "jpeg": self._rand_range(*JPEG_QUALITIES),
+            # _rand_range returns arrays of no dimension, which OpenCV refuses.
+            "blur": float(self._rand_range(*BLUR_SIGMAS)),
+            "reduce": float(self._rand_range(*REDUCTIONS)),
+            "jpeg": float(self._rand_range(*JPEG_QUALITIES)),
         }
         kind = list(degrees)[int(self._rand_range(0, len(degrees)))]
         is_degraded = self._rand_range() < self.prob

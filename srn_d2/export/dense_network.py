@@ -111,7 +111,7 @@ class DetectionNetwork(nn.Module):
 
     def __init__(self, dense: DenseNetwork, score_threshold: float = 0.0):
         super().__init__()
-        self.dense = dense
+        self.dense, self.model = dense, dense.model
         self.rules = dense.model.postprocessing
         self.score_threshold = score_threshold
         if not isinstance(self.rules, (PaperPostprocessing, ReleasedPostprocessing)):

@@ -11,6 +11,7 @@ from srn_d2.atomic_file import atomic_path
 from .dense_network import DenseNetwork, DetectionNetwork
 from .exportable import ExportableModel, NotExportableError
 from .metadata import ExportMetadata
+from .same_padding import constant_same_padding
 
 OPSET = 17
 """Version of the ONNX operator set, supported by ONNX Runtime since 1.12."""
@@ -71,6 +72,7 @@ def export_onnx(
     """
     onnx = import_onnx()
     from .graph_edits import simplify_for_runtimes, store_half_precision
+    from .graph_padding import merge_padding
 
     metadata = model.metadata(nms=nms, score_threshold=score_threshold)
     network = DetectionNetwork(model.network, score_threshold) if nms else model.network
@@ -79,6 +81,7 @@ def export_onnx(
         graph = onnx.load(draft)
         onnx.helper.set_model_props(graph, metadata.to_properties())
         simplify_for_runtimes(graph)
+        merge_padding(graph)
         if half_precision:
             store_half_precision(graph, network)
         graph.producer_name, graph.producer_version = "srn_d2", metadata.project_version
@@ -93,7 +96,7 @@ def _trace(
     outputs: dict[str, dict[int, str]],
 ) -> None:
     example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), constant_same_padding(network.model):
         # Deprecation of tracing, and Python numbers in timm and detectron2 that do not depend on
         # the picture.
         warnings.simplefilter("ignore")

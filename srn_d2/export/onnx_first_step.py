@@ -18,6 +18,7 @@ from srn_d2.modeling import LEVELS, SRN
 
 from .onnx_export import OPSET, import_onnx
 from .onnx_predictor import open_session
+from .same_padding import constant_same_padding
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -77,10 +78,18 @@ class OnnxFirstStep:
         return maps, scores, [of.get(f"deltas_{level}") for level in LEVELS]
 
     def _export(self, model: SRN, num_threads: int | None) -> "InferenceSession":
-        import_onnx()
+        onnx = import_onnx()
+        from .graph_edits import simplify_for_runtimes
+        from .graph_padding import merge_padding
+
         part = _FlatOutputs(model, self._unfinished)
         axes = {name: {0: "batch", 2: f"h_{name}", 3: f"w_{name}"} for name in self._outputs}
-        with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            torch.no_grad(),
+            warnings.catch_warnings(),
+            constant_same_padding(model),
+        ):
             warnings.simplefilter("ignore")  # of tracing, see onnx_export
             path = Path(folder) / "first_step.onnx"
             try:
@@ -97,6 +106,10 @@ class OnnxFirstStep:
             except torch.onnx.errors.OnnxExporterError as error:
                 first_line = str(error).strip().splitlines()[0]
                 raise ValueError(f"ONNX cannot hold this network: {first_line}") from error
+            graph = onnx.load(path)
+            simplify_for_runtimes(graph)
+            merge_padding(graph)
+            onnx.save(graph, path)
             return open_session(path, threads=num_threads)
 
 

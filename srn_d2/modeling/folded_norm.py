@@ -93,10 +93,14 @@ class FoldedConv2d(nn.Conv2d):
         """Scale and shift of each output channel: two tensors (C,)."""
         return self._norm[0].scale_and_shift()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias (C,) of the one convolution that does both."""
         scale, shift = self.scale_and_shift()
         weight = self.weight * scale[:, None, None, None]
-        bias = shift if self.bias is None else torch.addcmul(shift, self.bias, scale)
+        return weight, shift if self.bias is None else torch.addcmul(shift, self.bias, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.folded()
         if self.same:
             x = _timm_layers().pad_same(x, self.kernel_size, self.stride, self.dilation)
         settings = self.stride, self.padding, self.dilation, self.groups

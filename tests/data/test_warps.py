@@ -111,6 +111,7 @@ def test_the_share_of_degraded_images():
         0.2, abs=0.06
     )
     assert {x.kind for x in degraded} == {"blur", "reduce", "jpeg", "none"}
+    assert {x.apply_image(image).shape for x in degraded} == {image.shape}
 
 
 @pytest.mark.parametrize(
