@@ -88,6 +88,10 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.STR_START_ITER = 0
 
     # --- losses. The paper prints none of these values: assumptions, RetinaNet's defaults. ------
+    # Classification of the second step: "focal" [RetinaNet], or "quality_focal", whose target for
+    # a face's anchor is the IoU of its predicted box with the face: it ranks tighter boxes first.
+    srn.CLS_LOSS_TYPE = "focal"
+    # Weight of a face's anchor in "focal" (1 - alpha: of background), and exponent of both losses.
     srn.FOCAL_LOSS_ALPHA = 0.25
     srn.FOCAL_LOSS_GAMMA = 2.0
     # "smooth_l1" [paper], "giou", "diou" or "ciou".

@@ -6,6 +6,7 @@ Shapes: N images · R anchors of an image. Labels: -1 ignore, 0 face, 1 backgrou
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.utils import comm
@@ -25,6 +26,10 @@ IOU_LOSSES = {
     "ciou": complete_box_iou_loss,
 }
 BOX_LOSSES = ("smooth_l1", *IOU_LOSSES)
+CLASSIFICATION_LOSSES = ("focal", "quality_focal")
+"""Losses of the second step's classification: "focal" [paper]; "quality_focal", whose target for a
+face's anchor is the IoU of its predicted box with the face, so that scores rank boxes by how tight
+they are, too (Li et al., "Generalized Focal Loss", NeurIPS 2020, equation 3)."""
 
 
 class SRNCriterion:
@@ -32,7 +37,7 @@ class SRNCriterion:
 
     Sums over anchors, divided by a step's number of positives: the two terms of L_STC and the
     two of L_STR in the paper's section 3.5, which prints neither a normaliser for L_STR nor the
-    parameters of the focal loss (see srn_d2/config.py).
+    parameters of the focal loss (see srn_d2/config/keys.py).
 
     Args:
         transform: between boxes and deltas.
@@ -40,6 +45,7 @@ class SRNCriterion:
         box_loss_type: one of :data:`BOX_LOSSES`.
         smooth_l1_beta: value at which smooth L1 becomes linear, in units of the deltas.
         box_loss_weight: factor of the box losses.
+        cls_loss_type: one of :data:`CLASSIFICATION_LOSSES`.
     """
 
     def __init__(
@@ -51,7 +57,13 @@ class SRNCriterion:
         box_loss_type: str = "smooth_l1",
         smooth_l1_beta: float = 0.1,
         box_loss_weight: float = 1.0,
+        cls_loss_type: str = "focal",
     ):
+        if cls_loss_type not in CLASSIFICATION_LOSSES:
+            raise ValueError(
+                f"MODEL.SRN.CLS_LOSS_TYPE is {cls_loss_type!r}; valid are "
+                f"{list(CLASSIFICATION_LOSSES)}"
+            )
         if box_loss_type not in BOX_LOSSES:
             raise ValueError(
                 f"MODEL.SRN.BBOX_REG_LOSS_TYPE is {box_loss_type!r}; valid are {list(BOX_LOSSES)}"
@@ -62,6 +74,7 @@ class SRNCriterion:
         self.box_loss_type = box_loss_type
         self.smooth_l1_beta = smooth_l1_beta
         self.box_loss_weight = box_loss_weight
+        self.cls_loss_type = cls_loss_type
 
     @classmethod
     def from_config(cls, cfg: CfgNode, transform: Box2BoxTransform) -> "SRNCriterion":
@@ -73,6 +86,7 @@ class SRNCriterion:
             box_loss_type=srn.BBOX_REG_LOSS_TYPE,
             smooth_l1_beta=srn.SMOOTH_L1_BETA,
             box_loss_weight=srn.BBOX_REG_LOSS_WEIGHT,
+            cls_loss_type=srn.CLS_LOSS_TYPE,
         )
 
     def classification_loss(
@@ -90,6 +104,29 @@ class SRNCriterion:
         )
         return loss / normalizer
 
+    def detection_loss(
+        self, logits: Tensor, deltas: Tensor, targets: StepTargets, normalizer: Tensor
+    ) -> Tensor:
+        """Classification loss of the second step, of ``cls_loss_type``.
+
+        Args:
+            logits: (N, R).
+            deltas: (N, R, 4), which no gradient reaches.
+            targets, normalizer: as in :meth:`classification_loss`.
+        """
+        if self.cls_loss_type == "focal":
+            return self.classification_loss(logits, targets, normalizer)
+        valid = targets.labels != IGNORED
+        is_face = targets.labels == FACE
+        predicted = self.transform.apply_deltas(
+            deltas[is_face].detach().float(), targets.anchors[is_face]
+        )
+        wanted = logits.new_zeros(logits.shape, dtype=torch.float32)
+        wanted[is_face] = paired_iou(predicted, targets.boxes[is_face])
+        logits, wanted = logits[valid].float(), wanted[valid]
+        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        return ((wanted - logits.sigmoid()).abs() ** self.focal_gamma * loss).sum() / normalizer
+
     def box_loss(self, deltas: Tensor, targets: StepTargets, normalizer: Tensor) -> Tensor:
         """Box loss of (N, R, 4) deltas over the anchors that match a face; 0 without any."""
         is_face = targets.labels == FACE
@@ -102,6 +139,13 @@ class SRNCriterion:
             predicted = self.transform.apply_deltas(deltas, anchors)
             loss = IOU_LOSSES[self.box_loss_type](predicted, boxes, reduction="sum")
         return self.box_loss_weight * loss / normalizer
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of each box with the one of the same row: (n, 4), (n, 4) -> (n,), XYXY."""
+    shared = (torch.min(a[:, 2:], b[:, 2:]) - torch.max(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
+    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(1) for x in (a, b))
+    return shared / (area_a + area_b - shared)
 
 
 def loss_normalizers(num_faces: Sequence[Tensor]) -> list[Tensor]:

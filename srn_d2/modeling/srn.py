@@ -236,7 +236,7 @@ class SRN(DenseDetector):
             loss = self.criterion.box_loss(deltas, targets, norm_s1)
             losses["loss_box_s1"] = weight_s1 * loss
         scores, deltas = cat_levels(predictions.scores_s2), cat_levels(predictions.deltas_s2)
-        losses["loss_cls_s2"] = self.criterion.classification_loss(scores, phi, norm_s2)
+        losses["loss_cls_s2"] = self.criterion.detection_loss(scores, deltas, phi, norm_s2)
         losses["loss_box_s2"] = self.criterion.box_loss(deltas, phi, norm_s2)
         return losses
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform, _dense_box_regression_loss
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, pairwise_iou
 from fvcore.nn import sigmoid_focal_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,6 +93,58 @@ def test_box_loss_weight_scales():
     once = SRNCriterion(TRANSFORM).box_loss(deltas, targets, ONE)
     twice = SRNCriterion(TRANSFORM, box_loss_weight=2.0).box_loss(deltas, targets, ONE)
     torch.testing.assert_close(twice, 2 * once)
+
+
+def test_quality_focal_loss_value_by_hand():
+    # One face whose box has IoU 0.5 with it, scored 0.5: no loss. One whose box fits: 0.25 ln 2.
+    # Background scored 0.5: 0.25 ln 2. An ignored anchor: none.
+    box = torch.tensor([0.0, 0.0, 10.0, 10.0])
+    faces = torch.stack([torch.tensor([0.0, 0.0, 10.0, 5.0]), box, box, box])[None]
+    labels = torch.tensor([[FACE, FACE, BACKGROUND, IGNORED]])
+    targets = StepTargets(labels, faces, box.expand(1, 4, 4))
+    logits = torch.zeros(1, 4, requires_grad=True)
+    deltas = torch.zeros(1, 4, 4, requires_grad=True)
+    criterion = SRNCriterion(TRANSFORM, cls_loss_type="quality_focal")
+    loss = criterion.detection_loss(logits, deltas, targets, ONE * 2)
+    assert loss.item() == pytest.approx(0.25 * 0.6931472)
+    loss.backward()
+    assert deltas.grad is None
+    assert logits.grad[0, 0] == 0
+    assert logits.grad[0, 1] < 0 < logits.grad[0, 2]
+    assert logits.grad[0, 3] == 0
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_quality_focal_loss_is_least_where_the_score_is_the_iou(seed):
+    targets = random_targets(seed)
+    deltas = torch.zeros(*targets.labels.shape, 4)
+    iou = torch.stack(
+        [
+            pairwise_iou(Boxes(anchors), Boxes(boxes)).diagonal()
+            for anchors, boxes in zip(targets.anchors, targets.boxes, strict=True)
+        ]
+    )
+    wanted = torch.where(targets.labels == FACE, iou, torch.zeros_like(iou))
+    criterion = SRNCriterion(TRANSFORM, cls_loss_type="quality_focal")
+    at = [
+        criterion.detection_loss(torch.logit(wanted, eps=1e-6) + shift, deltas, targets, ONE)
+        for shift in (-0.5, 0.0, 0.5)
+    ]
+    assert at[1] < 1e-4
+    assert at[1] < min(at[0], at[2])
+
+
+def test_the_focal_loss_is_the_default_of_both_steps():
+    targets, logits = random_targets(3), torch.randn(2, 30)
+    criterion = SRNCriterion(TRANSFORM)
+    loss = criterion.detection_loss(logits, torch.randn(2, 30, 4), targets, ONE)
+    torch.testing.assert_close(loss, criterion.classification_loss(logits, targets, ONE))
+
+
+def test_unknown_classification_loss_lists_the_valid_ones():
+    with pytest.raises(ValueError, match=r"CLS_LOSS_TYPE is 'iou'.*'focal', 'quality_focal'"):
+        SRNCriterion(TRANSFORM, cls_loss_type="iou")
 
 
 def test_unknown_box_loss_lists_the_valid_ones():
