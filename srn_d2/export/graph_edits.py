@@ -29,13 +29,18 @@ MATCH_TOLERANCE = 1e-6
 
 
 def simplify_for_runtimes(model: ModelProto) -> None:
-    """Write constants as initializers, and Clip of integers as Min and Max.
+    """Write constants as initializers, Clip of integers as Min and Max, and no empty last inputs.
 
-    OpenCV's dnn handles neither Constant nodes nor Clip of int64 as the standard says.
+    OpenCV's dnn handles neither Constant nodes nor Clip of int64 as the standard says. ONNX Runtime
+    makes a Pad part of the Conv after it only if the Pad has no empty third input, which torch
+    writes (findings/empty_pad_value_prevents_fusion_in_onnxruntime.sh).
     """
     clips = _integer_clips(model)
     for graph in _graphs(model.graph):
         _constants_to_initializers(graph)
+        for node in graph.node:
+            while node.input and not node.input[-1]:
+                node.input.pop()
         nodes = []
         for node in graph.node:
             nodes += _min_max(node) if node.output and node.output[0] in clips else [node]

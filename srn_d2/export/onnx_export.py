@@ -72,7 +72,6 @@ def export_onnx(
     """
     onnx = import_onnx()
     from .graph_edits import simplify_for_runtimes, store_half_precision
-    from .graph_padding import merge_padding
 
     metadata = model.metadata(nms=nms, score_threshold=score_threshold)
     network = DetectionNetwork(model.network, score_threshold) if nms else model.network
@@ -81,7 +80,6 @@ def export_onnx(
         graph = onnx.load(draft)
         onnx.helper.set_model_props(graph, metadata.to_properties())
         simplify_for_runtimes(graph)
-        merge_padding(graph)
         if half_precision:
             store_half_precision(graph, network)
         graph.producer_name, graph.producer_version = "srn_d2", metadata.project_version

@@ -80,7 +80,6 @@ class OnnxFirstStep:
     def _export(self, model: SRN, num_threads: int | None) -> "InferenceSession":
         onnx = import_onnx()
         from .graph_edits import simplify_for_runtimes
-        from .graph_padding import merge_padding
 
         part = _FlatOutputs(model, self._unfinished)
         axes = {name: {0: "batch", 2: f"h_{name}", 3: f"w_{name}"} for name in self._outputs}
@@ -108,7 +107,6 @@ class OnnxFirstStep:
                 raise ValueError(f"ONNX cannot hold this network: {first_line}") from error
             graph = onnx.load(path)
             simplify_for_runtimes(graph)
-            merge_padding(graph)
             onnx.save(graph, path)
             return open_session(path, threads=num_threads)
 

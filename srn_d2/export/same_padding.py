@@ -1,7 +1,9 @@
-"""TensorFlow's SAME padding with constant amounts, which an ONNX graph can leave to its Conv nodes.
+"""TensorFlow's SAME padding by constant amounts, which runtimes can make part of a convolution.
 
 timm's "tf_" networks pad a map before a strided convolution, below and on the right more than above
-and on the left, and compute by how much from the map's size.
+and on the left, and compute by how much from the map's size. As a node of its own the padding
+copies the map, and ONNX Runtime leaves its blocked layout before it and enters it again after it: a
+fifth of EfficientNet-Lite0's time.
 """
 
 from collections.abc import Iterator
