@@ -31,7 +31,8 @@ MATCH_TOLERANCE = 1e-6
 def simplify_for_runtimes(model: ModelProto) -> None:
     """Write constants as initializers, and Clip of integers as Min and Max.
 
-    OpenCV's dnn handles neither Constant nodes nor Clip of int64 as the standard says.
+    OpenCV's dnn leaves out a Cast behind a Mul or a Gather of a Constant node
+    (findings/opencv_dnn_cast_after_constant.sh), and refuses a Clip of int64 with one bound.
     """
     clips = _integer_clips(model)
     for graph in _graphs(model.graph):
