@@ -47,11 +47,13 @@ class Difference:
         box: largest difference of a coordinate, in pixels, of boxes with a score over
             ``SCORE_FLOOR``.
         num_alone: number of detections of NMS that only one of the two has.
+        num_detections: number of detections of NMS of both.
     """
 
     score: float = 0.0
     box: float = 0.0
     num_alone: int = 0
+    num_detections: int = 0
 
     def __or__(self, other: "Difference") -> "Difference":
         """The two as one: larger differences, all detections."""
@@ -59,6 +61,7 @@ class Difference:
             max(self.score, other.score),
             max(self.box, other.box),
             self.num_alone + other.num_alone,
+            self.num_detections + other.num_detections,
         )
 
 
@@ -188,6 +191,10 @@ def _compare_detections(expected: Outputs, found: Outputs, num_images: int) -> D
         matched = compare_detections(
             *sets, box_tolerance=_MATCH_PIXELS, score_tolerance=_MATCH_SCORE
         )
-        num_alone = len(matched.missing) + len(matched.surplus)
-        total |= Difference(matched.score_difference, matched.box_difference, num_alone)
+        total |= Difference(
+            matched.score_difference,
+            matched.box_difference,
+            len(matched.missing) + len(matched.surplus),
+            matched.num_expected + matched.num_found,
+        )
     return total
