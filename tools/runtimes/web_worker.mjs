@@ -37,7 +37,8 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     const outputs = {};
     for (const [name, tensor] of Object.entries(found)) {
       const { buffer, byteOffset, byteLength } = tensor.data;
-      fs.writeFileSync(path.join(request.outputs, name), Buffer.from(buffer, byteOffset, byteLength));
+      const bytes = Buffer.from(buffer, byteOffset, byteLength);
+      fs.writeFileSync(path.join(request.outputs, name), bytes);
       outputs[name] = { type: tensor.type, shape: tensor.dims };
     }
     say({ seconds: (used.user + used.system) / 1e6, outputs });
