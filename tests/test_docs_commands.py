@@ -31,7 +31,7 @@ PAGES = [
 LANGUAGES = ("bash", "python")
 
 # Programs of others: their options are theirs.
-FOREIGN = {"cd", "curl", "export", "git", "jupyter", "pip", "source", "tensorboard"}
+FOREIGN = {"cd", "curl", "export", "git", "jupyter", "npm", "pip", "source", "tensorboard"}
 # A script that a page tells the reader to write -> the script whose arguments it takes.
 OF_THE_READER = {"train_my_faces.py": "train_net.py"}
 # Words that stand for others in commands.

@@ -31,9 +31,10 @@ MATCH_TOLERANCE = 1e-6
 def simplify_for_runtimes(model: ModelProto) -> None:
     """Write constants as initializers, Clip of integers as Min and Max, and no empty last inputs.
 
-    OpenCV's dnn handles neither Constant nodes nor Clip of int64 as the standard says. ONNX Runtime
-    makes a Pad part of the Conv after it only if the Pad has no empty third input, which torch
-    writes (findings/empty_pad_value_prevents_fusion_in_onnxruntime.sh).
+    OpenCV's dnn leaves out a Cast behind a Mul or a Gather of a Constant node
+    (findings/opencv_dnn_cast_after_constant.sh), and refuses a Clip of int64 with one bound. ONNX
+    Runtime makes a Pad part of the Conv after it only if the Pad has no empty third input, which
+    torch writes (findings/empty_pad_value_prevents_fusion_in_onnxruntime.sh).
     """
     clips = _integer_clips(model)
     for graph in _graphs(model.graph):

@@ -1,0 +1,57 @@
+"""Exported graphs in other runtimes: the results of ONNX Runtime, for any size and batch."""
+
+import cv2
+import numpy as np
+import pytest
+
+from runtimes.measure import compare
+from runtimes.process import REFERENCE, RuntimeProcess, known_runtimes
+from srn_d2.export.onnx_export import export_onnx
+from srn_d2.export.parity import check_picture
+
+
+@pytest.fixture(scope="module")
+def runtimes(repo_root):
+    return known_runtimes(repo_root / "output" / "runtimes" / "node_modules")
+
+
+@pytest.fixture(scope="module")
+def files(lite, tmp_path_factory):
+    """{whether with NMS: the ONNX file that srn-d2 export writes unless told otherwise}"""
+    folder = tmp_path_factory.mktemp("lite")
+    paths = {True: folder / "lite.onnx", False: folder / "lite_dense.onnx"}
+    for nms, path in paths.items():
+        export_onnx(lite, path, nms=nms)
+    return paths
+
+
+@pytest.mark.numerics
+@pytest.mark.parametrize("nms", [True, False], ids=["nms", "dense"])
+@pytest.mark.parametrize("name", ["opencv", "openvino", "web"])
+def test_results_are_onnx_runtimes(runtimes, files, name, nms):
+    if not runtimes[name].is_installed:
+        pytest.skip(f"{runtimes[name].title} is not installed: {runtimes[name].install}")
+    if name == "opencv" and int(cv2.__version__.split(".")[0]) < 5:
+        pytest.skip("OpenCV 4 lacks some operators")
+    picture = check_picture()[0].transpose(2, 0, 1)
+    batches = {
+        "faces": picture[None, :, 140:280, 150:321],
+        "nothing": np.zeros((1, 3, 64, 96), dtype=np.uint8),
+        "two pictures": np.stack([picture[:, 10:107, 20:151], picture[:, 150:247, 160:291]]),
+        "one pixel": picture[None, :, :1, :1],
+    }
+    num_found = {}
+    with (
+        RuntimeProcess(runtimes[REFERENCE], files[nms]) as reference,
+        RuntimeProcess(runtimes[name], files[nms]) as other,
+    ):
+        for batch, images in batches.items():
+            expected, _ = reference.run(images)
+            found, _ = other.run(images)
+            difference = compare(expected, found, len(images))
+            assert difference.num_alone == 0, batch
+            assert difference.score < 1e-4, batch
+            assert difference.box < 0.01, batch
+            num_found[batch] = int((expected["scores"] > 0.02).sum())
+    assert num_found["faces"] > 3
+    assert not nms or num_found["nothing"] == 0

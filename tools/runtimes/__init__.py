@@ -1,0 +1,1 @@
+"""What tools/compare_runtimes.py does: an exported graph in other runtimes, each in its process."""
