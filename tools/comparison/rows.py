@@ -9,7 +9,12 @@ from typing import Any
 from benchmarks.timing import Spread, spread
 from image_lists import ALL_IMAGES, ImageList
 from srn_d2.evaluation.predictions.reports import measure_lists
-from srn_d2.evaluation.widerface.face_report import PAPER_IOUS, FaceReport
+from srn_d2.evaluation.widerface.face_report import (
+    ALL_FACES_SETTING,
+    OFFICIAL_IOU,
+    PAPER_IOUS,
+    FaceReport,
+)
 
 from .latency import latency_settings
 from .predictions import Outcome, detection_settings, prediction_folder
@@ -49,6 +54,11 @@ class Row:
     def label(self) -> str:
         """The title, with the scale where it is not 1."""
         return self.title if self.scale in (None, 1) else f"{self.title}, scale {self.scale:g}"
+
+
+def hard_ap(row: Row, images: str) -> float:
+    """AP on Hard, 0 to 1, of a row that was evaluated on a list of images; NaN without a face."""
+    return row.reports[images].results[ALL_FACES_SETTING][OFFICIAL_IOU].ap
 
 
 def evaluate_detector(

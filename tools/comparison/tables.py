@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from benchmarks.timing import Spread
 from image_lists import ALL_IMAGES, ImageList
 from srn_d2.evaluation.widerface.ap import SETTINGS
-from srn_d2.evaluation.widerface.face_report import ALL_FACES_SETTING, OFFICIAL_IOU, FaceReport
+from srn_d2.evaluation.widerface.face_report import OFFICIAL_IOU, FaceReport
 from srn_d2.evaluation.widerface.report import ABSENT, percent, point_table, table
 
-from .rows import Row
+from .rows import Row, hard_ap
 
 
 def main_table(rows: Sequence[Row], lists: Sequence[ImageList]) -> str:
@@ -74,7 +74,7 @@ def _hard_by_scale(rows: Sequence[Row], images: str) -> dict[str, dict[float, fl
     found: dict[str, dict[float, float]] = {}
     for row in rows:
         if row.scale is not None and images in row.reports:
-            ap = row.reports[images].results[ALL_FACES_SETTING][OFFICIAL_IOU].ap
+            ap = hard_ap(row, images)
             if not math.isnan(ap):
                 found.setdefault(row.title, {})[row.scale] = ap
     return found

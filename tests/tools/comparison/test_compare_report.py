@@ -1,5 +1,6 @@
 """The tables and the plot of the comparison, of made-up predictions whose figures are known."""
 
+import itertools
 import json
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_best_scale(rows, make_row):
 
 
 def test_report_begins_with_the_main_table_and_has_all_others(rows):
-    text = to_markdown(rows, LISTS, None)
+    text = to_markdown(rows, LISTS, None, has_times=True)
     assert "10 images of WIDER FACE's validation set; of these seen: 5, other: 5." in text
     assert text.index(main_table(rows, LISTS)) < text.index("\n## ")
     headings = [line for line in text.splitlines() if line.startswith("#")]
@@ -178,6 +179,15 @@ def test_plot_of_ap_against_seconds(rows, make_row):
         joined = np.array([points["ours"], points["ours-larger"]])
         assert any(np.array_equal(line.get_xydata(), joined) for line in axes.lines)
     assert plot_ap_against_seconds([make_row("untimed", [(0.9, FACE)])], LISTS) is None
+
+
+def test_labels_of_near_points_do_not_cover_each_other(make_row):
+    found = [(0.9, FACE), (0.8, FACE)]
+    rows = [make_row(f"detector-{i}", found, seconds=0.1 + 0.001 * i) for i in range(4)]
+    [axes] = plot_ap_against_seconds(rows, [ALL]).axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 4
+    assert all(a.count_overlaps([b]) == 0 for a, b in itertools.combinations(boxes, 2))
 
 
 def test_files_of_a_run_without_seconds(rows, make_row, tmp_path):
