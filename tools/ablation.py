@@ -35,16 +35,16 @@ from detectron2.data import DatasetCatalog
 from ablation.arguments import add_arguments, start_weights
 from ablation.conditions import conditions
 from ablation.jobs import Jobs, environments
-from ablation.measures import ImageList
 from ablation.mechanism import measure_checkpoint
 from ablation.mechanism_report import mechanism_json, mechanism_markdown
 from ablation.progress import Progress
 from ablation.report import write_report
-from ablation.results import ALL_IMAGES, collect, ground_truth_of, read_lists
+from ablation.results import collect, ground_truth_of
 from ablation.rows import choose_rows
 from ablation.runs import Plan, Run
 from ablation.settings import hash_weights, prepare
 from ablation.tables import main_table
+from image_lists import ALL_IMAGES, ImageList, read_lists
 from srn_d2.atomic_file import atomic_path
 from srn_d2.cli.arguments import parse_command_line
 from srn_d2.config import build_cfg, check_device

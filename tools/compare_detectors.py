@@ -6,12 +6,19 @@ python tools/compare_detectors.py --detectors lite lite-multi-scale centerface
 python tools/compare_detectors.py --steps latency          # seconds alone; predictions as they are
 python tools/compare_detectors.py --steps                  # the tables again, of what is there
 python tools/compare_detectors.py --predictions tinaface=others/tinaface
+python tools/compare_detectors.py --root DIR --image-lists \\
+    seen=DIR/wider_face_split/val_seen_events.txt,other=DIR/wider_face_split/val_other_events.txt
 
 The root is a folder in WIDER FACE's layout, or a part of it: WIDER_val/images, wider_face_split and
 ground_truth (the official .mat files). Every detector gets an environment of its own in
 OUTPUT/envs, made when it is first needed, and keeps what it finds in OUTPUT/predictions, so that a
-run that was stopped resumes. The tables are OUTPUT/comparison.md and .json, the curves
-precision_recall.png; they and the seconds are those of the detectors of the last run.
+run that was stopped resumes. The tables are OUTPUT/comparison.md and .json, the plots
+ap_against_seconds.png and precision_recall.png; they and the seconds are those of the detectors of
+the last run.
+
+Lists of images are text files with an image (EVENT/NAME.jpg) a line, such as those of the events
+that a training has seen and of the others. Each list has figures of its own beside those of all
+images; the names are free.
 
 A detector of your own: a script like those in tools/comparison/workers and an entry in a table
 like tools/comparison/detectors.toml, which --table names.
@@ -32,11 +39,13 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from comparison.latency import measure_latency, read_latency, spread_out, write_latency
 from comparison.predictions import Outcome, predict_all
-from comparison.report import main_table, write_comparison
+from comparison.report import write_comparison
 from comparison.rows import evaluate_detector, evaluate_folder
 from comparison.table import SHIPPED_TABLE, choose, load_tables
+from comparison.tables import main_table
 from comparison.wider_folder import find_wider_folder
 from comparison.worker import WorkerFactory
+from image_lists import add_image_lists, read_lists
 from srn_d2.cli.arguments import count, parse_command_line
 from srn_d2.data.datasets.common import dataset_root
 from srn_d2.error_messages import message_of
@@ -59,6 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--ground-truth", metavar="DIR", help="default: ground_truth below the root"
     )
+    add_image_lists(parser)
     parser.add_argument(
         "--detectors", nargs="+", metavar="NAME", help="default: all that are not optional"
     )
@@ -106,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         taken.add(name)
     root = args.root or dataset_root() / "widerface"
     wider = find_wider_folder(root, args.annotations, args.ground_truth)
+    lists = read_lists(args.image_lists, list(wider.images), wider.ground_truth)
     factory = WorkerFactory(args.output, args.threads)
     done: dict[str, Outcome] = {}
     if "predict" in args.steps:
@@ -116,11 +127,14 @@ def run(args: argparse.Namespace) -> int:
         write_latency(latency, args.output)
     latency = read_latency(args.output)
     rows = [
-        *(evaluate_detector(d, wider, args.output, latency, done.get(d.name)) for d in detectors),
-        *(evaluate_folder(name, folder, wider) for name, folder in args.predictions),
+        *(
+            evaluate_detector(d, wider, lists, args.output, latency, done.get(d.name))
+            for d in detectors
+        ),
+        *(evaluate_folder(name, folder, wider, lists) for name, folder in args.predictions),
     ]
-    paths = write_comparison(rows, len(wider.images), latency, args.output)
-    print(main_table(rows))
+    paths = write_comparison(rows, lists, latency, args.output)
+    print(main_table(rows, lists))
     print("Written:", *paths, sep="\n  ")
     for row in rows:
         for problem in row.problems:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from . import evaluate_protocols
 
 if TYPE_CHECKING:
-    from srn_d2.evaluation.predictions.columns import Columns
-    from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
     from srn_d2.evaluation.widerface.face_report import FaceReport
 
 DESCRIPTION = """Evaluate predictions, of this project or of any other.
@@ -177,6 +175,7 @@ def evaluate(args: argparse.Namespace) -> list["FaceReport"]:
 
 
 def _evaluate_wider_face(args: argparse.Namespace) -> list["FaceReport"]:
+    from srn_d2.evaluation.predictions.reports import measure_folder
     from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
     from srn_d2.evaluation.widerface.report import to_markdown, write_report
 
@@ -201,50 +200,6 @@ def _evaluate_wider_face(args: argparse.Namespace) -> list["FaceReport"]:
         curves = evaluate_protocols.write_wider_face_curves(reports, args.output)
         print("Written:", *write_report(reports, args.output), curves, sep="\n  ")
     return reports
-
-
-def measure_folder(
-    folder: str,
-    name: str,
-    ground_truth: "WiderFaceGroundTruth",
-    iou_thresholds: list[float],
-    images: tuple[str, ...] | list[str],
-    image_root: str | None = None,
-    **options: "Columns | str | int | bool | None",
-) -> "FaceReport":
-    """The report of one folder or file of predictions, with the warnings of its files.
-
-    Args:
-        folder: the predictions.
-        name: of the detector.
-        ground_truth, iou_thresholds, images: see :func:`.measure_predictions`.
-        image_root: folder of the images, for boxes that are fractions of their sizes.
-        options: of :func:`.read_source`.
-
-    Raises:
-        OSError, ValueError: nothing can be read.
-    """
-    from srn_d2.evaluation.predictions.column_checks import with_checks
-    from srn_d2.evaluation.predictions.image_names import ImageNames
-    from srn_d2.evaluation.predictions.image_sizes import size_reader
-    from srn_d2.evaluation.predictions.sources import read_source
-    from srn_d2.evaluation.widerface.ap import evaluate_subset
-    from srn_d2.evaluation.widerface.assignment import assign_detections
-    from srn_d2.evaluation.widerface.face_report import (
-        ALL_FACES_SETTING,
-        OFFICIAL_IOU,
-        measure_predictions,
-    )
-
-    names = ImageNames.of_ids(images, size_reader({i: i for i in images}, image_root))
-    found = read_source(folder, names, **options)
-    report = measure_predictions(name, found.predictions, ground_truth, iou_thresholds, images)
-
-    def measure(predictions: dict, chosen: list) -> float:
-        assignments = assign_detections(predictions, ground_truth.boxes, (OFFICIAL_IOU,), chosen)
-        return evaluate_subset(assignments, ground_truth.counted[ALL_FACES_SETTING]).ap
-
-    return with_checks(report, found, names, measure)
 
 
 def reading_options(args: argparse.Namespace) -> dict:

@@ -1,19 +1,17 @@
 """Command line of tools/ablation.py."""
 
 import argparse
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from image_lists import add_image_lists
 from srn_d2.cli.arguments import add_overrides, count
 
-from .results import ALL_IMAGES
 from .rows import MAIN_ROWS
 
 # --measure without a checkpoint.
 FINAL = ""
-_LIST_NAME = re.compile(r"[\w-]+")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,13 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="training images on which positives and negatives are counted; 0: none (default: 100)",
     )
-    parser.add_argument(
-        "--image-lists",
-        type=image_lists,
-        default=[],
-        metavar="NAME=FILE,...",
-        help="lists of images that also have tables of their own",
-    )
+    add_image_lists(parser)
     parser.add_argument(
         "--resamples",
         type=count,
@@ -129,22 +121,6 @@ def seeds(text: str) -> list[int]:
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of different seeds from 0")
     return numbers
-
-
-def image_lists(text: str) -> list[tuple[str, Path]]:
-    """NAME=FILE between commas; each name once."""
-    lists = []
-    for part in text.split(","):
-        name, _, path = part.partition("=")
-        if not _LIST_NAME.fullmatch(name) or name == ALL_IMAGES or not path:
-            raise argparse.ArgumentTypeError(
-                f"{part!r} is not NAME=FILE, with a name of letters, digits and -; "
-                f"{ALL_IMAGES!r} is the list of all images"
-            )
-        lists.append((name, Path(path)))
-    if len(dict(lists)) < len(lists):
-        raise argparse.ArgumentTypeError(f"{text!r} gives a name twice")
-    return lists
 
 
 def start_weights(texts: Sequence[str], rows: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from image_lists import ImageList
 from srn_d2.atomic_file import atomic_path
 from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
@@ -23,28 +24,16 @@ from srn_d2.evaluation.widerface.assignment import (
 )
 from srn_d2.evaluation.widerface.bootstrap import Resamples, draw_resamples
 from srn_d2.evaluation.widerface.face_measures import PAPER_RECALLS
+from srn_d2.evaluation.widerface.face_report import PAPER_IOUS
 
 from .runs import Run
 
-IOUS = (0.5, 0.6, 0.7, 0.8)
+IOUS = PAPER_IOUS
 RECALLS = PAPER_RECALLS
 # Between the largest anchor of P4 and the smallest of P5 (45 and 64 px), square root of the area.
 FINE_SIZE = 54.0
 FINE, COARSE = "fine", "coarse"
 _FORMAT = 1  # of the cached files; another number forgets the old ones
-
-
-@dataclass(frozen=True)
-class ImageList:
-    """Images over which the tables are made.
-
-    Attributes:
-        name: for the tables.
-        image_ids: images of the ground truth.
-    """
-
-    name: str
-    image_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)

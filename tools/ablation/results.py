@@ -4,21 +4,18 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from image_lists import ImageList
 from srn_d2.evaluation.anchor_counts import AnchorCounts
 from srn_d2.evaluation.evaluation_dataset import EvaluationDataset
 from srn_d2.evaluation.widerface.ap import WiderFaceGroundTruth
 from srn_d2.evaluation.widerface.evaluator import all_faces
-from srn_d2.evaluation.widerface.image_lists import read_image_list
 
-from .measures import IOUS, RECALLS, ImageList, Measures, interval, measure_run
+from .measures import IOUS, RECALLS, Measures, interval, measure_run
 from .rows import BASELINE, Row
 from .runs import Run
-
-ALL_IMAGES = "all"
 
 logger = logging.getLogger("ablation")
 
@@ -131,7 +128,7 @@ def collect(
 
     Args:
         runs: of one plan.
-        lists: of images, the first of all that are evaluated, see :func:`read_lists`.
+        lists: of images, the first of all that are evaluated, see :func:`image_lists.read_lists`.
         truth: their ground truth.
         num_resamples: bootstrap resamples of the images.
     """
@@ -157,29 +154,6 @@ def collect(
         },
         missing=tuple(run.name for run in runs if run not in done),
     )
-
-
-def read_lists(
-    image_lists: Sequence[tuple[str, Path]], image_ids: Sequence[str], truth: WiderFaceGroundTruth
-) -> list[ImageList]:
-    """The list of all images, then those of the files.
-
-    Args:
-        image_lists: names and files.
-        image_ids: images of the evaluation.
-        truth: their ground truth.
-
-    Raises:
-        FileNotFoundError, ValueError: a list cannot be read, or names other images.
-    """
-    lists = [ImageList(ALL_IMAGES, tuple(image_ids))]
-    for name, path in image_lists:
-        chosen = read_image_list(path, truth)
-        others = [image_id for image_id in chosen if image_id not in set(image_ids)]
-        if others:
-            raise ValueError(f"{path}: {len(others)} images are not evaluated, {others[0]!r} first")
-        lists.append(ImageList(name, tuple(chosen)))
-    return lists
 
 
 def ground_truth_of(dataset: str) -> WiderFaceGroundTruth:

@@ -1,4 +1,4 @@
-"""The comparison as Markdown, JSON and a plot."""
+"""The comparison as Markdown, JSON and plots."""
 
 import json
 import math
@@ -6,100 +6,151 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
-from benchmarks.timing import Spread
+from image_lists import ALL_IMAGES, ImageList
 from srn_d2.atomic_file import atomic_path
 from srn_d2.evaluation.widerface.ap import SETTINGS
-from srn_d2.evaluation.widerface.face_report import OFFICIAL_IOU, FaceReport
+from srn_d2.evaluation.widerface.face_report import ALL_FACES_SETTING, OFFICIAL_IOU
 from srn_d2.evaluation.widerface.plots import plot_precision_recall
+from srn_d2.evaluation.widerface.report import (
+    ABSENT,
+    FALSE_POSITIVES_NOTE,
+    ap_table,
+    false_positive_table,
+)
+from srn_d2.evaluation.widerface.report import to_json as report_to_json
 
+from . import tables
+from .plots import plot_ap_against_seconds
 from .rows import Row
 
-ABSENT = "-"  # in tables, for what does not exist
-MARKDOWN, JSON, PLOT = "comparison.md", "comparison.json", "precision_recall.png"
+MARKDOWN, JSON = "comparison.md", "comparison.json"
+CURVES, TIMES = "precision_recall.png", "ap_against_seconds.png"
+_HARD = ALL_FACES_SETTING.title()
 
 
 def write_comparison(
-    rows: Sequence[Row], num_images: int, latency: Mapping[str, Any] | None, output: Path
+    rows: Sequence[Row],
+    lists: Sequence[ImageList],
+    latency: Mapping[str, Any] | None,
+    output: Path,
 ) -> list[Path]:
-    """Write the table as Markdown and JSON, and the plot of those that were evaluated.
+    """Write the tables as Markdown and JSON, and the plots of those that were evaluated.
+
+    A plot of an earlier run for which there are no figures now is removed.
+
+    Args:
+        rows: in the order of the tables.
+        lists: of images, the first of all.
+        latency: content of latency.json, if it is there.
+        output: folder.
 
     Returns:
         the files written.
     """
-    paths = [output / JSON, output / MARKDOWN]
-    reports = _reports(rows)
-    if reports:
-        paths.append(output / PLOT)
-        figure = plot_precision_recall(reports)
-        figure.set_size_inches(15, 5.5)
-        with atomic_path(paths[-1]) as draft:
+    reports = [row.report for row in rows if row.report]
+    curves = plot_precision_recall(reports) if reports else None
+    if curves is not None:
+        curves.set_size_inches(15, 5.5)
+    figures = {TIMES: plot_ap_against_seconds(rows, lists), CURVES: curves}
+    for name, figure in figures.items():
+        if figure is None:
+            (output / name).unlink(missing_ok=True)
+            continue
+        with atomic_path(output / name) as draft:
             figure.savefig(draft, dpi=120)
-    content = json.dumps(to_json(rows, num_images, latency), indent=1, allow_nan=False) + "\n"
-    for path, text in zip(paths, (content, to_markdown(rows, num_images, latency)), strict=False):
-        with atomic_path(path) as draft:
+    contents = {
+        JSON: json.dumps(to_json(rows, lists, latency), indent=1, allow_nan=False) + "\n",
+        MARKDOWN: to_markdown(rows, lists, latency, has_times=figures[TIMES] is not None),
+    }
+    for name, text in contents.items():
+        with atomic_path(output / name) as draft:
             draft.write_text(text, encoding="utf-8")
-    return paths
+    plots = [name for name, figure in figures.items() if figure is not None]
+    return [output / name for name in (*contents, *plots)]
 
 
-def to_markdown(rows: Sequence[Row], num_images: int, latency: Mapping[str, Any] | None) -> str:
-    """The tables; ``rows`` in their order."""
+def to_markdown(
+    rows: Sequence[Row],
+    lists: Sequence[ImageList],
+    latency: Mapping[str, Any] | None,
+    *,
+    has_times: bool = False,
+) -> str:
+    """The main table, then those of details, list by list of the images.
+
+    Args:
+        rows, lists, latency: see :func:`write_comparison`.
+        has_times: there is a plot of AP against time.
+    """
+    whole, *others = lists
+    text = f"{len(whole.image_ids)} images of WIDER FACE's validation set"
+    if others:
+        text += "; of these " + ", ".join(f"{x.name}: {len(x.image_ids)}" for x in others)
     parts = [
         "# Face detectors side by side",
-        f"{num_images} images of WIDER FACE's validation set. AP in %, official protocol.",
-        main_table(rows),
+        f"{text}. AP in %, official protocol.",
+        tables.main_table(rows, lists),
     ]
+    scales = tables.scale_table(rows, lists)
+    if scales:
+        parts.append(f"Bold: the scale at which a detector has its highest AP on {_HARD}.")
     if latency:
         parts.append(_latency_conditions(latency))
-    problems = [f"- {row.title}: {problem}" for row in rows for problem in row.problems]
+    problems = [f"- {row.label}: {problem}" for row in rows for problem in row.problems]
     if problems:
         parts += ["## Missing", "\n".join(problems)]
-    reports = _reports(rows)
-    if reports:
-        parts += ["## AP by face height", height_table(rows)]
-        warnings = [f"- {report.name}: {text}" for report in reports for text in report.warnings]
-        if warnings:
-            parts += ["## Warnings", "\n".join(warnings)]
-        parts.append(f"![Precision against recall]({PLOT})")
+    if scales:
+        parts += [f"## Best scale on {_HARD}", scales]
+    if has_times:
+        parts += ["## AP against time", f"![AP on {_HARD} against seconds an image]({TIMES})"]
+    if any(row.report for row in rows):
+        for images in lists:
+            parts += _list_section(rows, images)
+        parts += _thresholds(rows)
+        parts += ["## Precision and recall", f"![Precision against recall]({CURVES})"]
+    parts += ["## Settings for AP", tables.settings_table(rows)]
+    warnings = [
+        f"- {row.label}: {text}" for row in rows if row.report for text in row.report.warnings
+    ]
+    if warnings:
+        parts += ["## Warnings", "\n".join(warnings)]
     return "\n\n".join(parts) + "\n"
 
 
-def main_table(rows: Sequence[Row]) -> str:
-    """AP of the three settings, seconds, and what was set."""
-    body = [
-        [
-            row.title,
-            *(_percent(_ap(row.report, setting)) if row.report else ABSENT for setting in SETTINGS),
-            _seconds(row.seconds),
-            row.settings,
-        ]
-        for row in rows
+def _list_section(rows: Sequence[Row], images: ImageList) -> list[str]:
+    reports = tables.reports_of(rows, images.name)
+    return [
+        f"## Images: {images.name} ({len(images.image_ids)})",
+        "### AP by IoU",
+        ap_table(reports),
+        "### False positives at a recall",
+        FALSE_POSITIVES_NOTE,
+        false_positive_table(reports),
+        "### AP by face height",
+        tables.height_table(reports),
     ]
-    header = ["detector", *map(str.title, SETTINGS), "seconds an image", "settings for AP"]
-    return _table(header, body)
 
 
-def height_table(rows: Sequence[Row]) -> str:
-    """AP of the faces of each height, and how many there are."""
-    rows = [row for row in rows if row.report]
-    groups = {row.name: [g for g in row.report.groups if g.kind == "height"] for row in rows}
-    first = groups[rows[0].name]
-    header = ["detector", *(f"{group.name} ({group.num_faces})" for group in first)]
-    body = [
-        [row.title, *(_percent(group.ap[OFFICIAL_IOU]) for group in groups[row.name])]
-        for row in rows
+def _thresholds(rows: Sequence[Row]) -> list[str]:
+    parts = [
+        "## Score thresholds",
+        f"Over the faces of {_HARD}, all images: of the scores that reach the aim the one of "
+        f"highest recall. {ABSENT}: no score does.",
     ]
-    return _table(header, body)
+    for aim, text in tables.threshold_tables(tables.reports_of(rows, ALL_IMAGES)).items():
+        parts += [f"### {aim[0].upper()}{aim[1:]}", text]
+    return parts
 
 
 def to_json(
-    rows: Sequence[Row], num_images: int, latency: Mapping[str, Any] | None
+    rows: Sequence[Row], lists: Sequence[ImageList], latency: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """The same as plain values; AP in 0 .. 1, NaN as None."""
     return {
-        "images": num_images,
+        "images": len(lists[0].image_ids),
+        "lists": {images.name: len(images.image_ids) for images in lists},
         "latency_environment": latency["environment"] if latency else None,
+        "best_scale": {images.name: tables.best_scales(rows, images.name) for images in lists},
         "detectors": {row.name: _row_to_json(row) for row in rows},
     }
 
@@ -107,13 +158,15 @@ def to_json(
 def _row_to_json(row: Row) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "title": row.title,
+        "scale": row.scale,
         "settings": row.settings,
         "predictions": str(row.predictions) if row.predictions else None,
         "problems": list(row.problems),
         "seconds": row.seconds._asdict() if row.seconds else None,
     }
     if row.report:
-        entry["ap"] = {setting: _number(_ap(row.report, setting)) for setting in SETTINGS}
+        results = row.report.results
+        entry["ap"] = {setting: _number(results[setting][OFFICIAL_IOU].ap) for setting in SETTINGS}
         entry["ap_by_height"] = {
             group.name: _number(group.ap[OFFICIAL_IOU])
             for group in row.report.groups
@@ -121,6 +174,7 @@ def _row_to_json(row: Row) -> dict[str, Any]:
         }
         entry["detections"] = row.report.num_detections
         entry["warnings"] = list(row.report.warnings)
+        entry["lists"] = {name: report_to_json(report) for name, report in row.reports.items()}
     return entry
 
 
@@ -136,27 +190,5 @@ def _latency_conditions(latency: Mapping[str, Any]) -> str:
     )
 
 
-def _reports(rows: Sequence[Row]) -> list[FaceReport]:
-    return [row.report for row in rows if row.report]
-
-
-def _ap(report: FaceReport, setting: str) -> float:
-    return report.results[setting][OFFICIAL_IOU].ap
-
-
-def _seconds(seconds: Spread | None) -> str:
-    if seconds is None:
-        return ABSENT
-    return f"{seconds.median:.3g} [{seconds.lower:.3g}, {seconds.upper:.3g}]"
-
-
-def _percent(value: float) -> str:
-    return ABSENT if math.isnan(value) else f"{100 * value:.1f}"
-
-
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)

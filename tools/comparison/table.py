@@ -89,6 +89,7 @@ class Detector:
 
     Attributes:
         environment: None: the running Python.
+        scale: None: that of the options, or 1; see ``image_scale``.
     """
 
     name: Annotated[str, AfterValidator(_check_name)]
@@ -100,6 +101,13 @@ class Detector:
     latency_options: Mapping[str, Any] = Field(default_factory=dict)
     files: tuple[ExistingPath, ...] = ()
     optional: StrictBool = False
+    scale: Annotated[float, Field(gt=0, strict=True)] | None = None
+
+    @property
+    def image_scale(self) -> float:
+        """The factor by which the sides of the images are multiplied."""
+        scale = self.options.get("scale") if self.scale is None else self.scale
+        return float(scale) if isinstance(scale, int | float) else 1.0
 
 
 class Table(BaseModel):

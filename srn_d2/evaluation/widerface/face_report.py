@@ -22,6 +22,8 @@ from .prediction_checks import prediction_warnings
 
 # IoU of everything but AP at several IoUs: the official protocol's.
 OFFICIAL_IOU = 0.5
+# The IoUs at which the SRN paper gives AP on Hard.
+PAPER_IOUS = (0.5, 0.6, 0.7, 0.8)
 # WIDER FACE's setting of all faces that the official protocol counts.
 ALL_FACES_SETTING = "hard"
 TABLE_SCORES = (0.05, *(round(0.1 * i, 1) for i in range(1, 10)), 0.95)
@@ -92,7 +94,7 @@ def measure_predictions(
     name: str,
     predictions: Mapping[ImageId, np.ndarray],
     ground_truth: WiderFaceGroundTruth,
-    iou_thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8),
+    iou_thresholds: Sequence[float] = PAPER_IOUS,
     images: Collection[ImageId] | None = None,
 ) -> FaceReport:
     """Measure the predictions of one detector.

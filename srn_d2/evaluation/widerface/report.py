@@ -17,6 +17,10 @@ from .face_measures import PAPER_RECALLS, OperatingPoint
 from .face_report import OFFICIAL_IOU, FaceGroup, FaceReport
 
 ABSENT = "-"  # in tables, for what does not exist
+FALSE_POSITIVES_NOTE = (
+    "At the highest score that reaches the recall; detections on faces that do not count in the "
+    f"setting are not counted. {ABSENT}: not reached."
+)
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,10 @@ def to_markdown(reports: Sequence[FaceReport], heading: Heading = WIDER_FACE) ->
         + f". {heading.protocol}",
         *_warnings(reports),
         "## AP by IoU",
-        _ap_table(reports),
+        ap_table(reports),
         "## False positives at a recall",
-        "At the highest score that reaches the recall; detections on faces that do not count in "
-        f"the setting are not counted. {ABSENT}: not reached.",
-        _false_positive_table(reports),
+        FALSE_POSITIVES_NOTE,
+        false_positive_table(reports),
         "## AP by face height",
         heading.heights,
         _group_table(reports, lambda group: group.kind == "height"),
@@ -146,7 +149,8 @@ def _warnings(reports: Sequence[FaceReport]) -> list[str]:
     return ["## Warnings", "\n".join(lines)] if lines else []
 
 
-def _ap_table(reports: Sequence[FaceReport]) -> str:
+def ap_table(reports: Sequence[FaceReport]) -> str:
+    """A Markdown table of AP in % at each IoU threshold, a row for each detector and setting."""
     thresholds = reports[0].iou_thresholds
     rows = [
         [
@@ -177,7 +181,8 @@ def _coco_json(report: FaceReport) -> dict[str, float | None]:
     return {"mean": _number(coco_mean(report)), **by_iou}
 
 
-def _false_positive_table(reports: Sequence[FaceReport]) -> str:
+def false_positive_table(reports: Sequence[FaceReport]) -> str:
+    """A Markdown table of false positives at ``PAPER_RECALLS``; rows as in :func:`ap_table`."""
     rows = [
         [
             report.name,

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from ablation.measures import ImageList, measure_predictions
-from ablation.results import ALL_IMAGES, Results
+from ablation.measures import measure_predictions
+from ablation.results import Results
 from ablation.rows import paper_rows
 from ablation.runs import Plan, Run
 from helpers.wider_face_mat import make_ground_truth
+from image_lists import ALL_IMAGES, ImageList
 from srn_d2.evaluation.anchor_counts import AnchorCounts
 from srn_d2.evaluation.widerface.bootstrap import draw_resamples
 

@@ -9,11 +9,11 @@ from ablation.measures import (
     FINE_SIZE,
     IOUS,
     RECALLS,
-    ImageList,
     interval,
     measure_predictions,
     measure_run,
 )
+from image_lists import ImageList
 from srn_d2.evaluation.widerface.ap import evaluate_wider_face
 from srn_d2.evaluation.widerface.bootstrap import draw_resamples
 from srn_d2.evaluation.widerface.face_report import measure_predictions as face_report

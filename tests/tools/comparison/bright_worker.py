@@ -1,7 +1,8 @@
 """A worker for the tests, a real one: its faces are what is bright.
 
-Options: threshold, of brightness; and what is to go wrong: fail_to_load; fail_at, die_at, nan_at,
-the width of an image; die, at every image; nonsense, no JSON; sleep, seconds an image.
+Options: threshold, of brightness; scale, of the image's sides; and what is to go wrong:
+fail_to_load; fail_at, die_at, nan_at, the width of an image; die, at every image; nonsense, no
+JSON; sleep, seconds an image.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 import time
 
 import numpy as np
-from worker_loop import serve
+from worker_loop import at_scale, serve
 
 
 def load(options):
@@ -34,7 +35,7 @@ def load(options):
         # A second, wrong one, so that the scores are not all the same.
         return [box, [0, 0, 5, 5]], [0.9, options["threads"] / 100]
 
-    return detect
+    return at_scale(detect, options.get("scale", 1))
 
 
 if "nonsense" in sys.argv[1]:

@@ -38,6 +38,14 @@ def test_shipped_table():
     for detector in detectors.values():
         pins = detector.environment.requirements if detector.environment else ()
         assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins), detector.name
+    # The detectors that run at two scales: the factor of the tables is that of the options.
+    larger = {name for name in usual if detectors[name].image_scale != 1}
+    assert larger == {"lite-larger", "centerface-larger", "retinaface-larger"}
+    for detector in (detectors[name] for name in larger):
+        base = detectors[detector.name.removesuffix("-larger")]
+        assert (detector.title, detector.image_scale, base.image_scale) == (base.title, 1.5, 1)
+        options = [detector.options, detector.latency_options]
+        assert {x.get("scale", round(8 / x.get("min_face_size", 8), 3)) for x in options} == {1.5}
     # Weights of this project are no package's: they have to be named.
     files = [path.name for path in detectors["lite"].files]
     assert {"lite.pth", "lite.yaml", "config", "inference", "modeling", "data"} <= set(files)
@@ -81,6 +89,7 @@ def test_a_detector_that_is_like_none(table, base):
         ('["a==1"]', "[]", "environments.some.requirements: .* at least 1 item"),
         ('"run.py"', '"."', "detectors.mine.worker: .* is no file"),
         ("[detectors.mine]", "[detectors.mine]\noptional = 1", "mine.optional: .* boolean, not 1"),
+        ("[detectors.mine]", "[detectors.mine]\nscale = 0", "mine.scale: .* greater than 0, not 0"),
         (
             "[detectors.mine]",
             '[detectors.mine]\nfiles = ["a.pth"]',

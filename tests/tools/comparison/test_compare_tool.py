@@ -65,8 +65,8 @@ def test_whole_comparison(compare, tmp_path):
     status, table, messages = compare("--detectors", "bright", "blind", *few)
     assert status == 0, messages
     [line] = (line for line in table.splitlines() if "What is bright" in line)
-    assert line.split("|")[2:5] == [" 100.0  ", " 100.0    ", " 100.0  "]
-    assert line.endswith("| brightness 128    |")
+    assert line.split("|")[2] == " 1       "  # the scale
+    assert line.split("|")[4:7] == [" 100.0  ", " 100.0    ", " 100.0  "]
     written = result(tmp_path)
     assert written["images"] == 4
     ours = written["detectors"]["bright"]
@@ -74,13 +74,15 @@ def test_whole_comparison(compare, tmp_path):
     assert 0 < ours["seconds"]["lower"] <= ours["seconds"]["median"] <= ours["seconds"]["upper"]
     assert written["detectors"]["blind"]["ap"]["hard"] == 0
     assert len(list(Path(ours["predictions"]).rglob("*.txt"))) == 4
-    with Image.open(tmp_path / "out" / "precision_recall.png") as image:
-        assert image.format == "PNG"
-        assert np.array(image.convert("L")).std() > 5
+    for plot in ("precision_recall.png", "ap_against_seconds.png"):
+        with Image.open(tmp_path / "out" / plot) as image:
+            assert image.format == "PNG"
+            assert np.array(image.convert("L")).std() > 5
     markdown = (tmp_path / "out" / "comparison.md").read_text()
     assert line in markdown
     assert "of 2 rounds through 2 images" in markdown
-    assert "## AP by face height" in markdown
+    assert "### AP by face height" in markdown
+    assert "| What is bright    | brightness 128 |" in markdown
     assert "(precision_recall.png)" in markdown
 
     # Evaluation alone, then with new weights, of which neither predictions nor seconds are there.
@@ -110,9 +112,37 @@ def test_a_peer_that_cannot_be_installed_and_a_folder_of_predictions(compare, tm
     assert detectors["others"]["ap"]["hard"] == 0
     assert any("3 images have no file" in text for text in detectors["others"]["warnings"])
     lines = [line for line in table.splitlines() if line.startswith("| Not to be had")]
-    assert lines[0].split("|")[2].strip() == "-"
+    assert [cell.strip() for cell in lines[0].split("|")[2:7]] == ["1", *["-"] * 4]
     markdown = (tmp_path / "out" / "comparison.md").read_text()
     assert "- Not to be had: not available: pip failed" in markdown
+
+
+def test_lists_of_images_apart(compare, wider_root, tmp_path):
+    """Figures of each list, of a detector and of a folder; a list with an image that is missing."""
+    boxes = [[0, 0, 5, 5, 0.5], [90, 90, 5, 5, 0.4]]
+    write_predictions(tmp_path / "others", {f"0--Discs/{i}": np.array(boxes) for i in range(4)})
+    (tmp_path / "seen.txt").write_text("0--Discs/0.jpg\n0--Discs/2.jpg\n")
+    (tmp_path / "other.txt").write_text("0--Discs/1\n")
+    arguments = ["--detectors", "bright", "--steps", "predict"]
+    arguments += ["--predictions", f"others={tmp_path / 'others'}"]
+    lists = f"seen={tmp_path / 'seen.txt'},other={tmp_path / 'other.txt'}"
+    status, table, messages = compare(*arguments, "--image-lists", lists)
+    assert status == 0, messages
+    assert "| seen: Hard   | other: Easy   |" in table
+    written = result(tmp_path)
+    assert written["lists"] == {"all": 4, "seen": 2, "other": 1}
+    for name, ap in (("bright", 1), ("others", 0)):
+        found = written["detectors"][name]["lists"]
+        assert {key: x["num_images"] for key, x in found.items()} == written["lists"]
+        by_iou = dict.fromkeys(["0.5", "0.6", "0.7", "0.8"], ap)
+        assert [x["settings"]["hard"]["ap"] for x in found.values()] == [by_iou] * 3
+
+    root = tmp_path / "root"
+    shutil.copytree(wider_root, root)
+    (root / "WIDER_val" / "images" / "0--Discs" / "2.jpg").unlink()
+    status, _, messages = compare(*arguments, "--image-lists", lists, root=root)
+    assert status == 2
+    assert "seen.txt: 1 images are not evaluated, '0--Discs/2' first" in messages
 
 
 def test_latency_alone_leaves_predictions_alone(compare, tmp_path):
@@ -189,7 +219,8 @@ def test_bad_arguments(compare, tmp_path):
     status, _, messages = compare("--detectors", "bright", "--predictions", f"bright={tmp_path}")
     assert status == 2
     assert "--predictions bright: there is a detector of this name" in messages
-    for wrong in (["--predictions", "nofolder"], ["--rounds", "0"], ["--steps", "jump"]):
+    wrongs = [["--predictions", "nofolder"], ["--rounds", "0"], ["--steps", "jump"]]
+    for wrong in [*wrongs, ["--image-lists", "all=a.txt"]]:
         with pytest.raises(SystemExit) as ended:
             compare(*wrong)
         assert ended.value.code == 2

@@ -33,6 +33,15 @@ def test_other_options_for_one_run(factory, bright, make_image):
         assert len(worker.detect(make_image("a")).scores) == 0
 
 
+def test_enlarged_images_and_boxes_of_the_original_size(factory, bright, make_image):
+    with factory.start(bright(scale=1.5, fail_at=90)) as worker:
+        with pytest.raises(ImageError, match="too wide for me"):
+            worker.detect(make_image("a", width=60))
+        found = worker.detect(make_image("b", width=61))  # 92 x 60 pixels
+    np.testing.assert_allclose(found.boxes[0], [12, 12, 29, 29], atol=0.7)
+    np.testing.assert_allclose(found.boxes[1], [0, 0, 5 * 61 / 92, 5 * 40 / 60])
+
+
 def test_a_bad_image_or_a_failure_leaves_the_worker_alive(factory, bright, make_image, tmp_path):
     text = tmp_path / "text.jpg"
     text.write_text("no image")

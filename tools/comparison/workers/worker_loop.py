@@ -40,6 +40,27 @@ def serve(load):
         _write(answers, _answer(detect, json.loads(line)["image"]))
 
 
+def at_scale(detect, scale):
+    """A function like ``detect`` that enlarges each image first (bilinear).
+
+    Args:
+        detect: a function from an image to boxes and scores, see :func:`serve`.
+        scale: by which the sides are multiplied; boxes come back in pixels of the image as given.
+    """
+    if scale == 1:
+        return detect
+
+    def detect_scaled(image):
+        height, width = image.shape[:2]
+        size = (round(scale * width), round(scale * height))
+        scaled = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+        boxes, scores = detect(np.array(scaled))
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        return boxes * np.tile([width / size[0], height / size[1]], 2), scores
+
+    return detect_scaled
+
+
 def limit_onnxruntime(threads):
     """Make sessions that a package creates without options use so many threads.
 
