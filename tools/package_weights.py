@@ -118,7 +118,7 @@ def package_graph(name: str, folder: Path) -> ShippedModel:
     exportable = replace(exportable, name=name)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{name}.onnx"
-        export_onnx(exportable, path, nms=False, half_precision=True)
+        export_onnx(exportable, path, nms=False, half_precision=True, second_step="auto")
         parity = onnx_parity(exportable, path, check_picture())
         if not parity.is_close:
             raise ValueError(f"the graph's detections are not PyTorch's: {parity}")

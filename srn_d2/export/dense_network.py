@@ -42,22 +42,29 @@ class DenseNetwork(nn.Module):
         self.divisibility = max(model.backbone.size_divisibility, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        levels = self.levels(images)
+        return self.finish(self.decode(self.predict(images)))
+
+    def finish(self, levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The outputs, from those of :meth:`decode`."""
         boxes, scores = zip(*levels, strict=True)
         return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 
-    def levels(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Boxes (N, Rl, 4) and scores (N, Rl) of each level."""
-        model = self.model
-        maps = model.backbone(self._preprocess(images))
+    def predict(self, images: Tensor) -> SRNPredictions:
+        """The predictions of both steps, as maps."""
+        maps = self.model.backbone(self.preprocess(images))
         second_step = [maps[level] for level in LEVELS]
-        predictions = SRNPredictions(
-            *model.head.first_step(maps),
-            scores_s2=[model.head.scores(x) for x in second_step],
-            deltas_s2=[model.head.deltas(x) for x in second_step],
-        ).flatten()
-        anchors = [boxes.tensor for boxes in model.anchor_generator(second_step)]
-        num_images = images.shape[0]
+        return SRNPredictions(
+            *self.model.head.first_step(maps),
+            scores_s2=[self.model.head.scores(x) for x in second_step],
+            deltas_s2=[self.model.head.deltas(x) for x in second_step],
+        )
+
+    def decode(self, maps: SRNPredictions) -> list[tuple[Tensor, Tensor]]:
+        """Boxes (N, Rl, 4) and scores (N, Rl) of each level, of predictions as maps."""
+        model = self.model
+        predictions = maps.flatten()
+        anchors = [boxes.tensor for boxes in model.anchor_generator(maps.scores_s2)]
+        num_images = maps.scores_s2[0].shape[0]
         refined = refine_anchors(anchors, predictions.deltas_s1, model.transform, num_images)
         return [
             (self._decode(deltas, boxes), self._scores(first, second))
@@ -70,7 +77,8 @@ class DenseNetwork(nn.Module):
             )
         ]
 
-    def _preprocess(self, images: Tensor) -> Tensor:
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Pictures normalised and padded, float32."""
         if self.image_format == "BGR":
             images = images.flip(1)
         x = (images.float() - self.model.pixel_mean) / self.model.pixel_std
@@ -119,7 +127,11 @@ class DetectionNetwork(nn.Module):
         self.is_released = isinstance(self.rules, ReleasedPostprocessing)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        boxes, scores = self._candidates(images)
+        return self.finish(self.dense.decode(self.dense.predict(images)))
+
+    def finish(self, levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs, from those of ``DenseNetwork.decode``."""
+        boxes, scores = self._candidates(levels)
         wide = include_last_pixel(boxes) if self.is_released else boxes
         chosen = BatchedNms.apply(
             wide,
@@ -132,9 +144,8 @@ class DetectionNetwork(nn.Module):
         flat = image * scores.shape[1] + candidate
         return boxes.reshape(-1, 4)[flat], scores.reshape(-1)[flat], image
 
-    def _candidates(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _candidates(self, levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Boxes (N, C, 4) and scores (N, C) of the most confident anchors, 0 if below threshold."""
-        levels = self.dense.levels(images)
         if self.is_released:
             chosen = [self._best(*level, has_few_cells=True) for level in levels]
         else:

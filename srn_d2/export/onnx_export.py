@@ -1,8 +1,8 @@
 """SRN as an ONNX file, for any height, width and number of images."""
 
 import os
-import warnings
 from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -12,18 +12,15 @@ from .dense_network import DenseNetwork, DetectionNetwork
 from .exportable import ExportableModel, NotExportableError
 from .metadata import ExportMetadata
 from .same_padding import constant_same_padding
+from .sparse_head import can_be_sparse
+from .tracing import EXAMPLE_SHAPE, INPUT, INPUT_AXES, trace
 
-OPSET = 17
-"""Version of the ONNX operator set, supported by ONNX Runtime since 1.12."""
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 DEFAULT_SCORE_THRESHOLD = 0.05
 """Default score threshold of a graph's NMS: below any useful threshold, but with few candidates."""
 
-# Shape of the traced picture: no dimension may be 1 or equal another, lest it become a constant.
-EXAMPLE_SHAPE = (2, 3, 97, 131)
-
-INPUT = "images"
-BATCH_AXES = {0: "batch", 2: "height", 3: "width"}
 # Output -> its dynamic axes.
 DENSE_OUTPUTS = {
     "boxes": {0: "batch", 1: "anchors"},
@@ -43,6 +40,7 @@ def export_onnx(
     nms: bool = True,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     half_precision: bool = False,
+    second_step: Literal["dense", "auto"] = "dense",
 ) -> ExportMetadata:
     """Write a model as an ONNX file, atomically.
 
@@ -51,9 +49,6 @@ def export_onnx(
     ``scores`` (n,) and ``image_index`` (n,); else those of ``DenseNetwork``, ``boxes`` (N, R, 4)
     and ``scores`` (N, R). The file's properties are those of ``ExportMetadata``.
 
-    The graph is traced: torch.export needs minutes for the symbolic sizes of these maps where
-    tracing takes seconds.
-
     Args:
         model: the model to write.
         path: the file; its folder is created.
@@ -61,6 +56,10 @@ def export_onnx(
         score_threshold: score threshold of the graph's NMS.
         half_precision: whether kernels that are in half precision, as in the package's models, are
             stored so, with a Cast to float32, in which the graph computes in any case.
+        second_step: "dense", a graph for all runtimes; or "auto": on levels with STC the second
+            step is computed around surviving anchors only, if these are few, as PyTorch does by
+            MODEL.SRN.SECOND_STEP. Such a graph needs If, NonZero and CumSum, and has been tried
+            in ONNX Runtime. Without STC, or with RFE, it is the same as "dense".
 
     Returns:
         the file's metadata.
@@ -75,9 +74,9 @@ def export_onnx(
 
     metadata = model.metadata(nms=nms, score_threshold=score_threshold)
     network = DetectionNetwork(model.network, score_threshold) if nms else model.network
+    outputs = NMS_OUTPUTS if nms else DENSE_OUTPUTS
     with atomic_path(path) as draft:
-        _trace(network, draft, NMS_OUTPUTS if nms else DENSE_OUTPUTS)
-        graph = onnx.load(draft)
+        graph = _trace(network, draft, outputs, second_step)
         onnx.helper.set_model_props(graph, metadata.to_properties())
         simplify_for_runtimes(graph)
         if half_precision:
@@ -92,23 +91,21 @@ def _trace(
     network: DenseNetwork | DetectionNetwork,
     path: os.PathLike,
     outputs: dict[str, dict[int, str]],
-) -> None:
-    example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings(), constant_same_padding(network.model):
-        # Deprecation of tracing, and Python numbers in timm and detectron2 that do not depend on
-        # the picture.
-        warnings.simplefilter("ignore")
+    second_step: str,
+) -> "ModelProto":
+    from onnx import load
+
+    from .sparse_graph import trace_sparse
+
+    head = network.model.head
+    is_sparse = second_step == "auto" and head.level_selection.stc_levels and can_be_sparse(head)
+    with constant_same_padding(network.model):
         try:
-            torch.onnx.export(
-                network.eval(),
-                (example,),
-                path,
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=list(outputs),
-                dynamic_axes={INPUT: BATCH_AXES, **outputs},
-            )
+            if is_sparse:
+                return trace_sparse(network, outputs)
+            example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
+            trace(network.eval(), {INPUT: (example, INPUT_AXES)}, outputs, path)
+            return load(path)
         except torch.onnx.errors.OnnxExporterError as error:
             first_line = str(error).strip().splitlines()[0]
             raise NotExportableError(f"ONNX cannot hold this network: {first_line}") from error

@@ -6,7 +6,6 @@ ONNX Runtime on CPUs, above all on one thread.
 """
 
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +15,16 @@ from torch import Tensor, nn
 
 from srn_d2.modeling import LEVELS, SRN
 
-from .onnx_export import OPSET, import_onnx
+from .onnx_export import import_onnx
 from .onnx_predictor import open_session
 from .same_padding import constant_same_padding
+from .tracing import INPUT, INPUT_AXES, trace
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 # Shape of the traced input: no dimension may be 1 or equal another, lest it become a constant.
 EXAMPLE_SHAPE = (2, 3, 96, 128)
-INPUT = "images"
 
 
 def use_onnx_runtime(model: nn.Module, num_threads: int | None = None) -> None:
@@ -83,25 +82,11 @@ class OnnxFirstStep:
 
         part = _FlatOutputs(model, self._unfinished)
         axes = {name: {0: "batch", 2: f"h_{name}", 3: f"w_{name}"} for name in self._outputs}
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            torch.no_grad(),
-            warnings.catch_warnings(),
-            constant_same_padding(model),
-        ):
-            warnings.simplefilter("ignore")  # of tracing, see onnx_export
+        example = torch.zeros(EXAMPLE_SHAPE)
+        with tempfile.TemporaryDirectory() as folder, constant_same_padding(model):
             path = Path(folder) / "first_step.onnx"
             try:
-                torch.onnx.export(
-                    part.eval(),
-                    (torch.zeros(EXAMPLE_SHAPE),),
-                    path,
-                    dynamo=False,
-                    opset_version=OPSET,
-                    input_names=[INPUT],
-                    output_names=list(self._outputs),
-                    dynamic_axes={INPUT: {0: "batch", 2: "height", 3: "width"}, **axes},
-                )
+                trace(part.eval(), {INPUT: (example, INPUT_AXES)}, axes, path)
             except torch.onnx.errors.OnnxExporterError as error:
                 first_line = str(error).strip().splitlines()[0]
                 raise ValueError(f"ONNX cannot hold this network: {first_line}") from error

@@ -10,7 +10,7 @@ from srn_d2.atomic_file import atomic_path
 
 from .exportable import ExportableModel
 from .metadata import ExportMetadata
-from .onnx_export import EXAMPLE_SHAPE
+from .tracing import EXAMPLE_SHAPE
 
 METADATA_FILE = "metadata.json"
 """In the TorchScript file: the properties of ``ExportMetadata``, as one JSON object."""

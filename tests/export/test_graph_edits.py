@@ -63,8 +63,8 @@ def test_the_shipped_graph_has_half_kernels_and_no_constant_nodes():
 
 @pytest.mark.numerics
 @pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="OpenCV 4 lacks some operators")
-def test_opencv_computes_what_onnx_runtime_does():
-    path = str(find_shipped_model("lite").graph)
+def test_opencv_computes_what_onnx_runtime_does(lite_files):
+    path = str(lite_files[False])
     picture = np.ascontiguousarray(check_picture().transpose(0, 3, 1, 2))
     boxes, scores = run(onnx.load(path), images=picture)
     net = cv2.dnn.readNetFromONNX(path)

@@ -25,7 +25,7 @@ def is_available(device: torch.device) -> bool:
 def onnx_detect(model: SRN, cfg: CfgNode) -> Callable[[ImageList], list[Instances]]:
     """``SRN.detect`` in ONNX Runtime, on the CPU, with as many threads as torch has.
 
-    NMS is in the graph, with the model's own score threshold; the second step is dense. The graph
+    NMS is in the graph, with the model's own score threshold; the second step is "auto". The graph
     takes pixels and normalises them: turning the benchmark's images back to pixels is part of a
     run, some milliseconds of it.
 
@@ -42,7 +42,7 @@ def onnx_detect(model: SRN, cfg: CfgNode) -> Callable[[ImageList], list[Instance
     exportable = ExportableModel.of(model, cfg, "benchmark")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "benchmark.onnx"
-        export_onnx(exportable, path, score_threshold=0.0)
+        export_onnx(exportable, path, score_threshold=0.0, second_step="auto")
         detector = OnnxFaceDetector(path, score_threshold=1.0, threads=torch.get_num_threads())
 
     def detect(images: ImageList) -> list[Instances]:

@@ -1,0 +1,135 @@
+"""The second step on one level, at the cells of surviving anchors only, in traceable operations.
+
+The same computation as ``srn_d2.modeling.cell_lists``, without what a trace cannot express: sizes
+as Python numbers, and lists that are split by their length.
+
+Shapes: N images · C channels · A anchors of a cell · n cells of a set
+"""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srn_d2.modeling.srn_head import SRNHead
+
+REACH = 1
+"""Distance in cells that a 3x3 kernel reaches."""
+
+
+def can_be_sparse(head: SRNHead) -> bool:
+    """Tell whether :class:`SparseHead` can compute a head: without RFE."""
+    return all(
+        isinstance(layer, nn.ReLU)
+        or (isinstance(layer, nn.Conv2d) and layer.kernel_size in ((1, 1), (3, 3)))
+        for layer in (*head.cls_subnet, *head.bbox_subnet)
+    )
+
+
+def num_spatial_layers(head: SRNHead) -> int:
+    """Number of 3x3 convolutions of each subnet, one after the other."""
+    return sum(_is_spatial(layer) for layer in head.cls_subnet)
+
+
+class SparseHead(nn.Module):
+    """``SRNHead.scores`` and ``deltas`` of a map, at chosen cells.
+
+    Args:
+        head: of which :func:`can_be_sparse` is true.
+        output: the pyramid's output convolution of the level, if the map comes without it; without
+            normalisation.
+
+    Shapes: map (N, C, H, W) and survivors (N, H, W) bool -> scores (N, A, H, W) and deltas
+    (N, A * 4, H, W), both 0 at other cells.
+    """
+
+    def __init__(self, head: SRNHead, output: nn.Conv2d | None = None):
+        super().__init__()
+        self.head, self.output = head, output
+
+    def forward(self, x: Tensor, survivors: Tensor) -> tuple[Tensor, Tensor]:
+        masks = [survivors]
+        for _ in range(num_spatial_layers(self.head) + (self.output is not None)):
+            masks.insert(0, _dilate(masks[0]))
+        sets = [_Cells(mask) for mask in masks]
+        tables = [inputs.neighbours(outputs) for inputs, outputs in itertools.pairwise(sets)]
+        cells = sets[0].gather(x)
+        if self.output is not None:
+            cells = _conv(self.output, _with_empty(cells)[tables.pop(0)])
+        head = self.head
+        scores = _linear(head.cls_score, _run(head.cls_subnet, cells, tables))
+        deltas = _linear(head.bbox_pred, _run(head.bbox_subnet, cells, tables))
+        return sets[-1].scatter(scores), sets[-1].scatter(deltas)
+
+
+class _Cells:
+    """A set of cells (N, H, W), bool, numbered from 1 by image, row and column; 0: not in it."""
+
+    def __init__(self, mask: Tensor):
+        self.mask = mask
+        # A row and a column of empty cells behind each image: neighbours have the same offsets
+        # everywhere.
+        canvas = F.pad(mask.long(), (0, REACH, 0, REACH))
+        self.width = canvas.shape[2]
+        canvas = F.pad(canvas.flatten(), (self.width + REACH, 0))
+        self.places = canvas.nonzero()[:, 0]  # (n,)
+        self.numbers = canvas.cumsum(0) * canvas
+
+    def neighbours(self, centres: "_Cells") -> Tensor:
+        """Numbers of the 3 x 3 cells around each of ``centres``, (n, 9)."""
+        steps = torch.arange(-REACH, REACH + 1)
+        offsets = (steps[:, None] * self.width + steps).flatten()
+        return self.numbers[centres.places[:, None] + offsets]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The cells of a map (N, C, H, W): (n, C)."""
+        rows = x.permute(0, 2, 3, 1).flatten(0, 2)
+        return rows[self.mask.flatten().nonzero()[:, 0]]
+
+    def scatter(self, cells: Tensor) -> Tensor:
+        """A map (N, C, H, W) of cells (n, C), 0 elsewhere."""
+        flat = self.mask.flatten().long()
+        values = _with_empty(cells)[flat.cumsum(0) * flat]
+        return values.unflatten(0, self.mask.shape).permute(0, 3, 1, 2)
+
+
+def _dilate(mask: Tensor) -> Tensor:
+    size = 2 * REACH + 1
+    return F.max_pool2d(mask[:, None].float(), size, 1, REACH)[:, 0] > 0
+
+
+def _with_empty(cells: Tensor) -> Tensor:
+    """A row of zeros before the cells: (n, C) -> (n + 1, C)."""
+    return F.pad(cells, (0, 0, 1, 0))
+
+
+def _run(subnet: nn.Sequential, cells: Tensor, tables: list[Tensor]) -> Tensor:
+    remaining = iter(tables)
+    for layer in subnet:
+        if isinstance(layer, nn.ReLU):
+            cells = cells.relu()
+        elif not _is_spatial(layer):
+            cells = _linear(layer, cells)
+        else:
+            around = _with_empty(cells)[next(remaining)]  # (n, 9, C)
+            cells = _depthwise(layer, around) if layer.groups > 1 else _conv(layer, around)
+    return cells
+
+
+def _conv(conv: nn.Conv2d, around: Tensor) -> Tensor:
+    weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (C', 9 * C)
+    return around.flatten(1) @ weight.t() + conv.bias
+
+
+def _depthwise(conv: nn.Conv2d, around: Tensor) -> Tensor:
+    cells = (around * conv.weight[:, 0].flatten(1).t()).sum(dim=1)
+    return cells if conv.bias is None else cells + conv.bias
+
+
+def _linear(conv: nn.Conv2d, cells: Tensor) -> Tensor:
+    return cells @ conv.weight.flatten(1).t() + conv.bias
+
+
+def _is_spatial(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)

@@ -1,0 +1,140 @@
+"""Graphs whose second step is computed around surviving anchors only."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from srn_d2.export import sparse_graph
+from srn_d2.export.onnx_export import export_onnx
+from srn_d2.export.sparse_head import SparseHead, can_be_sparse
+from srn_d2.model_files import find_shipped_model
+from srn_d2.modeling.level_selection import LevelSelection
+from srn_d2.modeling.srn_head import SRNHead
+
+ALWAYS, NEVER = 2.0, -1.0  # values of MAX_SHARE
+
+
+def make_head(convolution="plain", *, use_rfe=False):
+    torch.manual_seed(0)
+    selection = LevelSelection(["p2"], [])
+    return SRNHead(
+        channels=8,
+        num_anchors=2,
+        level_selection=selection,
+        use_rfe=use_rfe,
+        convolution=convolution,
+    ).eval()
+
+
+@given(
+    convolution=st.sampled_from(["plain", "separable"]),
+    is_unfinished=st.booleans(),
+    size=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
+    share=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+@torch.no_grad()
+def test_at_the_survivors_it_is_the_dense_head(convolution, is_unfinished, size, share, seed):
+    head = make_head(convolution)
+    output = nn.Conv2d(8, 8, 3, padding=1) if is_unfinished else None
+    generator = torch.Generator().manual_seed(seed)
+    number, height, width = size
+    x = torch.randn(number, 8, height, width, generator=generator)
+    survivors = torch.rand(size, generator=generator) < share
+    found = SparseHead(head, output)(x, survivors)
+    finished = x if output is None else output(x)
+    for values, dense in zip(found, (head.scores(finished), head.deltas(finished)), strict=True):
+        torch.testing.assert_close(values, dense * survivors[:, None], atol=1e-5, rtol=1e-5)
+
+
+def test_a_head_with_rfe_cannot_be_sparse():
+    assert can_be_sparse(make_head())
+    assert can_be_sparse(make_head("separable"))
+    assert not can_be_sparse(make_head(use_rfe=True))
+
+
+def session_of(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def second_steps_of(path):
+    """Names of the conditions on which the second step is computed sparsely."""
+    nodes = onnx.load(path).graph.node
+    return [x.name for x in nodes if x.op_type == "If" and x.name.endswith("/second_step")]
+
+
+def assert_equal_results(path, dense_path, *shapes):
+    rng = np.random.default_rng(0)
+    sessions = session_of(path), session_of(dense_path)
+    for shape in shapes:
+        images = rng.integers(0, 256, shape, dtype=np.uint8)
+        found, expected = (session.run(None, {"images": images}) for session in sessions)
+        for values, wanted in zip(found, expected, strict=True):
+            assert values.shape == wanted.shape
+        is_kept = expected[1] > 0
+        np.testing.assert_allclose(found[1], expected[1], atol=1e-5)
+        np.testing.assert_allclose(found[0][is_kept], expected[0][is_kept], atol=1e-2)
+
+
+SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
+
+
+@pytest.mark.numerics
+@pytest.mark.parametrize("max_share", [ALWAYS, NEVER, sparse_graph.MAX_SHARE])
+@pytest.mark.parametrize(
+    "opts",
+    [
+        ["MODEL.SRN.STC_LEVELS", ["p2", "p4"], "MODEL.SRN.STR_LEVELS", ["p5", "p7"]],
+        ["MODEL.SRN.HEAD_CONVOLUTION", "separable", "MODEL.SRN.STR_LEVELS", []],
+    ],
+    ids=["plain", "separable"],
+)
+def test_both_branches_compute_what_the_dense_graph_does(
+    small_cfg, make_exportable, tmp_path, monkeypatch, opts, max_share
+):
+    monkeypatch.setattr(sparse_graph, "MAX_SHARE", max_share)
+    model = make_exportable(small_cfg("MODEL.SRN.RFE", False, *opts))
+    path, dense_path = tmp_path / "auto.onnx", tmp_path / "dense.onnx"
+    export_onnx(model, path, nms=False, second_step="auto")
+    export_onnx(model, dense_path, nms=False)
+    stc_levels = model.model.head.level_selection.stc_levels
+    assert second_steps_of(path) == [f"{level}/second_step" for level in stc_levels]
+    assert second_steps_of(dense_path) == []
+    assert_equal_results(path, dense_path, *SHAPES)
+
+
+@pytest.mark.parametrize(
+    "opts",
+    [["MODEL.SRN.RFE", True], ["MODEL.SRN.RFE", False, "MODEL.SRN.STC_LEVELS", []]],
+    ids=["RFE", "without STC"],
+)
+def test_networks_that_have_no_sparse_second_step_are_dense(
+    small_cfg, make_exportable, tmp_path, opts
+):
+    path = tmp_path / "auto.onnx"
+    export_onnx(make_exportable(small_cfg(*opts)), path, nms=False, second_step="auto")
+    assert second_steps_of(path) == []
+
+
+@pytest.mark.numerics
+def test_the_shipped_graph_detects_what_the_dense_one_does(lite, lite_files, tmp_path, photograph):
+    path = tmp_path / "lite.onnx"
+    export_onnx(lite, path, nms=True, score_threshold=0.02, second_step="auto")
+    images = np.ascontiguousarray(photograph.transpose(2, 0, 1)[None])
+    found, expected = (
+        session_of(x).run(None, {"images": images}) for x in (path, lite_files[True])
+    )
+    assert len(expected[1]) > 0
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
+    np.testing.assert_allclose(found[0], expected[0], atol=0.05)
+
+
+def test_the_shipped_graph_is_sparse():
+    path = find_shipped_model("lite").graph
+    assert second_steps_of(path) == [f"{level}/second_step" for level in ("p2", "p3", "p4")]
