@@ -86,7 +86,7 @@ SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
 
 
 @pytest.mark.numerics
-@pytest.mark.parametrize("max_share", [ALWAYS, NEVER, sparse_graph.MAX_SHARE])
+@pytest.mark.parametrize("max_share", [ALWAYS, NEVER])
 @pytest.mark.parametrize(
     "opts",
     [
