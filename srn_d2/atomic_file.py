@@ -1,6 +1,7 @@
 """Atomic writing of files."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Context with a temporary path, whose file is renamed to ``path`` at its end.
 
     The folder is created. If the context ends with an exception the temporary file is removed, and
-    an existing ``path`` is kept. The suffix is that of ``path``, for writers that depend on it.
+    an existing ``path`` is kept. The suffix is that of ``path``, for writers that depend on it. No
+    two contexts have the same temporary path, in whatever threads, processes or machines.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = path.stem[:STEM_LENGTH]  # stays within the file system's limit
-    draft = path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
+    draft = path.with_name(f".{stem}.{secrets.token_hex(8)}.partial{path.suffix}")
     try:
         yield draft
         os.replace(draft, path)

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from srn_d2.atomic_file import atomic_path
@@ -20,6 +22,16 @@ def test_a_name_of_the_greatest_length(tmp_path):
     with atomic_path(path) as draft:
         draft.write_text("whole")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_similar_names_are_written_at_the_same_time(tmp_path):
+    paths = [tmp_path / f"{'x' * 60}_{number}.jpg" for number in range(3)]
+    with ExitStack() as stack:
+        for path in (*paths, paths[0]):  # one of them twice
+            stack.enter_context(atomic_path(path)).write_text(path.name)
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == {
+        path: path.name for path in paths
+    }
 
 
 def test_an_error_leaves_what_was_there(tmp_path):
