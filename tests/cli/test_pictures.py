@@ -217,10 +217,11 @@ def test_a_file_with_an_impossible_name_loses_no_faces(tmp_path, run):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full here")
-def test_a_full_disk_stops(tmp_path, run):
+def test_a_full_disk_stops(tmp_path, run, monkeypatch):
     picture(8).save(tmp_path / "a.png")
     (tmp_path / "out").mkdir()
-    os.symlink("/dev/full", tmp_path / "out" / f".a.{os.getpid()}.partial.png")
+    monkeypatch.setattr("srn_d2.atomic_file.secrets.token_hex", lambda number: "4711")
+    os.symlink("/dev/full", tmp_path / "out" / ".a.4711.partial.png")
     with pytest.raises(OutputFolderError, match=r"Nothing more can be written to .*out: No space"):
         run(tmp_path / "a.png")
     assert os.listdir(tmp_path / "out") == []
