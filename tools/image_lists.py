@@ -67,9 +67,10 @@ def read_lists(
         FileNotFoundError, ValueError: a list cannot be read, or names other images.
     """
     lists = [ImageList(ALL_IMAGES, tuple(image_ids))]
+    evaluated = set(image_ids)
     for name, path in files:
         chosen = read_image_list(path, truth)
-        others = [image_id for image_id in chosen if image_id not in set(image_ids)]
+        others = [image_id for image_id in chosen if image_id not in evaluated]
         if others:
             raise ValueError(f"{path}: {len(others)} images are not evaluated, {others[0]!r} first")
         lists.append(ImageList(name, tuple(chosen)))

@@ -18,12 +18,9 @@ from srn_d2.modeling.postprocessing import FEW_CELLS, POSTPROCESSINGS
 
 from .dense_network import DenseNetwork
 from .metadata import ExportMetadata
+from .tracing import NotExportableError
 
 INPUT_FORMAT = "uint8 (N, 3, H, W), RGB, 0 to 255, any N, H and W"
-
-
-class NotExportableError(ValueError):
-    """Error for a model, or a part of one, that cannot be expressed in an export format."""
 
 
 @dataclass(frozen=True)

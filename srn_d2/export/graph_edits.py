@@ -53,9 +53,13 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """A graph and those in its nodes' attributes."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
+        for inner in inner_graphs(node):
+            yield from _graphs(inner)
+
+
+def inner_graphs(node: NodeProto) -> list[GraphProto]:
+    """The graphs in a node's attributes, such as the branches of an If."""
+    return [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
 
 
 def _constants_to_initializers(graph: GraphProto) -> None:

@@ -9,7 +9,7 @@ import torch
 from srn_d2.atomic_file import atomic_path
 
 from .dense_network import DenseNetwork, DetectionNetwork
-from .exportable import ExportableModel, NotExportableError
+from .exportable import ExportableModel
 from .metadata import ExportMetadata
 from .same_padding import constant_same_padding
 from .sparse_head import can_be_sparse
@@ -100,15 +100,11 @@ def _trace(
     head = network.model.head
     is_sparse = second_step == "auto" and head.level_selection.stc_levels and can_be_sparse(head)
     with constant_same_padding(network.model):
-        try:
-            if is_sparse:
-                return trace_sparse(network, outputs)
-            example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
-            trace(network.eval(), {INPUT: (example, INPUT_AXES)}, outputs, path)
-            return load(path)
-        except torch.onnx.errors.OnnxExporterError as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise NotExportableError(f"ONNX cannot hold this network: {first_line}") from error
+        if is_sparse:
+            return trace_sparse(network, outputs)
+        example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
+        trace(network.eval(), {INPUT: (example, INPUT_AXES)}, outputs, path)
+        return load(path)
 
 
 def import_onnx() -> ModuleType:

@@ -8,13 +8,13 @@ apart, as a trace cannot hold a condition, and put together here.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 import torch
 import torch.nn.functional as F
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
 from srn_d2.modeling import LEVELS, SRNPredictions
@@ -22,6 +22,7 @@ from srn_d2.modeling.srn_head import SRNHead
 from srn_d2.modeling.target_assignment import stc_keep_mask
 
 from .dense_network import DenseNetwork, DetectionNetwork
+from .graph_edits import inner_graphs
 from .sparse_head import REACH, SparseHead, num_spatial_layers
 from .tracing import EXAMPLE_SHAPE, INPUT, INPUT_AXES, trace
 
@@ -257,15 +258,9 @@ def _rename(node: NodeProto, prefix: str, names: Mapping[str, str]) -> None:
         renamed = [names.get(name, f"{prefix}{name}") for name in values]
         del values[:]
         values.extend(renamed)
-    for inner in _inner_graphs(node):
+    for inner in inner_graphs(node):
         own = {x.name: f"{prefix}{x.name}" for x in inner.initializer}
         for x in (*inner.initializer, *inner.output):
             x.name = names.get(x.name, f"{prefix}{x.name}")
         for inner_node in inner.node:
             _rename(inner_node, prefix, {**names, **own})
-
-
-def _inner_graphs(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srn_d2.modeling.cell_lists import dilate
 from srn_d2.modeling.srn_head import SRNHead
 
 REACH = 1
@@ -51,7 +52,7 @@ class SparseHead(nn.Module):
     def forward(self, x: Tensor, survivors: Tensor) -> tuple[Tensor, Tensor]:
         masks = [survivors]
         for _ in range(num_spatial_layers(self.head) + (self.output is not None)):
-            masks.insert(0, _dilate(masks[0]))
+            masks.insert(0, dilate(masks[0], [(3, 3)]))
         sets = [_Cells(mask) for mask in masks]
         tables = [inputs.neighbours(outputs) for inputs, outputs in itertools.pairwise(sets)]
         cells = sets[0].gather(x)
@@ -92,11 +93,6 @@ class _Cells:
         flat = self.mask.flatten().long()
         values = _with_empty(cells)[flat.cumsum(0) * flat]
         return values.unflatten(0, self.mask.shape).permute(0, 3, 1, 2)
-
-
-def _dilate(mask: Tensor) -> Tensor:
-    size = 2 * REACH + 1
-    return F.max_pool2d(mask[:, None].float(), size, 1, REACH)[:, 0] > 0
 
 
 def _with_empty(cells: Tensor) -> Tensor:

@@ -17,6 +17,10 @@ INPUT = "images"
 INPUT_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
+class NotExportableError(ValueError):
+    """Error for a model, or a part of one, that cannot be expressed in an export format."""
+
+
 def trace(
     network: nn.Module,
     inputs: Mapping[str, tuple[Tensor, dict[int, str]]],
@@ -35,19 +39,23 @@ def trace(
         path: of the file.
 
     Raises:
-        torch.onnx.errors.OnnxExporterError: a part of the network cannot be expressed in ONNX.
+        NotExportableError: a part of the network cannot be expressed in ONNX.
     """
     with torch.no_grad(), warnings.catch_warnings():
         # Deprecation of tracing, and Python numbers in timm and detectron2 that do not depend on
         # the picture.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            tuple(example for example, _ in inputs.values()),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes={**{name: axes for name, (_, axes) in inputs.items()}, **outputs},
-        )
+        try:
+            torch.onnx.export(
+                network,
+                tuple(example for example, _ in inputs.values()),
+                path,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes={**{name: axes for name, (_, axes) in inputs.items()}, **outputs},
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise NotExportableError(f"ONNX cannot hold this network: {first_line}") from error

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
 from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.structures.boxes import Boxes, matched_pairwise_iou
 from detectron2.utils import comm
 from fvcore.nn import sigmoid_focal_loss, smooth_l1_loss
 from torch import Tensor, distributed
@@ -122,7 +123,7 @@ class SRNCriterion:
             deltas[is_face].detach().float(), targets.anchors[is_face]
         )
         wanted = logits.new_zeros(logits.shape, dtype=torch.float32)
-        wanted[is_face] = paired_iou(predicted, targets.boxes[is_face])
+        wanted[is_face] = matched_pairwise_iou(Boxes(predicted), Boxes(targets.boxes[is_face]))
         logits, wanted = logits[valid].float(), wanted[valid]
         loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         return ((wanted - logits.sigmoid()).abs() ** self.focal_gamma * loss).sum() / normalizer
@@ -139,13 +140,6 @@ class SRNCriterion:
             predicted = self.transform.apply_deltas(deltas, anchors)
             loss = IOU_LOSSES[self.box_loss_type](predicted, boxes, reduction="sum")
         return self.box_loss_weight * loss / normalizer
-
-
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of each box with the one of the same row: (n, 4), (n, 4) -> (n,), XYXY."""
-    shared = (torch.min(a[:, 2:], b[:, 2:]) - torch.max(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(1) for x in (a, b))
-    return shared / (area_a + area_b - shared)
 
 
 def loss_normalizers(num_faces: Sequence[Tensor]) -> list[Tensor]:
