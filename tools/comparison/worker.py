@@ -1,6 +1,5 @@
 """A detector's process, from the tool's side; the protocol is in workers/worker_loop.py."""
 
-import contextlib
 import json
 import os
 import select
@@ -12,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from worker_process import THREAD_VARIABLES, end_process
+
 from .environments import ensure_environment
 from .table import Detector
 
@@ -20,8 +21,6 @@ TIMEOUT = 900.0
 
 _WORKERS = Path(__file__).parent / "workers"
 _PACKAGE_ROOT = Path(__file__).parents[2]
-# Environment variables of the detectors' libraries for the number of threads.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Detections(NamedTuple):
@@ -121,11 +120,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(OSError):  # a last request that was not sent
-            self._process.stdin.close()
-        self._process.stdout.close()
+        end_process(self._process)
 
     def _receive(self, *keys: str) -> dict[str, Any]:
         """The next message, which has one of these keys."""
@@ -175,5 +170,5 @@ class WorkerFactory:
 def _environment_variables(detector: Detector, threads: int) -> dict[str, str]:
     # worker_loop for scripts that are elsewhere; srn_d2 only where its packages are as well.
     folders = [_WORKERS] if detector.environment else [_WORKERS, _PACKAGE_ROOT]
-    variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    variables = dict.fromkeys(THREAD_VARIABLES, str(threads))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), **variables}

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from worker_process import THREAD_VARIABLES, end_process
+
 TIMEOUT = 300.0
 """Longest time in seconds that a runtime may take to load a graph or to run it."""
 REFERENCE = "onnxruntime"
 """Runtime that the others are compared with."""
 
 _HERE = Path(__file__).parent
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Outputs = dict[str, np.ndarray]
 
@@ -96,7 +97,7 @@ class RuntimeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")},
+                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")},
             )
         try:
             self.version: str = self._receive()["version"]
@@ -138,11 +139,7 @@ class RuntimeProcess:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(OSError):  # a last request that was not sent
-            self._process.stdin.close()
-        self._process.stdout.close()
+        end_process(self._process)
         self._folder.cleanup()
 
     def _receive(self) -> dict[str, Any]:
