@@ -198,5 +198,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # As after Ctrl-C, so that no process of a run outlives this one.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # (SIGINT itself is ignored in what a script starts in the background.)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

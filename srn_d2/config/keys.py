@@ -124,6 +124,10 @@ def _add_model_config(cfg: CfgNode) -> None:
     srn.TOPK_CANDIDATES_TEST = 2000
     # IoU above which NMS removes the weaker box. TEST.DETECTIONS_PER_IMAGE are kept (750).
     srn.NMS_THRESH_TEST = 0.5
+    # Box voting after NMS [Gidaris and Komodakis, ICCV 2015]: each box becomes the mean of the
+    # candidates that overlap it, weighted by score. Two IoUs: up to the first a candidate has no
+    # weight, from the second on all, between them a share. []: none [paper].
+    srn.BOX_VOTING_IOUS_TEST = []
 
 
 def _add_timm_config(cfg: CfgNode) -> None:

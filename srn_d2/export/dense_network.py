@@ -18,6 +18,7 @@ from srn_d2.modeling.postprocessing import (
     PaperPostprocessing,
     ReleasedPostprocessing,
     include_last_pixel,
+    vote_kept_boxes,
 )
 from srn_d2.modeling.target_assignment import refine_anchors, stc_keep_mask
 
@@ -142,7 +143,10 @@ class DetectionNetwork(nn.Module):
         )
         image, candidate = chosen[:, 0], chosen[:, 2]
         flat = image * scores.shape[1] + candidate
-        return boxes.reshape(-1, 4)[flat], scores.reshape(-1)[flat], image
+        kept = boxes.reshape(-1, 4)[flat]
+        if self.rules.voting_ious:
+            kept = vote_kept_boxes(kept, boxes[image], scores[image], self.rules.voting_ious)
+        return kept, scores.reshape(-1)[flat], image
 
     def _candidates(self, levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Boxes (N, C, 4) and scores (N, C) of the most confident anchors, 0 if below threshold."""

@@ -117,6 +117,7 @@ class ExportableModel:
             strides=tuple(2 ** int(level[1:]) for level in LEVELS),
             anchor_sizes=self.anchor_sizes,
             largest_face=self.largest_face,
+            voting_ious=rules.voting_ious,
         )
 
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from .export_metadata import ExportMetadata
-from .merging import include_last_pixel, nms
+from .merging import include_last_pixel, nms, vote_kept_boxes
 
 
 def choose_detections(
@@ -16,24 +16,31 @@ def choose_detections(
     scores: np.ndarray,
     image_size: tuple[int, int],
     metadata: ExportMetadata,
-) -> np.ndarray:
-    """Select the detections among the anchors of one image, by the model's post-processing.
+    min_score: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The detections among the anchors of one image, by the model's post-processing.
 
     Args:
         boxes: (R, 4) XYXY.
         scores: (R,).
         image_size: (height, width) of the network's input in pixels, before padding.
+        min_score: of detections; others still vote for their boxes.
 
     Returns:
-        indices of the anchors, by descending score.
+        boxes (n, 4) and scores (n,), by descending score; ties go to the first anchor, as in the
+        graph.
     """
     chosen = _candidates(scores, image_size, metadata)
-    # Ties go to the first anchor, as in the graph.
-    candidate_boxes = boxes[chosen]
-    if metadata.postprocessing == "released":
-        candidate_boxes = include_last_pixel(candidate_boxes)
-    kept = nms(candidate_boxes, scores[chosen], metadata.nms_threshold)
-    return chosen[kept[: metadata.max_detections]]
+    boxes, scores = boxes[chosen], scores[chosen]
+    # Candidates below the score cannot suppress any above it.
+    able = np.flatnonzero(scores >= np.float32(min_score))
+    for_nms = include_last_pixel(boxes) if metadata.postprocessing == "released" else boxes
+    kept = able[nms(for_nms[able], scores[able], metadata.nms_threshold)]
+    kept = kept[: metadata.max_detections]
+    detected = boxes[kept]
+    if metadata.voting_ious:
+        detected = vote_kept_boxes(detected, boxes, scores, metadata.voting_ious)
+    return detected, scores[kept]
 
 
 def _candidates(

@@ -30,6 +30,7 @@ class ExportMetadata:
         anchor_sizes: square roots of the anchors' areas, in pixels.
         largest_face: size of the largest faces that the network finds, see
             :mod:`srn_d2.inference.large_faces`.
+        voting_ious: of ``MODEL.SRN.BOX_VOTING_IOUS_TEST``; files of before 2026-12 lack it.
     """
 
     project_version: str
@@ -49,6 +50,7 @@ class ExportMetadata:
     strides: tuple[int, ...]
     anchor_sizes: tuple[float, ...]
     largest_face: float
+    voting_ious: tuple[float, ...] = ()
 
     def to_properties(self) -> dict[str, str]:
         return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}
@@ -59,8 +61,13 @@ class ExportMetadata:
         Raises:
             ValueError: some are missing: the file was not written by this project's export.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        missing = [name for name in names if name not in properties]
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        names = [name for name in fields if name in properties]
+        missing = [
+            name
+            for name, field in fields.items()
+            if name not in properties and field.default is dataclasses.MISSING
+        ]
         if missing:
             raise ValueError(f"it has no {', '.join(missing)}: srn-d2 export did not write it")
         values = {name: json.loads(properties[name]) for name in names}

@@ -114,6 +114,37 @@ def vote_boxes(
     return voted.astype(boxes.dtype), scores[order][leaders[wanted]]
 
 
+def vote_kept_boxes(
+    kept: np.ndarray, boxes: np.ndarray, scores: np.ndarray, voting_ious: Sequence[float]
+) -> np.ndarray:
+    """The boxes that NMS kept, moved by box voting, as ``srn_d2.modeling.vote_kept_boxes`` does.
+
+    Args:
+        kept: (K, 4).
+        boxes: all candidates, (n, 4).
+        scores: (n,), positive.
+        voting_ious: IoUs with the kept box up to which a candidate has no weight, and from which it
+            has its score as weight.
+
+    Returns:
+        (K, 4).
+    """
+    none, full = voting_ious
+    voted = kept.copy()
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)  # each (n,)
+    areas = (x2 - x1) * (y2 - y1)
+    for index, box in enumerate(kept):
+        width = np.minimum(x2, box[2]) - np.maximum(x1, box[0])
+        height = np.minimum(y2, box[3]) - np.maximum(y1, box[1])
+        near = np.flatnonzero((width > 0) & (height > 0))
+        shared = width[near] * height[near]
+        iou = shared / ((box[2] - box[0]) * (box[3] - box[1]) + areas[near] - shared)
+        weights = scores[near] * ((iou - none) / (full - none)).clip(0, 1)
+        if weights.any():
+            voted[index] += weights @ (boxes[near] - box) / weights.sum()
+    return voted
+
+
 def clip_to_pixels(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     """Clip the corners of boxes (n, 4) to the pixels of an image (height, width)."""
     height, width = image_size

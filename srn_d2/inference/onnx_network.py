@@ -101,10 +101,10 @@ class OnnxNetwork:
         found = []
         for image_boxes, image_scores in zip(boxes, scores, strict=True):
             size = images.shape[1:3]
-            # Anchors below the threshold cannot suppress any above it.
-            image_scores = image_scores * (image_scores >= np.float32(score_threshold))
-            chosen = choose_detections(image_boxes, image_scores, size, self.metadata)
-            found.append(Detections.of_faces(image_boxes[chosen], image_scores[chosen]))
+            chosen = choose_detections(
+                image_boxes, image_scores, size, self.metadata, score_threshold
+            )
+            found.append(Detections.of_faces(*chosen))
         return found
 
     def detect(

@@ -28,6 +28,7 @@ class Postprocessing(ABC):
         topk_candidates: maximum number of candidates passed to NMS.
         nms_threshold: IoU above which NMS removes the weaker box.
         max_detections: maximum number of detections of an image.
+        voting_ious: see :func:`vote_kept_boxes`; (): no voting.
     """
 
     transform: Box2BoxTransform
@@ -35,6 +36,7 @@ class Postprocessing(ABC):
     topk_candidates: int
     nms_threshold: float
     max_detections: int
+    voting_ious: tuple[float, ...] = ()
 
     def __call__(
         self,
@@ -57,9 +59,12 @@ class Postprocessing(ABC):
         scores = scores[chosen]
         boxes = self.transform.apply_deltas(deltas[chosen], anchors[chosen])
         kept = self._nms(boxes, scores)[: self.max_detections]
+        detected = boxes[kept]
+        if self.voting_ious:
+            detected = vote_kept_boxes(detected, boxes, scores, self.voting_ious)
         return Instances(
             image_size,
-            pred_boxes=Boxes(boxes[kept]),
+            pred_boxes=Boxes(detected),
             scores=scores[kept],
             pred_classes=torch.zeros_like(kept),
         )
@@ -124,7 +129,23 @@ def build_postprocessing(cfg: CfgNode, transform: Box2BoxTransform) -> Postproce
         topk_candidates=srn.TOPK_CANDIDATES_TEST,
         nms_threshold=srn.NMS_THRESH_TEST,
         max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
+        voting_ious=_voting_ious(srn.BOX_VOTING_IOUS_TEST),
     )
+
+
+def _voting_ious(values: Sequence[float]) -> tuple[float, ...]:
+    """
+    Raises:
+        ValueError: neither nothing nor two ascending IoUs.
+    """
+    if len(values) == 0:
+        return ()
+    if len(values) != 2 or not 0 <= values[0] < values[1] <= 1:
+        raise ValueError(
+            f"MODEL.SRN.BOX_VOTING_IOUS_TEST is {values!r}; valid are [] and two ascending IoUs, "
+            "such as [0.6, 0.8]"
+        )
+    return float(values[0]), float(values[1])
 
 
 POSTPROCESSINGS: dict[str, type[Postprocessing]] = {
@@ -148,6 +169,44 @@ def inclusive_nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     # first, an IoU of just 0.4 would be above 0.4 there and not on CUDA nor in the released code.
     threshold = torch.tensor(threshold, dtype=torch.float32).item()
     return nms(include_last_pixel(boxes), scores, threshold)
+
+
+def vote_kept_boxes(
+    kept: Tensor, boxes: Tensor, scores: Tensor, voting_ious: Sequence[float]
+) -> Tensor:
+    """Box voting: the mean of the candidates around each box that NMS kept, weighted by score.
+
+    The weight rises with the IoU instead of being cut off, so that rounding moves no box visibly.
+
+    Source: Gidaris and Komodakis, ICCV 2015, section 5, with one threshold.
+
+    Args:
+        kept: (K, 4) XYXY, each one of the candidates.
+        boxes: all candidates, (C, 4), or (K, C, 4) where they differ from box to box.
+        scores: positive, or 0 for no candidate, (C,) or (K, C).
+        voting_ious: IoUs with the kept box up to which a candidate has no weight, and from which it
+            has its score as weight.
+
+    Returns:
+        (K, 4).
+    """
+    none, full = voting_ious
+    x1, y1, x2, y2 = boxes.unbind(-1)  # each (C,) or (K, C)
+    left, top, right, bottom = kept[:, None].unbind(-1)  # each (K, 1)
+    width = torch.minimum(x2, right) - torch.maximum(x1, left)
+    height = torch.minimum(y2, bottom) - torch.maximum(y1, top)
+    shared = width.clamp(min=0) * height.clamp(min=0)  # (K, C)
+    areas = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top)
+    tiny = torch.finfo(boxes.dtype).tiny
+    iou = shared / (areas - shared).clamp(min=tiny)
+    weights = scores * ((iou - none) / (full - none)).clamp(0, 1)
+    total = weights.sum(dim=1).clamp(min=tiny)
+    # No matrix product, which autocast would compute in bfloat16.
+    moves = [
+        torch.where(weights > 0, weights * (corner - own), 0).sum(dim=1) / total
+        for corner, own in zip((x1, y1, x2, y2), (left, top, right, bottom), strict=True)
+    ]
+    return kept + torch.stack(moves, dim=1)
 
 
 def include_last_pixel(boxes: Tensor) -> Tensor:

@@ -2,17 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
-from torchvision.ops import nms
+from torchvision.ops import box_iou, nms
 
+from srn_d2.inference import merging
 from srn_d2.modeling.postprocessing import (
     FEW_CELLS,
     PaperPostprocessing,
     ReleasedPostprocessing,
     build_postprocessing,
     inclusive_nms,
+    vote_kept_boxes,
 )
 
 TRANSFORM = Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0), scale_clamp=math.inf)
@@ -113,6 +116,73 @@ def test_no_candidate_gives_no_detection(postprocessing):
     found = detect(postprocessing, [-1.0, -1.0], [1])
     assert len(found) == 0
     assert found.pred_boxes.tensor.shape == (0, 4)
+
+
+def plain_voting(kept, boxes, scores, none, full):
+    """Box voting, box by box."""
+    voted = []
+    for box in kept:
+        total, weight = torch.zeros(4), 0.0
+        for other, score, iou in zip(boxes, scores, box_iou(box[None], boxes)[0], strict=True):
+            share = score * min(max((iou - none) / (full - none), 0), 1)
+            total, weight = total + share * other, weight + share
+        voted.append(total / weight)
+    return torch.stack(voted)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_box_voting_equals_the_plain_restatement(seed):
+    boxes, scores = random_boxes(150, seed)
+    boxes += 1000.0 * (torch.arange(150) % 2)[:, None]  # two crowds far apart
+    kept = boxes[nms(boxes, scores, 0.5)]
+    expected = plain_voting(kept, boxes, scores, 0.4, 0.7)
+    assert (expected - kept).abs().max() > 1
+    voted = vote_kept_boxes(kept, boxes, scores, (0.4, 0.7))
+    torch.testing.assert_close(voted, expected, rtol=0, atol=1e-3)
+    arrays = (kept.numpy(), boxes.numpy(), scores.numpy())
+    voted = merging.vote_kept_boxes(*arrays, (0.4, 0.7))
+    np.testing.assert_allclose(voted, expected.numpy(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shift", [0.0, 10_000.0])
+def test_box_voting_leaves_a_box_that_no_other_overlaps_or_only_the_same(shift):
+    boxes = far_apart(3).repeat(2, 1) + shift
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.3, 0.2, 1e-6])
+    assert torch.equal(vote_kept_boxes(boxes[:3], boxes, scores, (0.6, 0.8)), boxes[:3])
+
+
+def test_box_voting_under_autocast_is_in_full_precision():
+    boxes, scores = random_boxes(50, 1)
+    expected = vote_kept_boxes(boxes, boxes, scores, (0.3, 0.6))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(vote_kept_boxes(boxes, boxes, scores, (0.3, 0.6)), expected)
+
+
+def test_a_candidate_without_bounds_moves_no_other_box():
+    boxes = torch.tensor([[0, 0, 8, 8], [1, 0, 9, 8], [-math.inf, 0, math.inf, 8]])
+    voted = vote_kept_boxes(boxes[:1], boxes, torch.tensor([0.5, 0.5, 0.5]), (0.6, 0.7))
+    torch.testing.assert_close(voted, torch.tensor([[0.5, 0, 8.5, 8]]))
+
+
+@pytest.mark.parametrize("kind", [PaperPostprocessing, ReleasedPostprocessing])
+def test_detections_are_voted_for_if_the_config_says_so(kind):
+    anchors = torch.tensor([[0.0, 0, 10, 10], [2, 0, 12, 10], [0, 0, 10, 5]])
+    scores, deltas = torch.tensor([0.6, 0.3, 0.5]), torch.zeros(3, 4)
+    found = kind(TRANSFORM, 0.0, 9, 0.4, 9)(scores, deltas, anchors, [1, 1, 1], (12, 12))
+    assert found.pred_boxes.tensor.tolist() == [[0, 0, 10, 10]]
+    voting = kind(TRANSFORM, 0.0, 9, 0.4, 9, voting_ious=(0.6, 0.65))
+    found = voting(scores, deltas, anchors, [1, 1, 1], (12, 12))
+    torch.testing.assert_close(
+        found.pred_boxes.tensor, torch.tensor([[2 / 3, 0, 10 + 2 / 3, 10]])
+    )  # IoU 2/3 with the second, 1/2 with the third
+    assert found.scores.tolist() == [pytest.approx(0.6)]
+
+
+@pytest.mark.parametrize("ious", [[0.5], [0.7, 0.7], [0.8, 0.6], [-0.1, 0.5], [0.5, 1.5]])
+def test_wrong_ious_of_box_voting_are_named(small_cfg, ious):
+    cfg = small_cfg("MODEL.SRN.BOX_VOTING_IOUS_TEST", ious)
+    with pytest.raises(ValueError, match=r"BOX_VOTING_IOUS_TEST is \["):
+        build_postprocessing(cfg, TRANSFORM)
 
 
 def test_the_config_chooses(small_cfg):

@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from ablation.jobs import Jobs
 from helpers.wider_face_mat import write_ground_truth
 from srn_d2.data import register_builtin_datasets
 from srn_d2.data.datasets.wider_face import parse_wider_annotations
@@ -43,6 +45,10 @@ def datasets(tiny_datasets, tmp_path, monkeypatch):
     register_builtin_datasets()
 
 
+def ignore_sigint():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @pytest.mark.slow
 def test_a_run_is_stopped_and_resumed_and_tabulated(tool, datasets, small_cfg, tmp_path, capsys):
     cfg = small_cfg("INPUT.FACE_CROP_SIZE", 64, "DATALOADER.NUM_WORKERS", 0)
@@ -55,13 +61,16 @@ def test_a_run_is_stopped_and_resumed_and_tabulated(tool, datasets, small_cfg, t
         *("--eval-args", "TEST.DETECTIONS_PER_IMAGE 5", "SOLVER.CHECKPOINT_PERIOD", "1"),
     ]
     [run] = tool.plan_runs(tool.parse_args(arguments))
-    jobs = Jobs([run], IMAGE_IDS, tool.environments(1, 1, False, 1, 0))
-    jobs.start()
+    process = subprocess.Popen(
+        [sys.executable, tool.__file__, *arguments],
+        preexec_fn=ignore_sigint,  # as what a script starts in the background
+    )
     end = time.monotonic() + 300
     while not list(run.weights.parent.glob("model_0*.pth")):
         assert time.monotonic() < end, run.log.read_text()
         time.sleep(0.02)
-    jobs.stop()
+    process.terminate()
+    assert process.wait(60) == 130
     assert not run.weights.exists()
 
     assert tool.main(arguments) == 0, run.log.read_text()
