@@ -191,6 +191,7 @@ def vote_kept_boxes(
         (K, 4).
     """
     none, full = voting_ious
+    # By single coordinates: OpenCV's dnn cannot reduce the last axis of no boxes in the graph.
     x1, y1, x2, y2 = boxes.unbind(-1)  # each (C,) or (K, C)
     left, top, right, bottom = kept[:, None].unbind(-1)  # each (K, 1)
     width = torch.minimum(x2, right) - torch.maximum(x1, left)
