@@ -26,10 +26,12 @@ from .graph_edits import inner_graphs
 from .sparse_head import REACH, SparseHead, num_spatial_layers
 from .tracing import EXAMPLE_SHAPE, INPUT, INPUT_AXES, trace
 
-MAX_SHARE = 0.6
+MAX_SHARE = {"plain": 0.6, "separable": 0.4}
 """Share of a level's cells up to which they are computed sparsely, the cells that the survivors
-depend on included. On an AMD EPYC, one thread, ``lite`` took 0.52 to 0.64 of the dense graph's time
-where these shares were below 0.7, and 0.92 where they were 0.61 to 0.70 on all levels."""
+depend on included, by the head's convolutions. On an AMD EPYC, one thread, ``lite`` (plain) took
+0.52 to 0.64 of the dense graph's time where these shares were below 0.7, and 0.92 where they were
+0.61 to 0.70 on all levels. With separable convolutions, whose dense layers cost less, it was 0.60 to
+0.68 at shares of up to 0.12 on P2, 0.9 to 1.2 at 0.41 to 0.52, and 1.6 at 0.75."""
 MAX_CELLS = 2**18
 """Number of cells likewise: their neighbourhoods take 600 MB with 64 channels."""
 
@@ -56,6 +58,8 @@ class FirstPart(nn.Module):
             for level in backbone.deferrable_levels
             if level in self.sparse_levels and backbone.outputs[level].norm is None
         }
+        is_plain = dense.model.head.cls_subnet[0].groups == 1
+        self.max_share = MAX_SHARE["plain" if is_plain else "separable"]
         self.outputs = [f"scores_s1_{level}" for level in self.sparse_levels]
         self.outputs += [f"deltas_s1_{level}" for level in LEVELS if selection.has_str(level)]
         for level in LEVELS:
@@ -87,7 +91,7 @@ class FirstPart(nn.Module):
         reach = REACH * (num_spatial_layers(self.dense.model.head) + bool(self.unfinished))
         read = F.max_pool2d(survivors[:, None].float(), 2 * reach + 1, 1, reach)
         count = read.sum()
-        return (count <= MAX_SHARE * torch.ones_like(read).sum()) & (count <= MAX_CELLS)
+        return (count <= self.max_share * torch.ones_like(read).sum()) & (count <= MAX_CELLS)
 
 
 class DenseHead(nn.Module):

@@ -98,7 +98,7 @@ SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
 def test_both_branches_compute_what_the_dense_graph_does(
     small_cfg, make_exportable, tmp_path, monkeypatch, opts, max_share
 ):
-    monkeypatch.setattr(sparse_graph, "MAX_SHARE", max_share)
+    monkeypatch.setattr(sparse_graph, "MAX_SHARE", dict.fromkeys(("plain", "separable"), max_share))
     model = make_exportable(small_cfg("MODEL.SRN.RFE", False, *opts))
     path, dense_path = tmp_path / "auto.onnx", tmp_path / "dense.onnx"
     export_onnx(model, path, nms=False, second_step="auto")
