@@ -46,8 +46,8 @@ and no metadata; its faces NAME.mp4.jsonl with one line for each frame. Boxes ar
 in pixels of the upright picture (after EXIF orientation, of a video after its display matrix).
 
 With --blur and --pixelate, a face that a video shows before and after is hidden in up to
---fill-gaps frames between, in which it was not found. NAME.mp4.gaps.json lists these gaps, and
-longer ones, which are not hidden.
+--fill-gaps frames between, in which it was not found. NAME.mp4.gaps.json lists these gaps,
+longer ones, which are not hidden, and faces that were lost in the middle of the picture.
 
 A run that was stopped, by Ctrl-C, a kill or a full disk, goes on when the command is given again;
 with other options it refuses to. After a run with failures the same command tries these again.

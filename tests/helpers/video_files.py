@@ -162,19 +162,22 @@ def turn(path, matrix):
 
 def write_sizes(path, sizes, frames_each=2):
     """A stream whose frames change their size (height, width): Motion JPEG."""
+    return write_pictures(path, [x for size in sizes for x in moving_square(frames_each, size)])
+
+
+def write_pictures(path, images):
+    """A stream of RGB images of any sizes: Motion JPEG."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
-        stream.width, stream.height, stream.pix_fmt = sizes[0][1], sizes[0][0], "yuvj420p"
-        stamp = 0
-        for height, width in sizes:
-            for frame in moving_square(frames_each, (height, width)):
-                encoder = av.CodecContext.create("mjpeg", "w")
-                encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
-                encoder.time_base = Fraction(1, 25)
-                picture = av.VideoFrame.from_ndarray(frame).reformat(format="yuvj420p")
-                picture.pts, picture.time_base = stamp, encoder.time_base
-                stamp += 1
-                for packet in [*encoder.encode(picture), *encoder.encode(None)]:
-                    packet.stream = stream
-                    container.mux(packet)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for stamp, image in enumerate(images):
+            encoder = av.CodecContext.create("mjpeg", "w")
+            encoder.height, encoder.width = image.shape[:2]
+            encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 25)
+            picture = av.VideoFrame.from_ndarray(image).reformat(format="yuvj420p")
+            picture.pts, picture.time_base = stamp, encoder.time_base
+            for packet in [*encoder.encode(picture), *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
     return path

@@ -31,11 +31,23 @@ def describe_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
     filled = [gap for gap in gaps if gap.is_filled]
     if filled:
         yield f"{len(filled)} gaps of a face hidden by interpolated boxes"
-    unfilled = [gap for gap in gaps if not gap.is_filled]
+    unfilled = [gap for gap in gaps if not gap.is_filled and gap.kind == "missed"]
     if unfilled:
         times = [f"{format_time(x.first_time)}-{format_time(x.last_time)}" for x in unfilled]
-        more = f" and {len(times) - MAX_LISTED} more" if len(times) > MAX_LISTED else ""
         yield (
             f"{len(unfilled)} gaps of a face NOT hidden, as they are longer than --fill-gaps: "
-            f"look at {', '.join(times[:MAX_LISTED])}{more}"
+            f"look at {_first_ones(times)}"
         )
+    lost = [gap for gap in gaps if gap.kind == "lost"]
+    if lost:
+        times = list(dict.fromkeys(format_time(gap.first_time) for gap in lost))
+        yield (
+            f"{len(lost)} faces NOT hidden where they were not found again, though they had not "
+            f"left at the border: look from {_first_ones(times)}"
+        )
+
+
+def _first_ones(times: Sequence[str]) -> str:
+    """The first times, and how many more there are."""
+    more = f" and {len(times) - MAX_LISTED} more" if len(times) > MAX_LISTED else ""
+    return ", ".join(times[:MAX_LISTED]) + more

@@ -215,8 +215,9 @@ class _Pipeline:
             if self._hidden is None:
                 self._write(frame, faces, None)
                 continue
+            size = (frame.picture.width, frame.picture.height)
             payload = (frame, faces)
-            for ready in self._hidden.push(frame.index, frame.time, faces.boxes, payload):
+            for ready in self._hidden.push(frame.index, frame.time, faces.boxes, size, payload):
                 self._write_hidden(*ready)
 
     def finish(self) -> None:

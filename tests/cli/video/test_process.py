@@ -14,6 +14,7 @@ from helpers.video_files import (
     read_frames,
     turn,
     write_container,
+    write_pictures,
     write_sizes,
     write_video,
 )
@@ -331,6 +332,30 @@ def test_neighbours_and_margin(tmp_path):
     rows, columns = np.nonzero((images[4] != original[4]).any(axis=2))
     assert (columns.min(), columns.max()) == pytest.approx((0, 92), abs=5)
     assert (rows.min(), rows.max()) == pytest.approx((16, 112), abs=5)
+
+
+def test_at_a_change_of_size_the_same_place_is_hidden(tmp_path):
+    """A square at rest that is missed in the frames around the change."""
+    small, large = moving_square(4, step=0), moving_square(4, step=0)
+    large = [image.repeat(2, axis=0).repeat(2, axis=1) for image in large]
+    source = write_pictures(tmp_path / "a.mkv", small + large)
+    calls = iter(range(100))
+
+    def detector(images):
+        return find_red([np.zeros_like(x) if next(calls) in (3, 4) else x for x in images])
+
+    result, _, images, lines = process(source, detector=detector, hide_neighbours=2, margin=0)
+    [gap] = json.loads(result.gaps_file.read_text())
+    assert (gap["kind"], gap["frames"], gap["hidden"]) == ("missed", [3, 4], True)
+    for line, factor in zip(lines[3:5], (1, 2), strict=True):
+        place = np.array([20, 40, 68, 88]) * factor
+        assert np.abs(np.array(line["filled"][0]) - place).max() <= 4
+    plain = process(source, "plain.mp4", detector=lambda x: find_red(np.zeros_like(x)))[2]
+    far = np.ones(plain[0].shape[:2], dtype=bool)
+    far[28:100, 8:80] = False
+    for image, original in zip(images, plain, strict=True):
+        assert np.abs(image[far].astype(int) - original[far]).max() < 60  # of the codec alone
+        assert find_red([image])[0].boxes[0].tolist() == pytest.approx([20, 40, 68, 88], abs=6)
 
 
 def test_of_a_damaged_video_everything_else_is_written(tmp_path):
