@@ -14,7 +14,8 @@ from srn_d2.cli.video.writer import VideoWriter
 def test_a_pixelated_video_and_max_frames(detect, tmp_path):
     status, messages = detect(save_video(tmp_path / "a.mp4"), "--pixelate", "--max-frames", 2)
     assert status == 0, messages
-    assert files_below(tmp_path / "out") == ["a.mp4", "a.mp4.jsonl"]
+    names = set(files_below(tmp_path / "out")) - {"a.mp4.gaps.json"}  # random weights lose faces
+    assert names == {"a.mp4", "a.mp4.jsonl"}
     assert len(read_frames(tmp_path / "out" / "a.mp4")[0]) == 2
 
 
