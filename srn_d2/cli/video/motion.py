@@ -22,6 +22,9 @@ MISSED_WEIGHT, MISSED_DECAY, SLOWER_WEIGHT = 0.8, 0.03, 0.3
 # A face leaves if it would touch the border within so many frames, and moves towards it by at least
 # this part of its side for each frame.
 LEAVING_FRAMES, LEAVING_SPEED = 5, 0.02
+# Motions are known from so many detections on. The face before a gap is not the one after it if
+# their velocities differ by more than this part of their sides for each frame.
+KNOWN_MOTION, OTHER_MOTION = 6, 0.15
 # Boxes not farther from the border than this part of their sides are at the border.
 BORDER = 0.25
 
@@ -75,6 +78,16 @@ class Track:
         is_low = (centre - self.sides / 2 <= 0) & (self.velocity <= -speed)
         is_high = (centre + self.sides / 2 >= 1) & (self.velocity >= speed)
         return bool((is_low | is_high).any())
+
+    @property
+    def has_known_motion(self) -> bool:
+        """Whether there are enough detections to tell faces by their motions."""
+        return self.num_found >= KNOWN_MOTION
+
+    def moves_like(self, other: "Track") -> bool:
+        """Whether two tracks have about the same velocity."""
+        sides = np.maximum((self.sides + other.sides) / 2, 1e-9)
+        return bool(np.linalg.norm((self.velocity - other.velocity) / sides) <= OTHER_MOTION)
 
 
 @lru_cache(maxsize=HISTORY)

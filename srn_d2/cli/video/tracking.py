@@ -5,6 +5,7 @@ linked by the motion of the faces, the boxes of missed frames are interpolated, 
 interpolated is reported.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,12 +60,35 @@ class _Watch:
         time: of the last detection, in seconds.
         box: (4,) the last detection, in pixels.
         next_time: time of the frame after it; None if there is none yet.
+        before: the face before a gap, as long as it may be another one than that after it.
+        after: the detections after this gap.
     """
 
     track: Track
     time: float
     box: np.ndarray
     next_time: float | None = None
+    before: "_Watch | None" = None
+    after: Track | None = None
+
+    def add(self, frame: int, time: float, place: np.ndarray, box: np.ndarray) -> "_Watch | None":
+        """Add a detection, see ``Track.add``, after the report of a gap.
+
+        Returns:
+            the face before a gap, if it is known by now to be another one.
+        """
+        if self.before is not None:
+            self.after.add(frame, place)
+        elif frame - self.track.frame > 1 and self.track.has_known_motion:
+            self.before = copy.copy(self)
+            self.before.track = copy.copy(self.track)
+            self.after = Track(frame, place)
+        self.track.add(frame, place)
+        self.time, self.box, self.next_time = time, box, None
+        if self.before is None or not self.after.has_known_motion:
+            return None
+        before, self.before = self.before, None
+        return None if before.track.moves_like(self.after) else before
 
 
 class FaceTracker:
@@ -112,8 +136,9 @@ class FaceTracker:
                 continue
             if frame - watch.track.frame > 1:
                 self._add_gap(watch, frame, place, filled)
-            watch.track.add(frame, place)
-            watch.time, watch.box, watch.next_time = time, box, None
+            other = watch.add(frame, time, place, box)
+            if other is not None:  # go on looking for it
+                self._watched.append(other)
         self._last_frame, self._last_time = frame, time
         return filled
 

@@ -263,6 +263,23 @@ def test_faces_that_pass_each_other_are_rarely_merged(distance, first, second):
     assert num_right >= 0.9 * num_runs
 
 
+@pytest.mark.parametrize("num_missed", [4, 20])
+@pytest.mark.parametrize("returns", [False, True])
+def test_a_face_is_not_forgotten_for_another_one_that_is_found_near_it(num_missed, returns):
+    """The one walks on unseen; the other, that walks the other way, is found from then on."""
+    num_right, num_runs = 0, 20
+    for seed in range(num_runs):
+        _, noisy = crossing_paths(np.random.default_rng(seed), 81)
+        found = np.ones((2, 81), dtype=bool)
+        found[0, 38 : 70 if returns else None] = False
+        found[1, : 38 + num_missed] = False
+        gaps = hide(boxes_of_frames(noisy, found))[1].gaps
+        last = 69 if returns else 80
+        kind = "missed" if returns else "lost"
+        num_right += (38, last, kind) in [(gap.first, gap.last, gap.kind) for gap in gaps]
+    assert num_right >= 0.9 * num_runs
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     found=st.lists(st.booleans(), min_size=3, max_size=20),
