@@ -83,7 +83,7 @@ def choose_encoder(codec: str | None, picture_format: av.VideoFormat, crf: int |
 
 
 def copy_encoder(codec: str, picture_format: av.VideoFormat, crf: int | None) -> Encoder:
-    """An encoder of a given codec, of the pixel format next to that of the frames.
+    """An encoder of a given codec, of the pixel format next to that of the frames; RGB stays RGB.
 
     Args:
         codec: FFmpeg's name of the codec.
@@ -93,14 +93,32 @@ def copy_encoder(codec: str, picture_format: av.VideoFormat, crf: int | None) ->
         VideoError: this build of FFmpeg has no such encoder, or none for planar formats.
     """
     name = _find_encoder(codec)
-    formats = av.Codec(name, "w").video_formats
-    planar = [x for x in formats or [picture_format] if is_planar(x)]
-    if not planar:
+    formats = av.Codec(name, "w").video_formats or _raw_formats(picture_format)
+    usable = [x for x in formats if is_planar(x)]
+    if picture_format.is_rgb:
+        usable = [x for x in formats if _is_plain_rgb(x)] or usable
+    if not usable:
         raise VideoError(f"FFmpeg encodes {codec} in pixel formats only that cannot be used here")
-    if picture_format.name in {x.name for x in planar}:
+    if picture_format.name in {x.name for x in usable}:
         return _with_quality(codec, name, picture_format.name, crf)
-    best, _ = find_best_pix_fmt_of_list(planar, picture_format)
+    best, _ = find_best_pix_fmt_of_list(usable, picture_format)
     return _with_quality(codec, name, best.name, crf)
+
+
+def _raw_formats(picture_format: av.VideoFormat) -> list[av.VideoFormat]:
+    """Formats for an encoder that takes any; planar RGB is not read back from all containers."""
+    return [av.VideoFormat("bgr24")] if picture_format.is_rgb else [picture_format]
+
+
+def _is_plain_rgb(video_format: av.VideoFormat) -> bool:
+    """Check that a format has red, green and blue of 8 bits or more, and no palette."""
+    components = video_format.components
+    return (
+        video_format.is_rgb
+        and len(components) >= 3
+        and all(8 <= component.bits <= 16 for component in components)
+        and not video_format.has_palette
+    )
 
 
 def _find_encoder(codec: str) -> str:

@@ -76,9 +76,9 @@ def process_video(
     try:
         with bar, Prefetch(reader, QUEUE_FRAMES) as items:
             result = _process(detector, items, origin, output, options, bar)
-        result.problems = " and ".join(
-            filter(None, (reader.missing_end, describe_problems(reader.problems)))
-        )
+        damage = describe_problems(reader.problems)
+        jumps = reader.timeline.describe_problems(reader.start)
+        result.problems = " and ".join(filter(None, (reader.missing_end, damage, jumps)))
     finally:
         reader.close()
     result.notes += reader.notes

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import av
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
 from .codecs import LAMBDA_PER_QP, QSCALE, Encoder, choose_encoder, copy_encoder
 from .errors import VideoError
-from .planes import fit, pad_to_even
+from .planes import default_matrix, fit, pad_to_even
 from .sound import SoundTrack
 
 # Encoders refuse absurd rates, which some containers name; time stamps are kept all the same.
@@ -210,7 +210,7 @@ class VideoWriter:
         # At a variable rate, B-frames make FFmpeg write MP4 files that end before the last frame.
         context.max_b_frames = 0
         is_from_rgb = picture.format.is_rgb and not context.format.is_rgb
-        context.colorspace = Colorspace.ITU709 if is_from_rgb else picture.colorspace
+        context.colorspace = default_matrix(picture.height) if is_from_rgb else picture.colorspace
         context.color_range = ColorRange.MPEG if is_from_rgb else picture.color_range
         context.color_trc, context.color_primaries = picture.color_trc, picture.color_primaries
         if not encoder.has_crf:
