@@ -212,9 +212,14 @@ def fit(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     return canvas
 
 
-def pad_to_even(picture: av.VideoFrame) -> av.VideoFrame:
-    """A frame with even sides: the last column or row repeated where a side is odd."""
-    width, height = picture.width + picture.width % 2, picture.height + picture.height % 2
+def padded_size(width: int, height: int, divisors: tuple[int, int]) -> tuple[int, int]:
+    """The next width and height that are multiples of two numbers."""
+    return width + -width % divisors[0], height + -height % divisors[1]
+
+
+def pad(picture: av.VideoFrame, divisors: tuple[int, int]) -> av.VideoFrame:
+    """A frame whose sides are multiples: the last column or row is repeated where they are not."""
+    width, height = padded_size(picture.width, picture.height, divisors)
     if (width, height) == (picture.width, picture.height):
         return picture
     padded = new_like(picture, width, height)

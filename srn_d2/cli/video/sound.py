@@ -34,7 +34,7 @@ class SoundTrack:
             self.notes.append("a track of sound is left out: FFmpeg does not know its codec")
             return
         name = source.codec_context.codec.canonical_name
-        is_mp4 = container.format.name in ("mp4", "mov")
+        is_mp4 = container.format.name in ("mp4", "ipod")
         if name in container.supported_codecs and (name in BROWSER_CODECS or not is_mp4):
             self._stream = container.add_stream_from_template(source)
             self._stream.time_base = source.time_base

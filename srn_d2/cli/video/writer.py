@@ -1,6 +1,7 @@
 """Video files with the time stamps and the sound of their source, through PyAV (FFmpeg)."""
 
 import errno
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,11 @@ from typing import NoReturn
 import av
 from av.video.reformatter import ColorRange
 
-from .codecs import LAMBDA_PER_QP, QSCALE, Encoder, choose_encoder, copy_encoder
+from .codecs import LAMBDA_PER_QP, QSCALE, Encoder, choose_encoder, copy_encoder, encoder_timing
 from .errors import VideoError
-from .planes import default_matrix, fit, pad_to_even
+from .planes import default_matrix, fit, pad, padded_size
 from .sound import SoundTrack
 
-# Encoders refuse absurd rates, which some containers name; time stamps are kept all the same.
-MAX_RATE = 240
-# Numerators and denominators up to which MPEG-4 part 2 takes a time base; a fine one within it.
-MPEG4_LIMIT, MPEG4_TIME_BASE = 65535, Fraction(1, 60000)
 # Errors of the disk and the folder, not of FFmpeg.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT)
 # Metadata of the container itself.
@@ -84,6 +81,7 @@ class VideoWriter:
         self._early_sound: list[av.Packet] = []
         self._sound: dict[int, SoundTrack] = {}
         self._durations: dict[int, int] = {}
+        self._next_stamp = -math.inf
 
     def write(self, picture: av.VideoFrame, pixel_aspect: Fraction = Fraction(1)) -> None:
         """Append a frame, at its time stamp.
@@ -101,7 +99,10 @@ class VideoWriter:
                 self._open(picture, pixel_aspect)
             picture = self._conform(picture)
             stamp = round(picture.pts * picture.time_base / self._time_base)
-            self._durations[stamp] = round(picture.duration * picture.time_base / self._time_base)
+            stamp = max(stamp, self._next_stamp)  # in a coarser unit
+            self._next_stamp = stamp + 1
+            duration = round(picture.duration * picture.time_base / self._time_base)
+            self._durations[stamp] = max(duration, 1)
             picture.pts, picture.time_base = stamp, self._time_base
             picture.duration = self._durations[stamp]
             self._mux(self._stream.encode(picture))
@@ -184,11 +185,8 @@ class VideoWriter:
         self, encoder: Encoder, picture: av.VideoFrame, pixel_aspect: Fraction
     ) -> av.VideoStream:
         """Add the stream of pictures; its settings are those of the first one."""
-        time_base = self._origin.time_base
-        if encoder.codec == "mpeg4" and time_base.denominator > MPEG4_LIMIT:
-            time_base = MPEG4_TIME_BASE
+        rate, time_base = encoder_timing(encoder.codec, self._origin.rate, self._origin.time_base)
         self._time_base = time_base
-        rate = min(self._origin.rate, Fraction(MAX_RATE))
         try:
             stream = self._container.add_stream(encoder.name, rate=rate, options=encoder.options)
         except ValueError as error:
@@ -196,8 +194,7 @@ class VideoWriter:
                 f"{encoder.codec} cannot be written to {self.path.suffix} files"
             ) from error
         self._size = picture.width, picture.height
-        odd = encoder.needs_even
-        stream.width, stream.height = (x + x % 2 if odd else x for x in self._size)
+        stream.width, stream.height = padded_size(*self._size, encoder.divisors)
         if (stream.width, stream.height) != self._size:
             self.notes.append(
                 f"{encoder.codec} needs even sides: {self._size[0]} x {self._size[1]} pixels "
@@ -227,8 +224,7 @@ class VideoWriter:
             if note not in self.notes:
                 self.notes.append(note)
             picture = fit(picture, *self._size)
-        if self._encoder.needs_even:
-            picture = pad_to_even(picture)
+        picture = pad(picture, self._encoder.divisors)
         if picture.format.name == self._encoder.pix_fmt:
             return picture
         context = self._stream.codec_context
