@@ -47,6 +47,7 @@ class VideoReader:
     Attributes:
         rate: frames per second, on average.
         num_frames: number of frames by the header, often an estimate; None if unknown.
+        num_subtitles: number of tracks of subtitles.
         missing_end: after the last frame, what is missing at the end of a truncated file, as a
             sentence's end. "" if nothing is, if that cannot be told, or if the end is not wanted.
         problems: damaged frames, and damage of the container.
@@ -78,6 +79,7 @@ class VideoReader:
         self.num_frames = _num_frames(self._container, stream, self.rate)
         self.pixel_aspect = _pixel_aspect(stream)
         self.metadata = dict(self._container.metadata)
+        self.num_subtitles = len(self._container.streams.subtitles)
         self.start = self._find_start()
         self._converter = Converter()
         self._num_read = 0

@@ -35,6 +35,7 @@ class Origin:
         sound: streams of sound.
         start: time of the source's start by the time stamps of its sound, in seconds.
         metadata: such as title and place of recording.
+        language: of the pictures; "" if unknown.
     """
 
     rate: Fraction
@@ -43,6 +44,7 @@ class Origin:
     sound: Sequence[av.AudioStream] = ()
     start: Fraction = Fraction(0)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    language: str = ""
 
 
 class VideoWriter:
@@ -200,6 +202,8 @@ class VideoWriter:
                 f"{encoder.codec} needs even sides: {self._size[0]} x {self._size[1]} pixels "
                 f"became {stream.width} x {stream.height}, the last column or row is doubled"
             )
+        if self._origin.language:
+            stream.metadata["language"] = self._origin.language
         context = stream.codec_context
         stream.pix_fmt = encoder.pix_fmt
         stream.time_base = context.time_base = time_base
