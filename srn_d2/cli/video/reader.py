@@ -210,8 +210,7 @@ class VideoReader:
         picture.pts = stamp - self.time_offset(time_base)
         if self._num_read and picture.pts < self._last_pts + 1:
             if (self._last_pts - picture.pts) * time_base > MAX_BACK:
-                time = float(picture.pts * time_base)
-                self.problems.append(Problem(time, "the time stamp is before the last frame's"))
+                self.timeline.late_frames.append(self._last_pts * time_base)
             picture.pts = self._last_pts + 1
         picture.time_base = time_base
         self._last_pts = picture.pts

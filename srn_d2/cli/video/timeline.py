@@ -58,6 +58,8 @@ class Timeline:
     Attributes:
         jumps: times at which a part follows on another, in seconds by the new time stamps.
         sound_jumps: the same of sound that jumps alone, and may not be in step any more.
+        late_frames: times, since the start of the file, after which the reader got a frame that
+            belongs long before, and that it had to put there.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Timeline:
     ):
         self.jumps: list[Fraction] = []
         self.sound_jumps: list[Fraction] = []
+        self.late_frames: list[Fraction] = []
         self._video = video.index
         self._tracks = {stream.index: _Track() for stream in (video, *sound)}
         self._frame = 1 / rate
@@ -112,13 +115,17 @@ class Timeline:
 
     def describe_problems(self, start: Fraction) -> str:
         """What could not be bridged; "" if all could. See ``describe``."""
-        if not self.sound_jumps:
-            return ""
-        times = list_times(time - start for time in self.sound_jumps)
-        return (
-            f"the time stamps of the sound jump without the video's at {times}: it may be out of "
-            "step from there on"
-        )
+        texts = []
+        if self.sound_jumps:
+            times = list_times(time - start for time in self.sound_jumps)
+            texts.append(
+                f"the time stamps of the sound jump without the video's at {times}: it may be out "
+                "of step from there on"
+            )
+        if self.late_frames:
+            times = list_times(self.late_frames)
+            texts.append(f"frames have time stamps before those of earlier ones, at {times}")
+        return " and ".join(texts)
 
     @property
     def _video_end(self) -> Fraction:
@@ -138,6 +145,10 @@ class Timeline:
             stamp = packet.dts if packet.pts is None else packet.pts
             self._offsets.append(start - stamp * packet.time_base)
             track.part += 1
+        elif track.end is not None and packet.pts is not None and self._jumps_forward:
+            delay = (packet.pts - packet.dts) * packet.time_base
+            if not -MAX_BACK <= delay <= MAX_PAUSE:  # estimated from the next part's times
+                packet.pts = round((track.end - self._offsets[-1]) / packet.time_base)
         self._put(packet, track, self._offsets[-1])
 
     def _release(self, track: _Track, at_end: bool = False) -> Iterator[av.Packet]:
