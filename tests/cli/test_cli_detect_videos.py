@@ -38,6 +38,16 @@ def test_of_a_truncated_video_what_is_there_is_written(detect, tmp_path):
     assert "truncated" in record["error"]
 
 
+def test_joined_recordings_are_done_and_said(detect, tmp_path):
+    part = write_container(tmp_path / "a.ts", "mpg2", 8).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    status, messages = detect(tmp_path / "joined.ts", "--blur")
+    assert status == 0, messages
+    assert messages.count("the time stamps jump; what follows was joined on at 0:00:00.32") == 1
+    times, _ = read_frames(tmp_path / "out" / "joined.ts.mp4")
+    assert times == pytest.approx([index / 25 for index in range(16)], abs=0.001)
+
+
 def test_a_truncated_video_matters_only_if_its_end_is_wanted(detect, tmp_path):
     half = cut(write_container(tmp_path / "cut.mkv", "MJPG", 20), 0.5)
     status, messages = detect(half, "--no-pictures", "--max-frames", 2)

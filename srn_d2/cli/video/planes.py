@@ -11,6 +11,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.codec.codec import find_best_pix_fmt_of_list
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from srn_d2.inference.drawing import draw_scored_boxes
@@ -22,6 +23,10 @@ from .orientation import Orientation
 
 # Lines from which on a video without a colour matrix is taken for BT.709, as players do.
 MIN_HD_HEIGHT = 720
+UNTAGGED = 2
+# Formats of the planes that faces are hidden in, for frames that have no such planes.
+PLANAR_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
+PLANAR_RGB = ("gbrp", "gbrp10le", "gbrp12le", "gbrp16le")
 MAX_PIXEL_ASPECT = 16
 
 
@@ -38,6 +43,24 @@ def is_planar(video_format: av.VideoFormat) -> bool:
         and not video_format.name.startswith("grayf")
         and bits(video_format) <= 16
     )
+
+
+def planar_format(video_format: av.VideoFormat, square_chroma: bool = False) -> str:
+    """The planar format next to another; RGB stays RGB.
+
+    Args:
+        video_format: that of a decoder.
+        square_chroma: chroma must have the same resolution in both directions.
+    """
+    formats = [x for x in PLANAR_FORMATS if not square_chroma or "422" not in x]
+    if video_format.is_rgb or video_format.has_palette:
+        formats = list(PLANAR_RGB)
+    return find_best_pix_fmt_of_list(formats, video_format)[0].name
+
+
+def has_square_chroma(video_format: av.VideoFormat) -> bool:
+    """Check that chroma has the same resolution in both directions."""
+    return video_format.chroma_width(16) == video_format.chroma_height(16)
 
 
 def bits(video_format: av.VideoFormat) -> int:
@@ -127,11 +150,15 @@ class Converter:
         )
 
 
+def default_matrix(height: int) -> int:
+    """The colour matrix that players assume for a video without one."""
+    return Colorspace.ITU709 if height >= MIN_HD_HEIGHT else Colorspace.ITU601
+
+
 def _colorspace(picture: av.VideoFrame) -> int:
     """The colour matrix, for untagged frames as players take it."""
-    if picture.colorspace != Colorspace.DEFAULT.value and picture.colorspace != 2:
-        return picture.colorspace
-    return Colorspace.ITU709 if picture.height >= MIN_HD_HEIGHT else Colorspace.ITU601
+    is_tagged = picture.colorspace != UNTAGGED
+    return picture.colorspace if is_tagged else default_matrix(picture.height)
 
 
 def hide_faces(picture: av.VideoFrame, boxes: np.ndarray, method: Method, margin: float) -> None:
@@ -185,9 +212,14 @@ def fit(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     return canvas
 
 
-def pad_to_even(picture: av.VideoFrame) -> av.VideoFrame:
-    """A frame with even sides: the last column or row repeated where a side is odd."""
-    width, height = picture.width + picture.width % 2, picture.height + picture.height % 2
+def padded_size(width: int, height: int, divisors: tuple[int, int]) -> tuple[int, int]:
+    """The next width and height that are multiples of two numbers."""
+    return width + -width % divisors[0], height + -height % divisors[1]
+
+
+def pad(picture: av.VideoFrame, divisors: tuple[int, int]) -> av.VideoFrame:
+    """A frame whose sides are multiples: the last column or row is repeated where they are not."""
+    width, height = padded_size(picture.width, picture.height, divisors)
     if (width, height) == (picture.width, picture.height):
         return picture
     padded = new_like(picture, width, height)

@@ -1,7 +1,7 @@
 """Damages of a video file, for messages."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, SupportsFloat
 
 MAX_LISTED = 5
 
@@ -22,12 +22,17 @@ def describe_problems(problems: Sequence[Problem]) -> str:
     """A sentence with the times of the first problems; "" without one."""
     if not problems:
         return ""
-    times = list(dict.fromkeys(format_time(problem.time) for problem in problems))
-    listed = ", ".join(times[:MAX_LISTED])
-    more = f" and {len(times) - MAX_LISTED} more" if len(times) > MAX_LISTED else ""
-    noun = "frame is" if len(times) == 1 else "frames are"
+    times = [problem.time for problem in problems]
+    noun = "frame is" if len({format_time(time) for time in times}) == 1 else "frames are"
     text = " ".join(problems[0].text.split())
-    return f"the {noun} damaged at {listed}{more} (FFmpeg: {text})"
+    return f"the {noun} damaged at {list_times(times)} (FFmpeg: {text})"
+
+
+def list_times(times: Iterable[SupportsFloat]) -> str:
+    """The first of some times in seconds, and the number of the others."""
+    texts = list(dict.fromkeys(format_time(float(time)) for time in times))
+    more = f" and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
+    return ", ".join(texts[:MAX_LISTED]) + more
 
 
 def format_time(seconds: float) -> str:

@@ -70,15 +70,19 @@ def process_video(
         reader.sound_streams if options.keep_sound else (),
         reader.start,
         reader.metadata,
+        reader.stream.metadata.get("language", ""),
     )
     total = min(filter(None, (reader.num_frames, options.max_frames)), default=None)
     bar = tqdm(total=total, desc=Path(source).name, unit="frame", disable=not show_progress or None)
     try:
         with bar, Prefetch(reader, QUEUE_FRAMES) as items:
             result = _process(detector, items, origin, output, options, bar)
-        result.problems = " and ".join(
-            filter(None, (reader.missing_end, describe_problems(reader.problems)))
-        )
+        if options.render is not None and reader.num_subtitles:
+            tracks = f"{reader.num_subtitles} track{'s' * (reader.num_subtitles > 1)}"
+            result.notes.append(f"subtitles are left out: {tracks}")
+        damage = describe_problems(reader.problems)
+        jumps = reader.timeline.describe_problems(reader.start)
+        result.problems = " and ".join(filter(None, (reader.missing_end, damage, jumps)))
     finally:
         reader.close()
     result.notes += reader.notes

@@ -7,15 +7,23 @@ from pathlib import Path
 
 import av
 import av.logging
-from av.codec.codec import find_best_pix_fmt_of_list
 
 from ..printing import printable
 from .completeness import missing_end
 from .errors import VideoError
 from .frame import Frame
 from .orientation import UPRIGHT, Orientation, read_display_matrix
-from .planes import MAX_PIXEL_ASPECT, Converter, display_size, is_planar, oriented_copy
+from .planes import (
+    MAX_PIXEL_ASPECT,
+    Converter,
+    display_size,
+    has_square_chroma,
+    is_planar,
+    oriented_copy,
+    planar_format,
+)
 from .problems import Problem
+from .timeline import BROADCAST, MAX_BACK, Timeline
 
 # Rate of videos that report none.
 DEFAULT_RATE = Fraction(25)
@@ -26,8 +34,6 @@ MAX_CONTAINER_ERRORS = 100
 # Containers whose time stamps count from the start of the file; those of others, such as broadcast
 # streams, begin anywhere.
 ZERO_BASED = frozenset(("mov", "mp4", "matroska", "webm", "avi", "flv", "asf", "nut", "mxf"))
-# Formats of the planes that faces are hidden in, for frames that have no such planes.
-PLANAR_FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
 
 
 class VideoReader:
@@ -41,9 +47,11 @@ class VideoReader:
     Attributes:
         rate: frames per second, on average.
         num_frames: number of frames by the header, often an estimate; None if unknown.
+        num_subtitles: number of tracks of subtitles.
         missing_end: after the last frame, what is missing at the end of a truncated file, as a
             sentence's end. "" if nothing is, if that cannot be told, or if the end is not wanted.
         problems: damaged frames, and damage of the container.
+        timeline: knows where the time stamps jump.
         notes: what else a user should know of.
 
     Raises:
@@ -71,11 +79,14 @@ class VideoReader:
         self.num_frames = _num_frames(self._container, stream, self.rate)
         self.pixel_aspect = _pixel_aspect(stream)
         self.metadata = dict(self._container.metadata)
+        self.num_subtitles = len(self._container.streams.subtitles)
         self.start = self._find_start()
         self._converter = Converter()
         self._num_read = 0
         self._end = Fraction(0)  # of the last packet, in seconds
         self._last_pts = self._next_pts = 0
+        formats = set(self._container.format.name.split(","))
+        self.timeline = Timeline(stream, self.sound_streams, self.rate, bool(formats & BROADCAST))
         self._orientation = UPRIGHT
         if len(self._container.streams.video) > 1:
             self._note("of several streams of video, one is processed, and the others are left out")
@@ -87,17 +98,19 @@ class VideoReader:
             VideoError: there is not a single frame.
         """
         frames_end: Fraction | None = None  # end of the last frame wanted
-        for packet in self._packets():
+        for packet in self._moved_packets():
             if packet.stream != self.stream:
                 yield from self._sound(packet, frames_end)
             elif frames_end is None:
                 for picture in self._decode(packet):
                     yield self._frame(picture)
                     if self._num_read == self._max_frames:
-                        frames_end = (self._next_pts) * self.stream.time_base
+                        frames_end = self._next_pts * self.stream.time_base
                         break
             if frames_end is not None and self._is_past(packet, frames_end):
                 break
+        if text := self.timeline.describe(self.start):
+            self._note(text)
         if not self._num_read:
             raise VideoError(f"{printable(self.path)} has no frame that can be decoded")
         if frames_end is None:
@@ -125,7 +138,7 @@ class VideoReader:
         return Fraction(self._container.start_time or 0, av.time_base)
 
     def _packets(self) -> Iterator[av.Packet]:
-        """All packets; the demuxer's errors are recorded."""
+        """All packets as they are in the file; the demuxer's errors are recorded."""
         num_errors = 0
         packets = self._container.demux()
         while num_errors < MAX_CONTAINER_ERRORS:
@@ -143,10 +156,18 @@ class VideoReader:
             if packet is not ...:
                 if packet.size:
                     num_errors = 0
-                if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self._end = max(self._end, end)
                 yield packet
+
+    def _moved_packets(self) -> Iterator[av.Packet]:
+        """All packets, on one line of time."""
+        for packet in self._packets():
+            if not packet.size and packet.pts is None:  # the end, for decoders
+                yield from self.timeline.flush()
+            for moved in self.timeline.move(packet):
+                if moved.pts is not None:
+                    end = (moved.pts + (moved.duration or 0)) * moved.time_base
+                    self._end = max(self._end, end)
+                yield moved
 
     def _sound(self, packet: av.Packet, frames_end: Fraction | None) -> Iterator[av.Packet]:
         if packet.stream in self.sound_streams and packet.dts is not None:
@@ -188,6 +209,8 @@ class VideoReader:
         # Encoders want increasing time stamps.
         picture.pts = stamp - self.time_offset(time_base)
         if self._num_read and picture.pts < self._last_pts + 1:
+            if (self._last_pts - picture.pts) * time_base > MAX_BACK:
+                self.timeline.late_frames.append(self._last_pts * time_base)
             picture.pts = self._last_pts + 1
         picture.time_base = time_base
         self._last_pts = picture.pts
@@ -210,11 +233,10 @@ class VideoReader:
         if any(component.is_alpha for component in picture.format.components):
             self._note("transparency is left out")
         if not is_planar(picture.format) or (
-            orientation.transpose and not _has_square_chroma(picture.format)
+            orientation.transpose and not has_square_chroma(picture.format)
         ):
-            formats = [x for x in PLANAR_FORMATS if not orientation.transpose or "422" not in x]
-            best, _ = find_best_pix_fmt_of_list(formats, picture.format)
-            picture = picture.reformat(format=best.name)
+            name = planar_format(picture.format, square_chroma=orientation.transpose)
+            picture = picture.reformat(format=name)
         return oriented_copy(picture, orientation)
 
     def _read_orientation(self, picture: av.VideoFrame) -> Orientation:
@@ -266,11 +288,6 @@ def _pixel_aspect(stream: av.VideoStream) -> Fraction:
     if not aspect or not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
         return Fraction(1)
     return Fraction(aspect)
-
-
-def _has_square_chroma(video_format: av.VideoFormat) -> bool:
-    """Check that chroma has the same resolution in both directions."""
-    return video_format.chroma_width(16) == video_format.chroma_height(16)
 
 
 def _collect_log_messages() -> None:

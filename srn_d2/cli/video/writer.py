@@ -1,6 +1,7 @@
 """Video files with the time stamps and the sound of their source, through PyAV (FFmpeg)."""
 
 import errno
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,17 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import av
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange
 
-from .codecs import LAMBDA_PER_QP, QSCALE, Encoder, choose_encoder, copy_encoder
+from .codecs import LAMBDA_PER_QP, QSCALE, Encoder, choose_encoder, copy_encoder, encoder_timing
 from .errors import VideoError
-from .planes import fit, pad_to_even
+from .planes import default_matrix, fit, pad, padded_size
 from .sound import SoundTrack
 
-# Encoders refuse absurd rates, which some containers name; time stamps are kept all the same.
-MAX_RATE = 240
-# Numerators and denominators up to which MPEG-4 part 2 takes a time base; a fine one within it.
-MPEG4_LIMIT, MPEG4_TIME_BASE = 65535, Fraction(1, 60000)
 # Errors of the disk and the folder, not of FFmpeg.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT)
 # Metadata of the container itself.
@@ -38,6 +35,7 @@ class Origin:
         sound: streams of sound.
         start: time of the source's start by the time stamps of its sound, in seconds.
         metadata: such as title and place of recording.
+        language: of the pictures; "" if unknown.
     """
 
     rate: Fraction
@@ -46,6 +44,7 @@ class Origin:
     sound: Sequence[av.AudioStream] = ()
     start: Fraction = Fraction(0)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    language: str = ""
 
 
 class VideoWriter:
@@ -84,6 +83,7 @@ class VideoWriter:
         self._early_sound: list[av.Packet] = []
         self._sound: dict[int, SoundTrack] = {}
         self._durations: dict[int, int] = {}
+        self._next_stamp = -math.inf
 
     def write(self, picture: av.VideoFrame, pixel_aspect: Fraction = Fraction(1)) -> None:
         """Append a frame, at its time stamp.
@@ -101,7 +101,10 @@ class VideoWriter:
                 self._open(picture, pixel_aspect)
             picture = self._conform(picture)
             stamp = round(picture.pts * picture.time_base / self._time_base)
-            self._durations[stamp] = round(picture.duration * picture.time_base / self._time_base)
+            stamp = max(stamp, self._next_stamp)  # in a coarser unit
+            self._next_stamp = stamp + 1
+            duration = round(picture.duration * picture.time_base / self._time_base)
+            self._durations[stamp] = max(duration, 1)
             picture.pts, picture.time_base = stamp, self._time_base
             picture.duration = self._durations[stamp]
             self._mux(self._stream.encode(picture))
@@ -184,11 +187,8 @@ class VideoWriter:
         self, encoder: Encoder, picture: av.VideoFrame, pixel_aspect: Fraction
     ) -> av.VideoStream:
         """Add the stream of pictures; its settings are those of the first one."""
-        time_base = self._origin.time_base
-        if encoder.codec == "mpeg4" and time_base.denominator > MPEG4_LIMIT:
-            time_base = MPEG4_TIME_BASE
+        rate, time_base = encoder_timing(encoder.codec, self._origin.rate, self._origin.time_base)
         self._time_base = time_base
-        rate = min(self._origin.rate, Fraction(MAX_RATE))
         try:
             stream = self._container.add_stream(encoder.name, rate=rate, options=encoder.options)
         except ValueError as error:
@@ -196,13 +196,14 @@ class VideoWriter:
                 f"{encoder.codec} cannot be written to {self.path.suffix} files"
             ) from error
         self._size = picture.width, picture.height
-        odd = encoder.needs_even
-        stream.width, stream.height = (x + x % 2 if odd else x for x in self._size)
+        stream.width, stream.height = padded_size(*self._size, encoder.divisors)
         if (stream.width, stream.height) != self._size:
             self.notes.append(
                 f"{encoder.codec} needs even sides: {self._size[0]} x {self._size[1]} pixels "
                 f"became {stream.width} x {stream.height}, the last column or row is doubled"
             )
+        if self._origin.language:
+            stream.metadata["language"] = self._origin.language
         context = stream.codec_context
         stream.pix_fmt = encoder.pix_fmt
         stream.time_base = context.time_base = time_base
@@ -210,7 +211,7 @@ class VideoWriter:
         # At a variable rate, B-frames make FFmpeg write MP4 files that end before the last frame.
         context.max_b_frames = 0
         is_from_rgb = picture.format.is_rgb and not context.format.is_rgb
-        context.colorspace = Colorspace.ITU709 if is_from_rgb else picture.colorspace
+        context.colorspace = default_matrix(picture.height) if is_from_rgb else picture.colorspace
         context.color_range = ColorRange.MPEG if is_from_rgb else picture.color_range
         context.color_trc, context.color_primaries = picture.color_trc, picture.color_primaries
         if not encoder.has_crf:
@@ -227,8 +228,7 @@ class VideoWriter:
             if note not in self.notes:
                 self.notes.append(note)
             picture = fit(picture, *self._size)
-        if self._encoder.needs_even:
-            picture = pad_to_even(picture)
+        picture = pad(picture, self._encoder.divisors)
         if picture.format.name == self._encoder.pix_fmt:
             return picture
         context = self._stream.codec_context
