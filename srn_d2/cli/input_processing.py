@@ -58,10 +58,9 @@ class InputProcessor:
         """
         try:
             if source.is_video:
-                self._process_video(source)
-                return Result.of(source, None)
+                return Result.of(source, None, written=self._process_video(source))
             render = picture_renderer(self._video)
-            record = process_picture(self._detector, source, self._output, render)
+            record, written = process_picture(self._detector, source, self._output, render)
         except Exception as error:
             if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
                 raise
@@ -69,9 +68,11 @@ class InputProcessor:
                 raise_if_of_folder(error, self._output)
             record = {"file_name": str(source.path), "error": str(error)}
             return Result.of(source, record, kind_of(error))
-        return Result.of(source, record, NOT_WRITTEN if "error" in record else None)
+        problem = NOT_WRITTEN if "error" in record else None
+        return Result.of(source, record, problem, [] if written is None else [written])
 
-    def _process_video(self, source: Source) -> None:
+    def _process_video(self, source: Source) -> list[Path]:
+        """The paths below the output folder of all that is written."""
         from .video.process import process_video  # imports PyAV
 
         result = process_video(
@@ -82,6 +83,8 @@ class InputProcessor:
             show_progress=self._show_progress,
         )
         log_written(result)
+        paths = result.lines, result.video, result.gaps_file
+        return [path.relative_to(self._output) for path in paths if path is not None]
 
 
 def _is_of_input(error: OSError, source: Source) -> bool:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Entry(NamedTuple):
-    """Place of a result, its time, and whether its input is done and has not changed since."""
+    """Place of a result, its time, and whether it still holds: see ``RunFolder.done``."""
 
     path: Path
     position: int
@@ -91,7 +91,8 @@ class RunFolder:
         return Journal(self._records(self.rank))
 
     def done(self, sources: Sequence[Source]) -> set[int]:
-        """Indices of the sources that are done already and have not changed since."""
+        """Indices of the sources that are done already, have not changed since, and whose picture
+        or video is still there if it was written."""
         return {index for index, entry in self._last(sources).items() if entry.is_done}
 
     def results(self, sources: Sequence[Source], keep: set[int] | None = None) -> Iterator[Result]:
@@ -113,7 +114,11 @@ class RunFolder:
                 index = index_of.get(result.path)
                 if index is None or (index in last and last[index].time > result.time):
                     continue
-                is_done = result.problem is None and result.is_of(sources[index])
+                is_done = (
+                    result.problem is None
+                    and result.is_of(sources[index])
+                    and result.is_there(self.output)
+                )
                 last[index] = _Entry(path, position, result.time, is_done)
         return last
 

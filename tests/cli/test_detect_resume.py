@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from helpers.detect_files import files_below, save_image
+from helpers.detect_files import files_below, save_image, save_video
 from srn_d2.cli import processing, worker_group
 from srn_d2.cli.journal import Journal, Result, read_journal
 from srn_d2.cli.run_folder import FOLDER, OutputInUseError, RunFolder
@@ -108,6 +110,29 @@ def test_changed_options_are_refused_with_their_keys(detect, stop_after, tmp_pat
     status, messages = detect(folder, "--restart", *options)
     assert status == 0, messages
     assert "done already" not in messages
+
+
+def test_what_was_deleted_is_written_again(detect, stop_after, tmp_path):
+    folder = save_images(tmp_path / "in", 3)
+    save_image(folder / "3.jpg")
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "4.jpg", format="PNG")  # written as 4.jpg.png
+    save_image(folder / "5.png")
+    save_video(folder / "6.mp4")
+    save_video(folder / "7.mp4")
+    stop_after(8)  # all, but not the end
+    (folder / "8.mp4").write_bytes((folder / "7.mp4").read_bytes())
+    with pytest.raises(StoppedError):
+        detect(folder, "--format", "json,wider")
+    deleted = ["1.png", "4.jpg.png", "6.mp4", "7.mp4.jsonl", "wider/0.txt"]
+    before = files_below(tmp_path / "out")
+    for name in deleted:
+        (tmp_path / "out" / name).unlink()
+    status, messages = detect(folder, "--format", "json,wider")
+    assert status == 0, messages
+    assert "4 of 9 inputs are done already" in messages
+    assert set(before) <= set(files_below(tmp_path / "out"))
+    assert len(json.loads((tmp_path / "out" / "faces.json").read_text())) == 6
 
 
 def test_other_inputs_are_refused_too(detect, stop_after, tmp_path):
