@@ -53,8 +53,9 @@ class Result:
         return cls(*names, version, record, problem, tuple(map(str, written)))
 
     def is_of(self, source: Source) -> bool:
-        """Whether it is of this input as it is now, under this name."""
-        is_same = (self.path, self.name) == (str(source.path), str(source.name))
+        """Whether it is of this input as it is now, under these names."""
+        names = str(source.path), str(source.name), source.stem.as_posix()
+        is_same = (self.path, self.name, self.stem) == names
         return is_same and tuple(self.version) == file_version(source.path)
 
     def is_there(self, output: Path) -> bool:
