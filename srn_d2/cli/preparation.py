@@ -15,6 +15,7 @@ from .detector_arguments import build_detector
 from .input_processing import InputProcessor, Process
 from .parquet_output import import_pyarrow
 from .processing import Job
+from .run_folder import INPUTS
 from .shared_detector import (
     ThreadPlan,
     available_cores,
@@ -102,7 +103,7 @@ def job_settings(args: argparse.Namespace, detector: FaceDetector) -> dict[str, 
     of_model = (
         detection_settings(detector.cfg) if detector.metadata is None else asdict(detector.metadata)
     )
-    return {"inputs": inputs, **options, **of_model}
+    return {INPUTS: inputs, **options, **of_model}
 
 
 def _num_images(sources: Sequence[Source]) -> int:

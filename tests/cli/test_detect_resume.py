@@ -157,9 +157,20 @@ def test_after_failures_the_same_command_tries_these_again(detect, tmp_path):
     assert status == 1
     assert "2 of 5 inputs are done already" in messages
     assert "2 of 5 inputs failed: 1 not an image, 1 truncated or damaged" in messages
-    # That run has ended: another one starts anew.
-    status, messages = detect(folder / "0.png", "--blur")
+    # Other options would mean all inputs anew, which is said.
+    before = files_below(tmp_path / "out")
+    status, messages = detect(folder, "--blur", "--max-megapixels", "250")
+    assert status == 2
+    assert "run with failures" in messages
+    assert "--blur: False there, True now" in messages
+    assert "--max-megapixels: 100.0 there, 250.0 now" in messages
+    assert "--restart" in messages
+    assert files_below(tmp_path / "out") == before
+    assert detect(folder, "--blur", "--restart")[0] == 1
+    # That run has ended: one of other inputs starts anew.
+    status, messages = detect(folder / "0.png", "--pixelate")
     assert status == 0, messages
+    assert "was of other inputs: this one starts anew" in messages
     assert not (tmp_path / "out" / FOLDER).exists()
 
 
