@@ -9,9 +9,9 @@ from srn_d2.data.image_io import InvalidImageError
 from srn_d2.inference.image_detector import ImageDetector
 from srn_d2.inference.tiled_inference import is_out_of_memory
 
-from .journal import Result
+from .journal import DAMAGED_VIDEO, Result
 from .output_errors import raise_if_of_folder
-from .pictures import process_picture
+from .pictures import error_text, process_picture
 from .printing import printable
 from .rendering import picture_renderer
 from .sources import Source
@@ -66,7 +66,7 @@ class InputProcessor:
                 raise
             if isinstance(error, OSError) and not _is_of_input(error, source):
                 raise_if_of_folder(error, self._output)
-            record = {"file_name": str(source.path), "error": str(error)}
+            record = {"file_name": str(source.path), "error": error_text(error)}
             return Result.of(source, record, kind_of(error))
         problem = NOT_WRITTEN if "error" in record else None
         return Result.of(source, record, problem, [] if written is None else [written])
@@ -97,7 +97,7 @@ def kind_of(error: Exception) -> str:
     if isinstance(error, InvalidImageError):
         return error.reason
     if isinstance(error, DamagedVideoError):
-        return "damaged video"
+        return DAMAGED_VIDEO
     if isinstance(error, VideoError):
         return "video that cannot be read or written"
     if isinstance(error, OSError) and error.strerror:

@@ -14,6 +14,9 @@ from typing import Any
 
 from .sources import Source
 
+DAMAGED_VIDEO = "damaged video, done as far as it can be read"
+"""Kind of the failure of a video that is written all the same, with what it has."""
+
 
 @dataclass(frozen=True)
 class Result:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from srn_d2.data.image_errors import InvalidImageError, UnreadFormatError
+from srn_d2.data.image_errors import InvalidImageError, TooManyPixelsError, UnreadFormatError
 from srn_d2.data.image_frames import ImageFrames
+from srn_d2.error_messages import message_of
 from srn_d2.inference.frame_faces import FrameFaces
 from srn_d2.inference.image_detector import ImageDetector
 
@@ -67,11 +68,17 @@ def process_picture(
         except InvalidImageError as error:
             if not found.num_frames:
                 raise
-            problem = str(error)
+            problem = error_text(error)
         if render is not None and problem is None:
             of_file = _written_frames(frames, found, images)
             written, problem = write_or_explain(output, source, of_file, found.notes)
     return PictureResult(_record(source, found, problem), written)
+
+
+def error_text(error: BaseException) -> str:
+    """An error of an input for the user, with the option that it depends on."""
+    text = message_of(error)
+    return f"{text}; see --max-megapixels" if isinstance(error, TooManyPixelsError) else text
 
 
 def open_frames(source: Source, max_pixels: int) -> ImageFrames:
@@ -139,7 +146,7 @@ def write_or_explain(
         return None, str(error)
     except OSError as error:
         raise_if_of_folder(error, output)
-        return None, f"the picture is not written: {error}"
+        return None, f"the picture is not written: {error.strerror or error}"
     except MemoryError:
         raise
     except Exception as error:  # encoders raise many kinds, such as struct.error

@@ -84,7 +84,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
         job = prepare()
         check_writable(job.output)
     except SETUP_ERRORS as error:
-        problem = f"{type(error).__name__}: {message_of(error)}"
+        problem = message_of(error)
     except KeyboardInterrupt:
         return _left(130)
     try:
@@ -248,8 +248,7 @@ def _merge(job: Job, folder: RunFolder, summary: Summary) -> None:
                 writer.start(folder.results(job.sources))
             _write_lists(writers, folder, job.sources)
     paths = ", ".join(map(str, written_paths(job.formats, job.output)))
-    has_pictures = summary.num_pictures > 0 or summary.num_failed > 0
-    summary.log(paths if has_pictures else "")
+    summary.log(paths)
     folder.end(summary.num_failed > 0)
 
 

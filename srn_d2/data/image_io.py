@@ -45,6 +45,7 @@ __all__ = [
     "UnreadFormatError",
     "check_pixel_count",
     "decode_image",
+    "megapixels",
     "open_image",
     "pillow_to_rgb",
     "pixel_limit",
@@ -121,7 +122,10 @@ def open_image(
         wanted = "an image" if formats is None else f"an image of {', '.join(formats)}"
         raise NotAnImageError(f"{name} cannot be decoded: it is not {wanted}") from error
     except Image.DecompressionBombError as error:
-        raise TooManyPixelsError(f"{name} cannot be decoded: {error}") from error
+        limit = _limit(max_pixels)
+        raise TooManyPixelsError(
+            f"{name} has more pixels than the limit of {megapixels(limit)}"
+        ) from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
@@ -137,9 +141,7 @@ def _open_unknown_tiff(encoded: bytes, name: str, max_pixels: int | None) -> Ima
     tags = tiff_header(encoded)
     if tags is None:
         return None
-    if max_pixels is None and Image.MAX_IMAGE_PIXELS is not None:
-        max_pixels = 2 * Image.MAX_IMAGE_PIXELS
-    check_pixel_count(*header_size(tags), name, max_pixels)
+    check_pixel_count(*header_size(tags), name, _limit(max_pixels))
     try:
         deep = decode_tiff(encoded, tags)
     except (ValueError, TypeError, LookupError, ArithmeticError, struct.error):  # odd tags
@@ -200,8 +202,20 @@ def check_pixel_count(height: int, width: int, name: str, max_pixels: int | None
         raise EmptyImageError(f"{name} has no pixels: it is {width} x {height}")
     if max_pixels is not None and height * width > max_pixels:
         raise TooManyPixelsError(
-            f"{name} has {width} x {height} pixels, more than the limit of {max_pixels}"
+            f"{name} has {width} x {height} pixels, more than the limit of {megapixels(max_pixels)}"
         )
+
+
+def megapixels(number: float) -> str:
+    """A number of pixels for a message."""
+    return f"{number / 1e6:g} megapixels"
+
+
+def _limit(max_pixels: int | None) -> int | None:
+    """The limit, or that of Pillow's own guard, if it has one."""
+    if max_pixels is None and Image.MAX_IMAGE_PIXELS is not None:
+        return 2 * Image.MAX_IMAGE_PIXELS
+    return max_pixels
 
 
 _limits_lock = threading.Lock()
