@@ -67,7 +67,8 @@ class InputProcessor:
             if isinstance(error, OSError) and not _is_of_input(error, source):
                 raise_if_of_folder(error, self._output)
             record = {"file_name": str(source.path), "error": error_text(error)}
-            return Result.of(source, record, kind_of(error))
+            kind = kind_of(error) if source.problem is None else source.kind
+            return Result.of(source, record, kind)
         problem = NOT_WRITTEN if "error" in record else None
         return Result.of(source, record, problem, [] if written is None else [written])
 

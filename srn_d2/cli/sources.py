@@ -29,6 +29,7 @@ class Source(NamedTuple):
         stem: input path without suffix, below the common folder of all inputs.
         problem: why it cannot be done, known from its name: processing it is an error.
         has_fallbacks: whether the names of ``fallbacks`` are free.
+        kind: kind of the problem in a few words, for the summary.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Source(NamedTuple):
     stem: Path
     problem: str | None = None
     has_fallbacks: bool = True
+    kind: str = ""
 
     @property
     def is_video(self) -> bool:
@@ -198,6 +200,7 @@ def _name_outputs(inputs: Sequence[Found], base: Path, output: Path) -> list[Sou
             relative[path].with_suffix(""),
             item.problem,
             taken.isdisjoint(_fallbacks(relative[path])),
+            item.kind,
         )
         for item in inputs
     ]

@@ -219,6 +219,24 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     sources = find_sources([str(tmp_path)], tmp_path / "out")
     assert [source.path.name for source in sources] == ["a.jpg", "b.mp4"]
     assert all("leads nowhere" in source.problem for source in sources)
+    assert {source.kind for source in sources} == {"link that leads nowhere"}
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    save(tmp_path / "a.png")
+    (tmp_path / "sub").mkdir()
+    scandir = os.scandir
+
+    def scan(folder):
+        if Path(folder).name == "sub":
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    first, second = find_sources([str(tmp_path)], tmp_path / "out")
+    assert first.problem is None
+    assert second.problem == "the folder cannot be read: permission denied"
+    assert second.kind == "folder that cannot be read"
 
 
 def test_junk_is_passed_over(tmp_path):
