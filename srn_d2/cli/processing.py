@@ -150,6 +150,10 @@ def process_files(job: Job) -> int:
             _merge(job, folder, summary)
         worker_group.synchronize()
         return int(summary.num_failed > 0)
+    except BaseException:
+        if worker_group.get_world_size() == 1:
+            folder.clean()
+        raise
     finally:
         folder.close()
 

@@ -159,6 +159,11 @@ class RunFolder:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def clean(self) -> None:
+        """Remove the drafts of terminated processes, if this run holds the folder."""
+        if self._lock is not None:
+            remove_drafts(self.output)
+
     def close(self) -> None:
         """Let other runs use the folder."""
         if self._lock is not None:

@@ -87,6 +87,21 @@ def test_ctrl_c_writes_the_list_and_the_rest_is_done_later(detect, stop_after, t
     assert len(json.loads((tmp_path / "out" / "faces.json").read_text())) == 5
 
 
+def test_a_stop_leaves_no_drafts_of_terminated_processes(detect, monkeypatch, tmp_path):
+    draft = tmp_path / "out" / ".long.0123456789abcdef.partial.mp4"
+
+    def stop(job, sources):
+        draft.write_bytes(b"half of a video")
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(processing, "_results", stop)
+    status, messages = detect(save_images(tmp_path / "in", 2))
+    assert status == 130
+    assert "the same command goes on from here" in messages
+    assert not draft.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "keys"),
     [
