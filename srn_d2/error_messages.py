@@ -1,5 +1,6 @@
 """Error messages for the command line."""
 
+import os
 import re
 
 USER_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, AssertionError)
@@ -12,9 +13,13 @@ _IN_DATA_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\s
 def message_of(error: BaseException) -> str:
     """An error's message for the command line.
 
-    str() of a KeyError quotes it, line breaks too; torch puts the traceback of a data worker before
-    the message. An error without a message gives its type's name.
+    str() of a KeyError quotes it, line breaks too; that of an OSError has its number; torch puts
+    the traceback of a data worker before the message. An error without a message gives its type's
+    name.
     """
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        name = os.fsencode(error.filename).decode("utf-8", "backslashreplace")
+        return f"{name}: {error.strerror.lower()}"
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     if match := _IN_DATA_WORKER.match(text):
         # The last line that begins with the type; what follows is the message.

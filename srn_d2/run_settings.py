@@ -25,6 +25,18 @@ def write_settings(path: str | os.PathLike, settings: Mapping[str, Any]) -> None
         draft.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """The settings in a file of ``write_settings``.
+
+    Raises:
+        ValueError: it is no settings file.
+    """
+    try:
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no settings file: {error}") from error
+
+
 def require_same_settings(
     path: str | os.PathLike, settings: Mapping[str, Any], run: str, remedy: str
 ) -> None:
@@ -41,10 +53,7 @@ def require_same_settings(
         ValueError: the file is no settings file.
     """
     new = json.loads(json.dumps(dict(settings)))  # as in the file: lists in place of tuples
-    try:
-        old = dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no settings file: {error}") from error
+    old = read_settings(path)
     differences = describe_differences(old, new, "there", "now")
     if differences:
         raise OtherSettingsError(

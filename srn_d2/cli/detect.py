@@ -50,7 +50,8 @@ With --blur and --pixelate, a face that a video shows before and after is hidden
 longer ones, which are not hidden, and faces that were lost in the middle of the picture.
 
 A run that was stopped, by Ctrl-C, a kill or a full disk, goes on when the command is given again;
-with other options it refuses to. After a run with failures the same command tries these again.
+with other options it refuses to. After a run with failures the same command tries these again. A
+run without failures that is given again does all inputs anew.
 """
 EPILOG = f"""\
 In folders, and in those that are linked there, everything that looks like a picture or a video

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from srn_d2.data.image_errors import UnreadFormatError
 from srn_d2.data.image_formats import (
     HEIF_SUFFIXES,
     UNREAD_SUFFIXES,
@@ -26,6 +27,10 @@ _UNREAD_VIDEO_SUFFIXES = {
 } - set(VIDEO_SUFFIXES)
 _SOUND_SUFFIXES = (".aac", ".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".wma")
 
+UNREADABLE_FOLDER = "folder that cannot be read"
+DEAD_LINK = "link that leads nowhere"
+WRONG_SUFFIX = "video without a video's suffix"
+
 
 class Found(NamedTuple):
     """A file, or a folder that was left out.
@@ -34,11 +39,13 @@ class Found(NamedTuple):
         path: its path.
         problem: why it is not done, although it may be a picture or a video; None: it is done.
         is_junk: it is left out with reason, for ``problem``.
+        kind: kind of the problem in a few words, for the summary.
     """
 
     path: Path
     problem: str | None = None
     is_junk: bool = False
+    kind: str = UnreadFormatError.reason
 
 
 class FolderSearch:
@@ -86,7 +93,8 @@ class FolderSearch:
                 with os.scandir(folder) as scan:
                     entries = sorted(scan, key=lambda entry: entry.name)
             except OSError as error:
-                yield Found(Path(folder), f"the folder cannot be read: {error.strerror}")
+                problem = f"the folder cannot be read: {(error.strerror or str(error)).lower()}"
+                yield Found(Path(folder), problem, kind=UNREADABLE_FOLDER)
                 continue
             for entry in entries:
                 is_folder = entry.is_dir()
@@ -103,7 +111,7 @@ class FolderSearch:
     def _classify(self, entry: os.DirEntry) -> Iterator[Found]:
         if not entry.is_file():  # a link that leads nowhere, or no file with content
             if entry.is_symlink() and _looks_right(Path(entry.path)):
-                yield Found(Path(entry.path), "a link that leads nowhere")
+                yield Found(Path(entry.path), "a link that leads nowhere", kind=DEAD_LINK)
         elif matches(entry.name, JUNK_FILES):
             yield Found(Path(entry.path), "a file of the system, a trash or a transfer", True)
         elif (found := classify(Path(entry.path))) is not None:
@@ -131,7 +139,7 @@ def classify(path: Path) -> Found | None:
     if content is not None:
         return Found(path)
     if suffix not in _SOUND_SUFFIXES and _is_video(prefix):
-        return Found(path, "it seems to be a video: give it a video's suffix")
+        return Found(path, "it seems to be a video: give it a video's suffix", kind=WRONG_SUFFIX)
     return None
 
 

@@ -9,9 +9,9 @@ from srn_d2.data.image_io import InvalidImageError
 from srn_d2.inference.image_detector import ImageDetector
 from srn_d2.inference.tiled_inference import is_out_of_memory
 
-from .journal import Result
+from .journal import DAMAGED_VIDEO, Result
 from .output_errors import raise_if_of_folder
-from .pictures import process_picture
+from .pictures import error_text, process_picture
 from .printing import printable
 from .rendering import picture_renderer
 from .sources import Source
@@ -58,20 +58,22 @@ class InputProcessor:
         """
         try:
             if source.is_video:
-                self._process_video(source)
-                return Result.of(source, None)
+                return Result.of(source, None, written=self._process_video(source))
             render = picture_renderer(self._video)
-            record = process_picture(self._detector, source, self._output, render)
+            record, written = process_picture(self._detector, source, self._output, render)
         except Exception as error:
             if not (isinstance(error, INPUT_ERRORS) or is_out_of_memory(error)):
                 raise
             if isinstance(error, OSError) and not _is_of_input(error, source):
                 raise_if_of_folder(error, self._output)
-            record = {"file_name": str(source.path), "error": str(error)}
-            return Result.of(source, record, kind_of(error))
-        return Result.of(source, record, NOT_WRITTEN if "error" in record else None)
+            record = {"file_name": str(source.path), "error": error_text(error)}
+            kind = kind_of(error) if source.problem is None else source.kind
+            return Result.of(source, record, kind)
+        problem = NOT_WRITTEN if "error" in record else None
+        return Result.of(source, record, problem, [] if written is None else [written])
 
-    def _process_video(self, source: Source) -> None:
+    def _process_video(self, source: Source) -> list[Path]:
+        """The paths below the output folder of all that is written."""
         from .video.process import process_video  # imports PyAV
 
         result = process_video(
@@ -82,6 +84,8 @@ class InputProcessor:
             show_progress=self._show_progress,
         )
         log_written(result)
+        paths = result.lines, result.video, result.gaps_file
+        return [path.relative_to(self._output) for path in paths if path is not None]
 
 
 def _is_of_input(error: OSError, source: Source) -> bool:
@@ -94,7 +98,7 @@ def kind_of(error: Exception) -> str:
     if isinstance(error, InvalidImageError):
         return error.reason
     if isinstance(error, DamagedVideoError):
-        return "damaged video"
+        return DAMAGED_VIDEO
     if isinstance(error, VideoError):
         return "video that cannot be read or written"
     if isinstance(error, OSError) and error.strerror:

@@ -7,12 +7,15 @@ full disk is no result: its input is done again.
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .sources import Source
+
+DAMAGED_VIDEO = "damaged video, done as far as it can be read"
+"""Kind of the failure of a video that is written all the same, with what it has."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Result:
         version: size in bytes and time of change in ns of the input file.
         record: its entry in faces.json; None for a video that is done, which has its own file.
         problem: kind of its failure in a few words; None if it is done.
+        written: paths below the output folder of its picture or of its video's files.
         time: seconds since 1970, by which the last of several results is known.
     """
 
@@ -35,20 +39,31 @@ class Result:
     version: tuple[int, int]
     record: dict[str, Any] | None
     problem: str | None = None
+    written: tuple[str, ...] = ()
     time: float = field(default_factory=time.time)
 
     @classmethod
     def of(
-        cls, source: Source, record: dict[str, Any] | None, problem: str | None = None
+        cls,
+        source: Source,
+        record: dict[str, Any] | None,
+        problem: str | None = None,
+        written: Sequence[Path] = (),
     ) -> "Result":
         """The result of an input file."""
         names = str(source.path), str(source.name), source.stem.as_posix()
-        return cls(*names, file_version(source.path), record, problem)
+        version = file_version(source.path)
+        return cls(*names, version, record, problem, tuple(map(str, written)))
 
     def is_of(self, source: Source) -> bool:
-        """Whether it is of this input as it is now, under this name."""
-        is_same = (self.path, self.name) == (str(source.path), str(source.name))
+        """Whether it is of this input as it is now, under these names."""
+        names = str(source.path), str(source.name), source.stem.as_posix()
+        is_same = (self.path, self.name, self.stem) == names
         return is_same and tuple(self.version) == file_version(source.path)
+
+    def is_there(self, output: Path) -> bool:
+        """Whether all that was written for it is still in the output folder."""
+        return all((output / name).exists() for name in self.written)
 
 
 def file_version(path: Path) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from srn_d2.atomic_file import atomic_path
 from srn_d2.evaluation.widerface.prediction_files import format_predictions
 
 from .journal import Result
-from .sources import Source
 
 FORMATS = ("json", "jsonl", "csv", "parquet", "wider")
 WIDER_FOLDER = "wider"
@@ -35,16 +34,6 @@ def check_writable(folder: Path) -> None:
         raise NotADirectoryError(f"{existing} is no folder: choose another --output")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(f"Nothing can be written to {existing}: choose another --output")
-
-
-def check_wider_names(sources: Sequence[Source]) -> None:
-    """Raise a ValueError if two pictures would have one WIDER FACE text file."""
-    stems = [source.stem for source in sources if not source.is_video and not source.problem]
-    seen: set[Path] = set()
-    for stem in stems:
-        if stem in seen:
-            raise ValueError(f"Two pictures are named {stem}, which --format wider tells by name")
-        seen.add(stem)
 
 
 class RecordWriter(ABC):

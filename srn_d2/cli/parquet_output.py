@@ -39,8 +39,10 @@ def import_pyarrow() -> Any:
 class ParquetWriter(RecordWriter):
     """A part is written every ``ROWS_PER_PART`` pictures or ``SECONDS_PER_PART``.
 
-    Columns: file_name, height, width, faces (a list of x1, y1, x2, y2, score, frame), error. Bytes
-    of file names that are not UTF-8 are escaped.
+    Columns: file_name, height, width, faces (a list of x1, y1, x2, y2, score, frame), error, frames
+    (of a picture with several a list of height, width and, of an animation, time and duration in
+    seconds) and notes (a map of kinds to texts). Bytes of file names that are not UTF-8 are
+    escaped.
     """
 
     name = "faces.parquet"
@@ -87,6 +89,8 @@ class ParquetWriter(RecordWriter):
 def _schema(pyarrow: Any) -> Any:
     number = pyarrow.float32()
     face = [(name, number) for name in ("x1", "y1", "x2", "y2", "score")]
+    frame = [(name, pyarrow.int32()) for name in ("height", "width")]
+    frame += [(name, pyarrow.float64()) for name in ("time", "duration")]
     return pyarrow.schema(
         [
             ("file_name", pyarrow.string()),
@@ -94,6 +98,8 @@ def _schema(pyarrow: Any) -> Any:
             ("width", pyarrow.int32()),
             ("faces", pyarrow.list_(pyarrow.struct([*face, ("frame", pyarrow.int32())]))),
             ("error", pyarrow.string()),
+            ("frames", pyarrow.list_(pyarrow.struct(frame))),
+            ("notes", pyarrow.map_(pyarrow.string(), pyarrow.string())),
         ]
     )
 
@@ -107,5 +113,7 @@ def _row(record: dict) -> dict:
         }
         for face in record.get("faces", ())
     ]
-    row = {key: record.get(key) for key in ("height", "width", "error")}
-    return {**row, "file_name": printable(Path(record["file_name"])), "faces": faces}
+    row = {key: record.get(key) for key in ("height", "width", "error", "frames")}
+    notes = list(record["notes"].items()) if "notes" in record else None
+    name = printable(Path(record["file_name"]))
+    return {**row, "file_name": name, "faces": faces, "notes": notes}

@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
-from srn_d2.data.image_errors import InvalidImageError, UnreadFormatError
+from srn_d2.data.image_errors import InvalidImageError, TooManyPixelsError, UnreadFormatError
 from srn_d2.data.image_frames import ImageFrames
+from srn_d2.error_messages import message_of
 from srn_d2.inference.frame_faces import FrameFaces
 from srn_d2.inference.image_detector import ImageDetector
 
@@ -23,9 +25,23 @@ MAX_WRITTEN_FACTOR = 4
 """Pixels of all frames of a picture that is written, in multiples of the limit of one."""
 
 
+class PictureResult(NamedTuple):
+    """What became of a picture.
+
+    Attributes:
+        record: its entry in the files of faces: "file_name", and what ``FrameFaces.to_dict`` gives;
+            with "error" if it could not be written, or not all frames be read; with "written_as"
+            among the notes if it is not written as ``Source.name``.
+        written: path of the picture below the output folder; None: it is not written.
+    """
+
+    record: dict
+    written: Path | None = None
+
+
 def process_picture(
     detector: ImageDetector, source: Source, output: Path, render: Render | None
-) -> dict:
+) -> PictureResult:
     """Find the faces in all frames of a picture, and write it.
 
     Args:
@@ -34,11 +50,6 @@ def process_picture(
         output: output folder.
         render: what is written; None: nothing is.
 
-    Returns:
-        the record of the picture: "file_name", and what ``FrameFaces.to_dict`` gives; with "error"
-        if it could not be written, or not all frames be read; with "written_as" among the notes if
-        it is not written as ``source.name``.
-
     Raises:
         InvalidImageError, OSError: it cannot be read; not one frame of it.
         OutputFolderError: nothing can be written.
@@ -46,6 +57,7 @@ def process_picture(
     with open_frames(source, detector.max_pixels) as frames:
         found = FrameFaces(frames)
         images: list[Image.Image] = []
+        written = None
         problem = None if render is None else _too_many_frames(frames, detector.max_pixels)
         try:
             for frame in frames:
@@ -56,11 +68,17 @@ def process_picture(
         except InvalidImageError as error:
             if not found.num_frames:
                 raise
-            problem = str(error)
+            problem = error_text(error)
         if render is not None and problem is None:
-            written = _written_frames(frames, found, images)
-            problem = write_or_explain(output, source, written, found.notes)
-    return _record(source, found, problem)
+            of_file = _written_frames(frames, found, images)
+            written, problem = write_or_explain(output, source, of_file, found.notes)
+    return PictureResult(_record(source, found, problem), written)
+
+
+def error_text(error: BaseException) -> str:
+    """An error of an input for the user, with the option that it depends on."""
+    text = message_of(error)
+    return f"{text}; see --max-megapixels" if isinstance(error, TooManyPixelsError) else text
 
 
 def open_frames(source: Source, max_pixels: int) -> ImageFrames:
@@ -107,7 +125,7 @@ def _too_many_frames(frames: ImageFrames, max_pixels: int) -> str | None:
 
 def write_or_explain(
     output: Path, source: Source, frames: WrittenFrames, notes: dict[str, str]
-) -> str | None:
+) -> tuple[Path | None, str | None]:
     """Write a picture; of an error only its text, so that the faces are recorded all the same.
 
     Args:
@@ -117,7 +135,7 @@ def write_or_explain(
         notes: gets "written_as" if it is not ``source.name``.
 
     Returns:
-        what went wrong; None if nothing did.
+        path below the output folder, and None; or None and what went wrong.
 
     Raises:
         OutputFolderError: nothing else can be written either.
@@ -125,14 +143,14 @@ def write_or_explain(
     try:
         name = write_picture(output, [source.name, *source.fallbacks], frames)
     except UnheldPictureError as error:
-        return str(error)
+        return None, str(error)
     except OSError as error:
         raise_if_of_folder(error, output)
-        return f"the picture is not written: {error}"
+        return None, f"the picture is not written: {error.strerror or error}"
     except MemoryError:
         raise
     except Exception as error:  # encoders raise many kinds, such as struct.error
-        return f"the picture is not written: {type(error).__name__}: {error}"
+        return None, f"the picture is not written: {type(error).__name__}: {error}"
     if name != source.name:
         notes["written_as"] = f"written as {name}, as {source.name.suffix} does not hold it"
-    return None
+    return name, None

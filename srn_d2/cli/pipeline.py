@@ -15,6 +15,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 
+from tqdm import tqdm
+
 from .input_processing import Process
 from .journal import Result
 from .printing import printable
@@ -184,6 +186,8 @@ def _start_worker(start: Callable[[], Process]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Its usual lock has a semaphore, which is left behind when this process is terminated.
+    tqdm.set_lock(threading.RLock())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("srn_d2.cli").setLevel(logging.INFO)

@@ -13,9 +13,9 @@ from srn_d2.inference.detector import FaceDetector
 
 from .detector_arguments import build_detector
 from .input_processing import InputProcessor, Process
-from .outputs import check_wider_names
 from .parquet_output import import_pyarrow
 from .processing import Job
+from .run_folder import INPUTS
 from .shared_detector import (
     ThreadPlan,
     available_cores,
@@ -24,7 +24,7 @@ from .shared_detector import (
     plan_threads,
     share_detector,
 )
-from .sources import Source, find_sources
+from .sources import Source, distinct_stems, find_sources
 from .video.arguments import video_options
 from .video.containers import keep_containers
 
@@ -52,7 +52,7 @@ def prepare_job(args: argparse.Namespace) -> Job:
     if args.copy_codec:
         sources = keep_containers(sources, args.output)
     if "wider" in args.format:
-        check_wider_names(sources)
+        sources = distinct_stems(sources)
     if "parquet" in args.format:
         import_pyarrow()
     num_images = _num_images(sources)
@@ -103,7 +103,7 @@ def job_settings(args: argparse.Namespace, detector: FaceDetector) -> dict[str, 
     of_model = (
         detection_settings(detector.cfg) if detector.metadata is None else asdict(detector.metadata)
     )
-    return {"inputs": inputs, **options, **of_model}
+    return {INPUTS: inputs, **options, **of_model}
 
 
 def _num_images(sources: Sequence[Source]) -> int:

@@ -84,7 +84,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
         job = prepare()
         check_writable(job.output)
     except SETUP_ERRORS as error:
-        problem = f"{type(error).__name__}: {message_of(error)}"
+        problem = message_of(error)
     except KeyboardInterrupt:
         return _left(130)
     try:
@@ -150,6 +150,10 @@ def process_files(job: Job) -> int:
             _merge(job, folder, summary)
         worker_group.synchronize()
         return int(summary.num_failed > 0)
+    except BaseException:
+        if worker_group.get_world_size() == 1:
+            folder.clean()
+        raise
     finally:
         folder.close()
 
@@ -248,8 +252,7 @@ def _merge(job: Job, folder: RunFolder, summary: Summary) -> None:
                 writer.start(folder.results(job.sources))
             _write_lists(writers, folder, job.sources)
     paths = ", ".join(map(str, written_paths(job.formats, job.output)))
-    has_pictures = summary.num_pictures > 0 or summary.num_failed > 0
-    summary.log(paths if has_pictures else "")
+    summary.log(paths)
     folder.end(summary.num_failed > 0)
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from .journal import Result
-from .printing import printable
+from .journal import DAMAGED_VIDEO, Result
+from .printing import counted, printable, without_path
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ class Summary:
         Args:
             written: the files of faces.
         """
-        if written:
-            files = f"{self.num_faces} faces in {self.num_pictures} files"
-            logger.info("%s: %s", files, written)
+        if written and (self.num_pictures or self.num_faces):
+            faces = counted(self.num_faces, "face")
+            logger.info("%s in %s: %s", faces, counted(self.num_pictures, "file"), written)
         if self.failures:
             kinds = ", ".join(f"{number} {kind}" for kind, number in self.failures.most_common())
             total = self.num_pictures + self.num_videos + self.num_failed
@@ -102,12 +102,20 @@ class Progress:
         rate = (self._num_done - self._num_before) / max(seconds, 1e-9)
         left = (self._total - self._num_done) / max(rate, 1e-9)
         return (
-            f"{self._num_done} of {self._total} inputs, {rate:.2f} a second, "
+            f"{self._num_done} of {self._total} inputs, {_per_time(rate)}, "
             f"{tqdm.format_interval(left)} left"
         )
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _per_time(rate: float) -> str:
+    """A number of inputs a second, in words."""
+    for seconds, unit in ((1, "second"), (60, "minute")):
+        if rate * seconds >= 1:
+            return f"{rate * seconds:.1f} a {unit}"
+    return f"{rate * 3600:.1f} an hour"
 
 
 class Reporter:
@@ -124,4 +132,8 @@ class Reporter:
                 self._said.add(kind)
                 logger.info("%s: %s (said once)", printable(result.path), text)
         if result.problem is not None:
-            logger.error("%s failed: %s", printable(result.path), record.get("error"))
+            text = without_path(record.get("error", ""), result.path)
+            kind = (
+                "is damaged, what it has is done" if result.problem == DAMAGED_VIDEO else "failed"
+            )
+            logger.error("%s %s: %s", printable(result.path), kind, text)

@@ -2,8 +2,8 @@
 
 ``OUTPUT/.srn_d2_detect/`` has settings.json, what was asked for, and records-RANK.jsonl, the
 results of each worker (see :mod:`.journal`). A run that has ended without a failure removes it. One
-with failures leaves it with the file "ended": the same command tries these again, another starts
-anew.
+with failures leaves it with the file "ended": the same command tries these again, one with other
+inputs starts anew.
 """
 
 import fcntl
@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from srn_d2.atomic_file import remove_drafts
-from srn_d2.run_settings import OtherSettingsError, require_same_settings, write_settings
+from srn_d2.run_settings import read_settings, require_same_settings, write_settings
 
 from .journal import Journal, Result, read_journal, read_result
 from .sources import Source
 
 FOLDER = ".srn_d2_detect"
+INPUTS = "inputs"
+"""The setting that has the arguments of the command."""
 logger = logging.getLogger(__name__)
 
 
 class _Entry(NamedTuple):
-    """Place of a result, its time, and whether its input is done and has not changed since."""
+    """Place of a result, its time, and whether it still holds: see ``RunFolder.done``."""
 
     path: Path
     position: int
@@ -60,38 +62,54 @@ class RunFolder:
             restart: start anew even if there is a run that could go on.
 
         Raises:
-            OtherSettingsError: the run in the folder has other settings and has not ended.
+            OtherSettingsError: the run in the folder has other settings, and has not ended or has
+                the same inputs.
             OutputInUseError: another run is at work in the folder.
             OSError: the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._acquire()
-        settings_file = self.folder / "settings.json"
-        if settings_file.exists() and not restart:
-            try:
-                require_same_settings(
-                    settings_file,
-                    settings,
-                    f"The unfinished run in {self.output}",
-                    "give the same options, another --output, or --restart to start anew",
-                )
-            except OtherSettingsError:
-                if not self._ended.exists():
-                    raise
-                restart = True
+        if self._settings.exists() and not restart:
+            restart = self._has_other_inputs(settings)
+            if not restart:
+                self._require_same(settings)
         if restart:
             self._remove_results()
-        if restart or not settings_file.exists():
-            write_settings(settings_file, settings)
+        if restart or not self._settings.exists():
+            write_settings(self._settings, settings)
         self._ended.unlink(missing_ok=True)
         remove_drafts(self.output)
+
+    def _has_other_inputs(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the run in the folder has ended and is of other inputs, which is logged."""
+        if not self._ended.exists():
+            return False
+        if read_settings(self._settings).get(INPUTS) == settings.get(INPUTS):
+            return False
+        logger.info(
+            "The last run in %s, which had failures, was of other inputs: this one starts anew",
+            self.output,
+        )
+        return True
+
+    def _require_same(self, settings: Mapping[str, Any]) -> None:
+        has_ended = self._ended.exists()
+        purpose = " to try its failures again" if has_ended else ""
+        require_same_settings(
+            self._settings,
+            settings,
+            f"The {'run with failures' if has_ended else 'unfinished run'} in {self.output}",
+            f"give the same options{purpose}, another --output, or --restart to start anew, with "
+            "all inputs",
+        )
 
     def journal(self) -> Journal:
         """The results of this worker, to append to."""
         return Journal(self._records(self.rank))
 
     def done(self, sources: Sequence[Source]) -> set[int]:
-        """Indices of the sources that are done already and have not changed since."""
+        """Indices of the sources that are done already, have not changed since, and whose picture
+        or video is still there if it was written."""
         return {index for index, entry in self._last(sources).items() if entry.is_done}
 
     def results(self, sources: Sequence[Source], keep: set[int] | None = None) -> Iterator[Result]:
@@ -113,7 +131,11 @@ class RunFolder:
                 index = index_of.get(result.path)
                 if index is None or (index in last and last[index].time > result.time):
                     continue
-                is_done = result.problem is None and result.is_of(sources[index])
+                is_done = (
+                    result.problem is None
+                    and result.is_of(sources[index])
+                    and result.is_there(self.output)
+                )
                 last[index] = _Entry(path, position, result.time, is_done)
         return last
 
@@ -137,6 +159,11 @@ class RunFolder:
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def clean(self) -> None:
+        """Remove the drafts of terminated processes, if this run holds the folder."""
+        if self._lock is not None:
+            remove_drafts(self.output)
+
     def close(self) -> None:
         """Let other runs use the folder."""
         if self._lock is not None:
@@ -145,6 +172,10 @@ class RunFolder:
 
     def _records(self, rank: int) -> Path:
         return self.folder / f"records-{rank:04d}.jsonl"
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / "settings.json"
 
     @property
     def _ended(self) -> Path:

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ class Source(NamedTuple):
         stem: input path without suffix, below the common folder of all inputs.
         problem: why it cannot be done, known from its name: processing it is an error.
         has_fallbacks: whether the names of ``fallbacks`` are free.
+        kind: kind of the problem in a few words, for the summary.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Source(NamedTuple):
     stem: Path
     problem: str | None = None
     has_fallbacks: bool = True
+    kind: str = ""
 
     @property
     def is_video(self) -> bool:
@@ -81,8 +83,8 @@ def search(patterns: Iterable[str], output: Path) -> Search:
 
     Raises:
         FileNotFoundError: a pattern names nothing.
-        ValueError: an output would overwrite an input, two inputs have one output, a folder is
-            the output folder or in it, or an argument is the address of a web page.
+        ValueError: an output would overwrite an input, a folder is the output folder or in it, or
+            an argument is the address of a web page.
     """
     expanded = {pattern: [_absolute(path) for path in _expand(pattern)] for pattern in patterns}
     paths = [path for paths in expanded.values() for path in paths]
@@ -141,18 +143,50 @@ def _contents(suffixes: Counter[str], junk: Sequence[Found]) -> str:
     return f"there are {', '.join(counts)}" if counts else "it is empty"
 
 
+def distinct_name(own: Path, name: Path, kept: Collection[Path]) -> Path:
+    """Name of an output that no other input has, whatever the order of the inputs.
+
+    ``b.mkv`` would become ``b.mkv.mp4``. If there is an input of this name, which keeps it, it
+    becomes ``b.mkv.mp4.mp4``, and so on. Others cannot have it: what is added is always the same
+    for one file, and an input that ends in it keeps its name.
+
+    Args:
+        own: name of the input, below the common folder.
+        name: the same, or ``own`` with a suffix added.
+        kept: names of the inputs that keep their own.
+    """
+    while name != own and name in kept:
+        name = name.with_name(name.name + name.suffix)
+    return name
+
+
+def distinct_stems(sources: Sequence[Source]) -> list[Source]:
+    """Sources whose ``stem``, in the files of ``--format wider``, is each another.
+
+    Pictures of one stem, such as ``a.jpg`` and ``a.png``, get their whole names for it: their files
+    are ``a.jpg.txt`` and ``a.png.txt``.
+    """
+    stems = {x.path: x.stem for x in sources if not x.is_video and x.problem is None}
+    while True:
+        counts = Counter(stems.values())
+        doubled = {path for path, stem in stems.items() if counts[stem] > 1}
+        if not doubled:
+            return [source._replace(stem=stems.get(source.path, source.stem)) for source in sources]
+        stems |= {path: stems[path].with_name(path.name) for path in doubled}
+
+
 def _name_outputs(inputs: Sequence[Found], base: Path, output: Path) -> list[Source]:
-    """Name the outputs of all inputs; a ValueError if two of them, or an input, would clash."""
+    """Name the outputs of all inputs; a ValueError if one of them would overwrite an input."""
     relative = {item.path: item.path.relative_to(base) for item in inputs}
-    names = {item.path: _output_name(relative[item.path]) for item in inputs}
-    counts = Counter(names[item.path] for item in inputs if item.problem is None)
-    doubled = [name for name, count in counts.items() if count > 1]
-    if doubled:
-        raise ValueError(f"Two inputs would be written as {output / doubled[0]}: do one at a time")
-    taken = set(counts)
+    names = {path: _output_name(own) for path, own in relative.items()}
+    done = [item.path for item in inputs if item.problem is None]
+    kept = {names[path] for path in done if names[path] == relative[path]}
+    names |= {path: distinct_name(relative[path], names[path], kept) for path in done}
+    written = {names[path] for path in done}
+    taken = set(written)
     if output.exists():
         resolved = {path.resolve() for path in relative}
-        for name in counts:
+        for name in sorted(written):
             if (output / name).resolve() in resolved:
                 raise ValueError(f"{output / name} would be overwritten: choose another --output")
         real_output = output.resolve()
@@ -166,6 +200,7 @@ def _name_outputs(inputs: Sequence[Found], base: Path, output: Path) -> list[Sou
             relative[path].with_suffix(""),
             item.problem,
             taken.isdisjoint(_fallbacks(relative[path])),
+            item.kind,
         )
         for item in inputs
     ]

@@ -1,56 +1,137 @@
 """Colours of more than 8 bits, which Pillow cuts to their upper 8 or refuses, through OpenCV."""
 
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-# TIFF 6.0, section 8.
-_IMAGE_WIDTH, _IMAGE_LENGTH, _BITS_PER_SAMPLE, _ICC_PROFILE = 256, 257, 258, 34675
+from .image_errors import UnreadFormatError
+from .tiff_pixels import IMAGE_LENGTH, IMAGE_WIDTH, ORIENTATION, TiffPage, decode_opencv, page_of
+
+_ICC_PROFILE = 34675
 _DEEP_PNG = ("RGB;16B", "RGBA;16B")
 
 
-def encoded_if_deep(image: Image.Image) -> bytes | None:
-    """The file of a PNG or TIFF image with colours of 16 bits; None of all others.
+class DeepPixels(NamedTuple):
+    """Samples of more than 8 bits.
+
+    Attributes:
+        pixels: (H, W), (H, W, 3) or (H, W, 4) of any number type, grey or RGB(A), as stored.
+        is_negative: whether they are the higher the darker.
+        is_premultiplied: whether the colours are multiplied by the opacity.
+        orientation: by which they become upright, as EXIF numbers it; None: as the image's.
+    """
+
+    pixels: np.ndarray
+    is_negative: bool = False
+    is_premultiplied: bool = False
+    orientation: int | None = None
+
+
+class DeepFile(NamedTuple):
+    """The file of an image with samples of more than 8 bits.
+
+    Attributes:
+        encoded: the whole file.
+        page: the image's page, if it is a TIFF file.
+        planes: its samples, if they are stored in planes and could be read.
+    """
+
+    encoded: bytes
+    page: TiffPage | None = None
+    planes: np.ndarray | None = None
+
+    def decode(self, image: Image.Image, name: str) -> DeepPixels | None:
+        """The samples, of which Pillow may have the upper 8 bits.
+
+        Args:
+            image: the same image, decoded unless there are ``planes``.
+            name: name of the image, for messages.
+
+        Returns:
+            None if what Pillow has is to be taken.
+
+        Raises:
+            UnreadFormatError: they are stored in a way that is read wrong, by Pillow too.
+        """
+        if self.page is None:
+            return _upper_checked(self.encoded, image)
+        if not self.page.is_planar and image.mode in ("RGB", "RGBA"):
+            return _upper_checked(self.encoded, image, image.tell())
+        pixels = self.page.decode() if self.planes is None else self.planes
+        if pixels is not None:
+            return _of_page(self.page, pixels)
+        if _pillow_mixes_up(self.page, image.mode):
+            raise UnreadFormatError(
+                f"{name} is not read: it is a TIFF file whose samples are stored in an unusual way "
+                f"({_layout(self.page)}); convert it, to PNG for instance"
+            )
+        return None
+
+
+def file_if_deep(image: Image.Image) -> DeepFile | None:
+    """The file of a PNG image with colours of 16 bits, or of such a TIFF; None of all others.
 
     Args:
         image: opened, at the frame wanted, not decoded.
     """
     file = getattr(image, "fp", None)  # of an image that is decoded it is None or not there
-    if file is None or not _is_deep(image):
+    if file is None or not (_is_deep_png(image) or _is_deep_tiff(image)):
         return None
     position = file.tell()
     file.seek(0)
     encoded = file.read()
     file.seek(position)
-    return encoded
+    if image.format != "TIFF":
+        return DeepFile(encoded)
+    page = page_of(image, encoded)
+    return DeepFile(encoded, page, page.decode() if page.is_stored_in_planes else None)
 
 
-def decode_deep(encoded: bytes, image: Image.Image) -> np.ndarray | None:
-    """The colours of 16 bits of which Pillow has the upper 8.
+def _is_deep_png(image: Image.Image) -> bool:
+    if image.format != "PNG" or getattr(image, "is_animated", False):
+        return False
+    return any(tile.args in _DEEP_PNG for tile in image.tile)
 
-    Args:
-        encoded: from ``encoded_if_deep``.
-        image: the same image, decoded.
 
-    Returns:
-        uint16 (H, W, 3) or (H, W, 4), RGB(A); None if OpenCV does not read the same image.
-    """
-    pixels = _decode(encoded, image.tell() if image.format == "TIFF" else 0)
+def _is_deep_tiff(image: Image.Image) -> bool:
+    if image.format != "TIFF":
+        return False
+    page = page_of(image, b"")
+    return page.is_deep or page.is_negative_plane or (page.is_planar and not page.is_grey_or_rgb)
+
+
+def _of_page(page: TiffPage, pixels: np.ndarray) -> DeepPixels:
+    return DeepPixels(
+        pixels,
+        page.has_negative_samples,
+        page.has_associated_alpha,
+        page.tags.get(ORIENTATION, 1),
+    )
+
+
+def _pillow_mixes_up(page: TiffPage, mode: str) -> bool:
+    """Whether Pillow reads a page wrong: planes, and compressed numbers of the other byte order."""
+    if page.is_planar:
+        return mode == "LAB" or (page.is_deep and not page.is_compressed)
+    if page.is_negative_plane:
+        return not page.is_compressed
+    return mode in ("I", "F") and page.is_compressed and page.encoded[:2] == b"MM"
+
+
+def _layout(page: TiffPage) -> str:
+    return "in planes" if page.is_stored_in_planes else "compressed numbers, the highest byte first"
+
+
+def _upper_checked(encoded: bytes, image: Image.Image, page: int = 0) -> DeepPixels | None:
+    """RGB(A) of 16 bits by OpenCV; None unless their upper 8 bits are what Pillow has."""
+    pixels = _decode(encoded, page)
     upper = np.asarray(image)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape != upper.shape:
         return None
-    return pixels if np.array_equal(pixels >> 8, upper) else None
-
-
-def _is_deep(image: Image.Image) -> bool:
-    if image.format == "PNG":
-        animated = getattr(image, "is_animated", False)
-        return not animated and any(tile.args in _DEEP_PNG for tile in image.tile)
-    if image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
-        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,))) == 16
-    return False
+    return DeepPixels(pixels) if np.array_equal(pixels >> 8, upper) else None
 
 
 def tiff_header(encoded: bytes) -> ImageFileDirectory_v2 | None:
@@ -62,23 +143,29 @@ def tiff_header(encoded: bytes) -> ImageFileDirectory_v2 | None:
         tags.load(file)
     except Exception:  # anything at all, of damaged bytes
         return None
-    return tags if {_IMAGE_WIDTH, _IMAGE_LENGTH} <= tags.keys() else None
+    return tags if {IMAGE_WIDTH, IMAGE_LENGTH} <= tags.keys() else None
 
 
 def header_size(tags: ImageFileDirectory_v2) -> tuple[int, int]:
     """(height, width) of a page as its tags say."""
-    return int(tags[_IMAGE_LENGTH]), int(tags[_IMAGE_WIDTH])
+    return int(tags[IMAGE_LENGTH]), int(tags[IMAGE_WIDTH])
 
 
-def decode_tiff(encoded: bytes, tags: ImageFileDirectory_v2) -> np.ndarray | None:
+def decode_tiff(encoded: bytes, tags: ImageFileDirectory_v2) -> DeepPixels | None:
     """Pixels of a TIFF file of one page that Pillow does not know, such as colours in floats.
 
     Returns:
-        (H, W), (H, W, 3) or (H, W, 4) of any number type; None if OpenCV does not read it.
+        None if OpenCV does not read it, or not right.
     """
     if tags.next:  # more pages, which would be lost
         return None
-    return _decode(encoded, 0)
+    page = TiffPage(encoded, dict(tags))
+    pixels = page.decode()
+    if pixels is not None:
+        return _of_page(page, pixels)
+    # Others OpenCV converts, and turns if it does at all.
+    pixels = None if page.is_planar else _decode(encoded, 0)
+    return None if pixels is None else DeepPixels(pixels)
 
 
 def icc_profile(tags: ImageFileDirectory_v2) -> bytes | None:
@@ -87,21 +174,7 @@ def icc_profile(tags: ImageFileDirectory_v2) -> bytes | None:
 
 def _decode(encoded: bytes, page: int) -> np.ndarray | None:
     """Pixels as stored, RGB(A) or grey; None if OpenCV does not read them."""
-    import cv2
-
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    buffer = np.frombuffer(encoded, np.uint8)
-    try:
-        if page == 0:
-            pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        else:
-            found = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED, None, (page, page + 1))
-            pixels = found[1][0] if found[0] else None
-    except cv2.error:
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    pixels = decode_opencv(encoded, page)
     if pixels is None or pixels.ndim == 2:
         return pixels
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(pixels.shape[2])

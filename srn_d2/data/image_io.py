@@ -1,6 +1,7 @@
 """Reading of image files as RGB uint8, with a typed error for every defect."""
 
 import logging
+import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .deep_color import decode_tiff, encoded_if_deep, header_size, icc_profile, tiff_header
+from .deep_color import decode_tiff, file_if_deep, header_size, icc_profile, tiff_header
 from .image_errors import (
     CorruptImageError,
     EmptyImageError,
@@ -44,6 +45,7 @@ __all__ = [
     "UnreadFormatError",
     "check_pixel_count",
     "decode_image",
+    "megapixels",
     "open_image",
     "pillow_to_rgb",
     "pixel_limit",
@@ -120,7 +122,10 @@ def open_image(
         wanted = "an image" if formats is None else f"an image of {', '.join(formats)}"
         raise NotAnImageError(f"{name} cannot be decoded: it is not {wanted}") from error
     except Image.DecompressionBombError as error:
-        raise TooManyPixelsError(f"{name} cannot be decoded: {error}") from error
+        limit = _limit(max_pixels)
+        raise TooManyPixelsError(
+            f"{name} has more pixels than the limit of {megapixels(limit)}"
+        ) from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything when fed with damaged bytes
@@ -128,19 +133,29 @@ def open_image(
 
 
 def _open_unknown_tiff(encoded: bytes, name: str, max_pixels: int | None) -> Image.Image | None:
-    """A TIFF image that Pillow does not know, such as colours in floats; None if it is none."""
+    """A TIFF image that Pillow does not know, such as colours in floats; None if it is none.
+
+    Raises:
+        UnreadFormatError: OpenCV does not read it either.
+    """
     tags = tiff_header(encoded)
     if tags is None:
         return None
-    if max_pixels is None and Image.MAX_IMAGE_PIXELS is not None:
-        max_pixels = 2 * Image.MAX_IMAGE_PIXELS
-    check_pixel_count(*header_size(tags), name, max_pixels)
-    pixels = decode_tiff(encoded, tags)
-    if pixels is None:
-        return None
-    image, scaled = to_decoded(pixels)
+    check_pixel_count(*header_size(tags), name, _limit(max_pixels))
+    try:
+        deep = decode_tiff(encoded, tags)
+    except (ValueError, TypeError, LookupError, ArithmeticError, struct.error):  # odd tags
+        deep = None
+    if deep is None:
+        raise UnreadFormatError(
+            f"{name} is not read: it is a TIFF file of an unusual kind, or damaged; convert it, to "
+            "PNG for instance"
+        )
+    image, scaled = to_decoded(deep)
     image.format = "TIFF"
-    image.info = {"scaled": scaled, "icc_profile": icc_profile(tags)}
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = deep.orientation or 1
+    image.info = {"scaled": scaled, "icc_profile": icc_profile(tags), "exif": exif.tobytes()}
     return image
 
 
@@ -166,15 +181,16 @@ def decode_image(image: Image.Image, name: str, max_pixels: int | None = None) -
     """The same as ``pillow_to_rgb`` with transparency, and the range that was scaled."""
     check_pixel_count(image.height, image.width, name, max_pixels)
     try:
-        encoded = encoded_if_deep(image)
-        image.load()
+        file = file_if_deep(image)
+        if file is None or file.planes is None:
+            image.load()
     except MemoryError:
         raise
     except Exception as error:  # see open_image
         raise TruncatedImageError(f"{name} cannot be decoded: {error}") from error
     try:
-        return to_pixels(image, encoded)
-    except MemoryError:
+        return to_pixels(image, name, file)
+    except (MemoryError, UnreadFormatError):
         raise
     except Exception as error:  # such as damaged palettes
         raise CorruptImageError(f"{name} cannot be decoded: {error}") from error
@@ -186,8 +202,20 @@ def check_pixel_count(height: int, width: int, name: str, max_pixels: int | None
         raise EmptyImageError(f"{name} has no pixels: it is {width} x {height}")
     if max_pixels is not None and height * width > max_pixels:
         raise TooManyPixelsError(
-            f"{name} has {width} x {height} pixels, more than the limit of {max_pixels}"
+            f"{name} has {width} x {height} pixels, more than the limit of {megapixels(max_pixels)}"
         )
+
+
+def megapixels(number: float) -> str:
+    """A number of pixels for a message."""
+    return f"{number / 1e6:g} megapixels"
+
+
+def _limit(max_pixels: int | None) -> int | None:
+    """The limit, or that of Pillow's own guard, if it has one."""
+    if max_pixels is None and Image.MAX_IMAGE_PIXELS is not None:
+        return 2 * Image.MAX_IMAGE_PIXELS
+    return max_pixels
 
 
 _limits_lock = threading.Lock()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .deep_color import decode_deep
+from .deep_color import DeepFile, DeepPixels
 from .image_color import to_srgb
 from .pixel_range import PixelRange, find_range
 
@@ -42,46 +42,53 @@ class DecodedImage(NamedTuple):
         return np.ascontiguousarray(self.pixels[:, :, :3])
 
 
-def to_pixels(image: Image.Image, encoded: bytes | None = None) -> DecodedImage:
+def to_pixels(image: Image.Image, name: str, file: DeepFile | None = None) -> DecodedImage:
     """The pixels of an image that Pillow has decoded, at its current frame.
 
     Args:
         image: of any mode.
-        encoded: its file, if it has colours of 16 bits: ``encoded_if_deep``.
+        name: name of the image, for messages.
+        file: its file, if it has samples of more than 8 bits: ``file_if_deep``.
 
     Raises:
+        UnreadFormatError: as ``DeepFile.decode``.
         Exception: nearly any, if the bytes were damaged.
     """
     scaled = image.info.get("scaled")
     orientation = _orientation(image)
     profile = image.info.get("icc_profile")
-    deep = None if encoded is None else decode_deep(encoded, image)
+    deep = None if file is None else file.decode(image, name)
     if deep is not None:
+        orientation = orientation if deep.orientation is None else deep.orientation
         image, scaled = to_decoded(deep)
     elif image.mode.startswith("I") or image.mode == "F":
-        image, scaled = to_decoded(np.asarray(image))
+        image, scaled = to_decoded(DeepPixels(np.asarray(image)))
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     return DecodedImage(np.array(_to_rgb(image, profile)), scaled)
 
 
-def to_decoded(pixels: np.ndarray) -> tuple[Image.Image, PixelRange | None]:
+def to_decoded(deep: DeepPixels) -> tuple[Image.Image, PixelRange | None]:
     """An image of 8 bits from pixels of more, scaled by the range of their data.
 
-    Args:
-        pixels: (H, W), (H, W, 3) or (H, W, 4) of any number type, RGB(A) or grey.
-
     Returns:
-        an image of mode L, RGB or RGBA, and the range; None if it is a standard one.
+        an image of mode L, RGB or RGBA, as stored, and the range; None if it is a standard one.
     """
+    pixels = deep.pixels
     colors = pixels if pixels.ndim == 2 else pixels[:, :, :3]
     limits = find_range(colors)
     scaled = limits.scale(colors)
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        opacity = find_range(pixels[:, :, 3])._replace(low=0.0).scale(pixels[:, :, 3])
-        scaled = np.dstack([scaled, opacity])
+    if deep.is_negative:
+        scaled = 255 - scaled
     is_standard = limits == _FULL_16_BITS or pixels.dtype == np.uint8
-    return Image.fromarray(scaled), None if is_standard else limits
+    limits_said = None if is_standard else limits
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return Image.fromarray(scaled), limits_said
+    opacity = find_range(pixels[:, :, 3])._replace(low=0.0).scale(pixels[:, :, 3])
+    mode = "RGBa" if deep.is_premultiplied else "RGBA"
+    size = (pixels.shape[1], pixels.shape[0])
+    image = Image.frombytes(mode, size, np.dstack([scaled, opacity]).tobytes())
+    return image.convert("RGBA"), limits_said
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from srn_d2.data.image_io import TooManyPixelsError
+from srn_d2.data.image_io import TooManyPixelsError, megapixels
 from srn_d2.data.image_resize import resize_pixels
 
 from .detections import Detections
@@ -159,7 +159,7 @@ def resize(image: np.ndarray, scale: float, max_pixels: int) -> np.ndarray:
     if new_height * new_width > max_pixels:
         raise TooManyPixelsError(
             f"An image of {width} x {height} pixels would be enlarged to {new_width} x "
-            f"{new_height}, more than the limit of {max_pixels} pixels"
+            f"{new_height}, more than the limit of {megapixels(max_pixels)}"
         )
     return resize_pixels(image, new_height, new_width)
 

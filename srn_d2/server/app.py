@@ -117,7 +117,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidImageError)
     async def invalid_image(request: Request, error: InvalidImageError) -> JSONResponse:
-        return _answer(STATUSES.get(type(error), 400), error.reason, str(error))
+        text = str(error)
+        if isinstance(error, TooManyPixelsError):
+            text += " (srn-d2 serve --max-megapixels)"
+        return _answer(STATUSES.get(type(error), 400), error.reason, text)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_parameter(request: Request, error: RequestValidationError) -> JSONResponse:

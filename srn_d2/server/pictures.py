@@ -6,6 +6,7 @@ from PIL import Image
 
 from srn_d2.data.image_errors import TooManyPixelsError
 from srn_d2.data.image_frames import ImageFrames
+from srn_d2.data.image_io import megapixels
 from srn_d2.inference.faces import Faces
 from srn_d2.inference.frame_faces import FrameFaces
 from srn_d2.inference.image_detector import ImageDetector
@@ -37,7 +38,7 @@ def find_faces(detector: ImageDetector, encoded: bytes, threshold: float) -> dic
         if frames.num_frames > 1 and frames.num_frames * height * width > limit:
             raise TooManyPixelsError(
                 f"{NAME} has {frames.num_frames} frames of {width} x {height} pixels, more than "
-                f"the limit of {limit} in all"
+                f"the limit of {megapixels(limit)} in all"
             )
         found = FrameFaces(frames)
         for frame in frames:

@@ -125,4 +125,4 @@ def test_a_user_sees_the_result_and_no_warnings(detect_model, repo_root, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert done.stderr.splitlines() == [f"0 faces in 1 files: {tmp_path / 'out' / 'faces.json'}"]
+    assert done.stderr.splitlines() == [f"0 faces in 1 file: {tmp_path / 'out' / 'faces.json'}"]

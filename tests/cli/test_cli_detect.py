@@ -62,7 +62,11 @@ def test_bad_files_are_reported_and_the_rest_goes_on(detect, tmp_path):
     records = json.loads((tmp_path / "out" / "faces.json").read_text())
     errors = {Path(record["file_name"]).name: record.get("error") for record in records}
     assert errors.pop("good.png") is None
-    assert "limit" in errors["bomb.png"]
+    limit = "101 x 100 pixels, more than the limit of 0.01 megapixels; see --max-megapixels"
+    assert limit in errors["bomb.png"]
+    for path in (tmp_path / "in").iterdir():  # each once a line
+        lines = [line for line in messages.splitlines() if str(path) in line]
+        assert all(line.count(str(path)) == 1 for line in lines)
     assert "not an image" in errors["text.jpg"]
     assert all(errors.values())
     assert files_below(tmp_path / "out") == ["faces.json", "good.png", "wider/good.txt"]

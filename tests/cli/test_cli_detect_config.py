@@ -111,7 +111,6 @@ def test_a_config_and_its_size(detect, tmp_path):
         (["absent.jpg"], "absent.jpg"),
         (["a.png", "--weights", "absent.pth"], "absent.pth"),
         (["a.png", "--config-file", "absent.yaml"], "absent.yaml"),
-        (["a.*", "--format", "wider"], "named a,"),
         (["a.png", "--min-face-size", "-1"], "min_face_size"),
         (["a.png", "--output", "."], "overwritten"),
         (["a.png", "--output", "a.bmp"], "a.bmp is no folder"),

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from helpers.detect_files import files_below, save_image
@@ -30,11 +32,35 @@ def test_what_cannot_be_read_is_named(detect, tmp_path):
     save_image(tmp_path / "in" / "raw.nef", format="TIFF")
     (tmp_path / "in" / "drawing.svg").write_text("<svg/>")
     (tmp_path / "in" / "film").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
+    (tmp_path / "in" / "link.jpg").symlink_to("absent")
     status, messages = detect(tmp_path / "in")
     assert status == 1
+    assert "1 link that leads nowhere" in messages
     for text in ("raw.nef failed: a camera's raw", "drawing.svg failed", "film failed: it seems"):
         assert text in messages
     assert (tmp_path / "out" / "good.png").is_file()
+
+
+def test_parquet_has_frames_and_notes(detect, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    first, second = (Image.new("RGB", (60, 50), color) for color in ("red", "blue"))
+    (tmp_path / "in").mkdir()
+    first.save(tmp_path / "in" / "a.gif", save_all=True, append_images=[second], duration=250)
+    second.save(tmp_path / "in" / "b.tif", save_all=True, append_images=[first])
+    deep = np.linspace(0, 4095, 50 * 60).reshape(50, 60).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "in" / "c.png")
+    status, messages = detect(tmp_path / "in", "--format", "json,parquet", "--no-pictures")
+    assert status == 0, messages
+    records = json.loads((tmp_path / "out" / "faces.json").read_text())
+    rows = parquet.read_table(tmp_path / "out" / "faces.parquet").to_pylist()
+    rows = {row["file_name"]: row for row in rows}
+    for record in records:
+        row = rows[record["file_name"]]
+        assert dict(row["notes"] or {}) == record.get("notes", {})
+        frames = [{k: v for k, v in x.items() if v is not None} for x in row["frames"] or []]
+        assert frames == record.get("frames", [])
+    assert [len(record.get("frames", ())) for record in records] == [2, 2, 0]
+    assert "notes" in records[2]
 
 
 def test_faces_of_all_frames_in_all_files_of_faces(detect, tmp_path):

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from helpers.detect_files import files_below, save_image
+from helpers.detect_files import files_below, save_image, save_video
 from srn_d2.cli import processing, worker_group
 from srn_d2.cli.journal import Journal, Result, read_journal
 from srn_d2.cli.run_folder import FOLDER, OutputInUseError, RunFolder
@@ -85,6 +87,21 @@ def test_ctrl_c_writes_the_list_and_the_rest_is_done_later(detect, stop_after, t
     assert len(json.loads((tmp_path / "out" / "faces.json").read_text())) == 5
 
 
+def test_a_stop_leaves_no_drafts_of_terminated_processes(detect, monkeypatch, tmp_path):
+    draft = tmp_path / "out" / ".long.0123456789abcdef.partial.mp4"
+
+    def stop(job, sources):
+        draft.write_bytes(b"half of a video")
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(processing, "_results", stop)
+    status, messages = detect(save_images(tmp_path / "in", 2))
+    assert status == 130
+    assert "the same command goes on from here" in messages
+    assert not draft.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "keys"),
     [
@@ -110,6 +127,29 @@ def test_changed_options_are_refused_with_their_keys(detect, stop_after, tmp_pat
     assert "done already" not in messages
 
 
+def test_what_was_deleted_is_written_again(detect, stop_after, tmp_path):
+    folder = save_images(tmp_path / "in", 3)
+    save_image(folder / "3.jpg")
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "4.jpg", format="PNG")  # written as 4.jpg.png
+    save_image(folder / "5.png")
+    save_video(folder / "6.mp4")
+    save_video(folder / "7.mp4")
+    stop_after(8)  # all, but not the end
+    (folder / "8.mp4").write_bytes((folder / "7.mp4").read_bytes())
+    with pytest.raises(StoppedError):
+        detect(folder, "--format", "json,wider")
+    deleted = ["1.png", "4.jpg.png", "6.mp4", "7.mp4.jsonl", "wider/0.txt"]
+    before = files_below(tmp_path / "out")
+    for name in deleted:
+        (tmp_path / "out" / name).unlink()
+    status, messages = detect(folder, "--format", "json,wider")
+    assert status == 0, messages
+    assert "4 of 9 inputs are done already" in messages
+    assert set(before) <= set(files_below(tmp_path / "out"))
+    assert len(json.loads((tmp_path / "out" / "faces.json").read_text())) == 6
+
+
 def test_other_inputs_are_refused_too(detect, stop_after, tmp_path):
     stop_after(1)
     with pytest.raises(StoppedError):
@@ -132,9 +172,20 @@ def test_after_failures_the_same_command_tries_these_again(detect, tmp_path):
     assert status == 1
     assert "2 of 5 inputs are done already" in messages
     assert "2 of 5 inputs failed: 1 not an image, 1 truncated or damaged" in messages
-    # That run has ended: another one starts anew.
-    status, messages = detect(folder / "0.png", "--blur")
+    # Other options would mean all inputs anew, which is said.
+    before = files_below(tmp_path / "out")
+    status, messages = detect(folder, "--blur", "--max-megapixels", "250")
+    assert status == 2
+    assert "run with failures" in messages
+    assert "--blur: False there, True now" in messages
+    assert "--max-megapixels: 100.0 there, 250.0 now" in messages
+    assert "--restart" in messages
+    assert files_below(tmp_path / "out") == before
+    assert detect(folder, "--blur", "--restart")[0] == 1
+    # That run has ended: one of other inputs starts anew.
+    status, messages = detect(folder / "0.png", "--pixelate")
     assert status == 0, messages
+    assert "was of other inputs: this one starts anew" in messages
     assert not (tmp_path / "out" / FOLDER).exists()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.detect_files import files_below, save_image
+from helpers.detect_files import files_below, save_image, save_video
 from srn_d2 import cli
 
 pytestmark = pytest.mark.slow
@@ -138,6 +138,23 @@ def test_two_processes_and_kills(start, detect, pictures, tmp_path):
     status, messages = detect(pictures, *FORMATS, "--output", tmp_path / "again")
     assert status == 0, messages
     assert check_all_done(tmp_path / "again") == records
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_in_a_video_leaves_nothing_of_it(start, tmp_path, number):
+    output = tmp_path / "out"
+    videos = [save_video(tmp_path / "in" / f"{name}.mp4", num_frames=2000) for name in "ab"]
+    process = start(*videos, "--num-processes", 2)
+    end = time.monotonic() + 240
+    while not list(output.glob(".*.partial.mp4")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert messages.splitlines() == ["Stopped: the same command goes on from here"]
+    assert [path.name for path in output.iterdir()] == [".srn_d2_detect"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc: run on Linux")

@@ -42,7 +42,7 @@ def run(tmp_path):
     def process(path, render=hide, max_pixels=1_000_000):
         [source] = find_sources([str(path)], tmp_path / "out")
         detector = BlobImageDetector(max_pixels)
-        return process_picture(detector, source, tmp_path / "out", render)
+        return process_picture(detector, source, tmp_path / "out", render).record
 
     return process
 
@@ -192,7 +192,7 @@ def test_faces_are_recorded_although_the_picture_cannot_be_written(tmp_path, run
         picture(8).save(tmp_path / f"a.jpg{suffix}")
     sources = find_sources([str(tmp_path)], tmp_path / "out")
     source = next(source for source in sources if source.path == path)
-    record = process_picture(BlobImageDetector(), source, tmp_path / "out", hide)
+    record = process_picture(BlobImageDetector(), source, tmp_path / "out", hide).record
     assert len(record["faces"]) == 1
     assert record["error"] == "the picture is not written: JPEG has no transparency"
     Reporter().report(Result.of(source, record, "not written"))

@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.video_files import write_container
 from srn_d2 import cli
 from srn_d2.cli.junk import JUNK_FILES, JUNK_FOLDERS
-from srn_d2.cli.sources import find_sources, search
+from srn_d2.cli.sources import Source, distinct_stems, find_sources, search
+from srn_d2.cli.video.containers import keep_containers
 from srn_d2.cli.video.suffixes import VIDEO_SUFFIXES
 
 
@@ -57,18 +60,61 @@ def test_what_is_written_stays_below_the_output(tmp_path, monkeypatch):
     assert names_of(sources) == ["other/b.jpg", "cwd/a.jpg"]
 
 
-def test_inputs_are_never_overwritten_nor_outputs_twice(tmp_path):
-    for name in ("a.jpg", "x.tga", "x.tga.png"):
-        (tmp_path / name).touch()
+def test_inputs_are_never_overwritten(tmp_path):
+    (tmp_path / "a.jpg").touch()
     with pytest.raises(ValueError, match=r"a\.jpg would be overwritten"):
         find_sources([str(tmp_path / "a.jpg")], tmp_path)
-    with pytest.raises(ValueError, match=r"x\.tga\.png: do one"):
-        find_sources([str(tmp_path / "x.t*")], tmp_path / "out")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.jpg").touch()
     both = [str(tmp_path / "a.jpg"), str(tmp_path / "sub" / "a.jpg")]
     with pytest.raises(ValueError, match=r"sub.a\.jpg would be overwritten"):
         find_sources(both, tmp_path / "sub")
+
+
+SUFFIXES = (".mkv", ".mp4", ".MP4", ".heic", ".jpg", ".tga", ".png")
+
+
+@given(
+    stems=st.lists(st.lists(st.sampled_from(SUFFIXES), min_size=1, max_size=4), max_size=12),
+    keeps=st.booleans(),
+    data=st.data(),
+)
+def test_each_output_has_a_name_of_its_own_in_any_order(tmp_path_factory, stems, keeps, data):
+    folder = tmp_path_factory.mktemp("in")
+    names = sorted({"b" + "".join(parts) for parts in [[".png"], *stems]})
+    for name in names:
+        (folder / name).touch()
+
+    def outputs_of(order):
+        sources = find_sources([str(folder / name) for name in order], folder / "out")
+        sources = keep_containers(sources, folder / "out") if keeps else sources
+        return {source.path.name: source.name.name for source in sources}
+
+    outputs = outputs_of(data.draw(st.permutations(names)))
+    assert outputs == outputs_of(names)
+    assert len(set(outputs.values())) == len(names)
+    for name, output in outputs.items():
+        assert output.startswith(name)
+        # Those that keep their format keep their names, whatever else there is.
+        if name.endswith((".jpg", ".png", ".mp4")):
+            assert output == name
+
+
+def test_both_of_two_inputs_for_one_name_are_done(tmp_path):
+    for name in ("b.mkv", "b.mkv.mp4", "q.heic", "q.heic.jpg"):
+        (tmp_path / name).touch()
+    sources = find_sources([str(tmp_path)], tmp_path / "out")
+    assert names_of(sources) == ["b.mkv.mp4.mp4", "b.mkv.mp4", "q.heic.jpg.jpg", "q.heic.jpg"]
+
+
+@given(names=st.sets(st.lists(st.sampled_from(SUFFIXES), min_size=1, max_size=3).map(tuple)))
+def test_each_picture_has_a_stem_of_its_own(names):
+    paths = [Path("/in") / ("a" + "".join(parts)) for parts in sorted(names)]
+    sources = [Source(x, Path(x.name), Path(x.name).with_suffix("")) for x in paths]
+    found = [x.stem for x in distinct_stems(sources) if not x.is_video]
+    assert len(set(found)) == len(found)
+    if len(found) == 1:
+        assert found == [source.stem for source in sources if not source.is_video]
 
 
 @pytest.mark.parametrize("pattern", ["absent.jpg", "*.jpg", "empty"])
@@ -173,6 +219,24 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     sources = find_sources([str(tmp_path)], tmp_path / "out")
     assert [source.path.name for source in sources] == ["a.jpg", "b.mp4"]
     assert all("leads nowhere" in source.problem for source in sources)
+    assert {source.kind for source in sources} == {"link that leads nowhere"}
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    save(tmp_path / "a.png")
+    (tmp_path / "sub").mkdir()
+    scandir = os.scandir
+
+    def scan(folder):
+        if Path(folder).name == "sub":
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    first, second = find_sources([str(tmp_path)], tmp_path / "out")
+    assert first.problem is None
+    assert second.problem == "the folder cannot be read: permission denied"
+    assert second.kind == "folder that cannot be read"
 
 
 def test_junk_is_passed_over(tmp_path):

@@ -1,33 +1,38 @@
 """Names of videos that keep their codec and container."""
 
 import io
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from ..sources import Source
+from ..sources import Source, distinct_name
 from .errors import VideoError
 from .suffixes import MUXERS, name_in_own_container, names_in_containers
 
 
-def keep_containers(sources: Iterable[Source], output: Path) -> list[Source]:
+def keep_containers(sources: Sequence[Source], output: Path) -> list[Source]:
     """Sources whose videos are written under their own names.
 
     Raises:
-        ValueError: an output would overwrite an input, or two have one name.
+        ValueError: an output would overwrite an input.
     """
-    kept = [
-        source._replace(name=_name(source)) if source.is_video else source for source in sources
+    own = {source.path: source.path.relative_to(_base(source)) for source in sources}
+    names = {source.path: _name(source) if source.is_video else source.name for source in sources}
+    kept = {source.name for source in sources if not source.is_video}
+    kept |= {name for path, name in names.items() if name == own[path]}
+    named = [
+        source._replace(name=distinct_name(own[source.path], names[source.path], kept))
+        if source.is_video
+        else source
+        for source in sources
     ]
-    inputs = {source.path.resolve() for source in kept}
-    counts = Counter(source.name for source in kept)
-    for name, count in counts.items():
-        if count > 1:
-            raise ValueError(f"Two inputs would be written as {output / name}: do one at a time")
-        if (output / name).resolve() in inputs:
-            raise ValueError(f"{output / name} would be overwritten: choose another --output")
-    return kept
+    inputs = {source.path.resolve() for source in named}
+    for source in named:
+        if (output / source.name).resolve() in inputs:
+            raise ValueError(
+                f"{output / source.name} would be overwritten: choose another --output"
+            )
+    return named
 
 
 def _name(source: Source) -> Path:

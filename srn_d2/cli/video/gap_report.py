@@ -6,6 +6,7 @@ from pathlib import Path
 
 from srn_d2.atomic_file import atomic_path
 
+from ..printing import counted
 from .problems import MAX_LISTED, format_time
 from .tracking import Gap
 
@@ -30,20 +31,20 @@ def describe_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
     """Sentences on the gaps that are hidden, and on those that are not, with their times."""
     filled = [gap for gap in gaps if gap.is_filled]
     if filled:
-        yield f"{len(filled)} gaps of a face hidden by interpolated boxes"
+        yield f"{counted(len(filled), 'gap')} of a face hidden by interpolated boxes"
     unfilled = [gap for gap in gaps if not gap.is_filled and gap.kind == "missed"]
     if unfilled:
         times = [f"{format_time(x.first_time)}-{format_time(x.last_time)}" for x in unfilled]
         yield (
-            f"{len(unfilled)} gaps of a face NOT hidden, as they are longer than --fill-gaps: "
+            f"{counted(len(unfilled), 'gap')} of a face longer than --fill-gaps, NOT hidden: "
             f"look at {_first_ones(times)}"
         )
     lost = [gap for gap in gaps if gap.kind == "lost"]
     if lost:
         times = list(dict.fromkeys(format_time(gap.first_time) for gap in lost))
         yield (
-            f"{len(lost)} faces NOT hidden where they were not found again, though they had not "
-            f"left at the border: look from {_first_ones(times)}"
+            f"{counted(len(lost), 'face')} NOT hidden after the last time found, without having left at "
+            f"the border: look from {_first_ones(times)}"
         )
 
 
