@@ -43,8 +43,8 @@ def describe_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
     if lost:
         times = list(dict.fromkeys(format_time(gap.first_time) for gap in lost))
         yield (
-            f"{counted(len(lost), 'face')} NOT hidden after the last time found, without having left at "
-            f"the border: look from {_first_ones(times)}"
+            f"{counted(len(lost), 'face')} NOT hidden after the last time found, without having "
+            f"left at the border: look from {_first_ones(times)}"
         )
 
 

@@ -128,7 +128,7 @@ def test_a_long_gap_is_reported_and_after_ten_seconds_the_face_is_lost():
         "hidden": False,
     }
     long_text, lost_text = describe_gaps(tracker.gaps)
-    assert "longer than --fill-gaps: look at 0:00:00.040-0:00:08.000" in long_text
+    assert "longer than --fill-gaps, NOT hidden: look at 0:00:00.040-0:00:08.000" in long_text
     assert "1 face NOT hidden after the last time found" in lost_text
     assert "look from 0:00:08.080" in lost_text
 
