@@ -140,7 +140,9 @@ def vote_kept_boxes(
         shared = width[near] * height[near]
         iou = shared / ((box[2] - box[0]) * (box[3] - box[1]) + areas[near] - shared)
         weights = scores[near] * ((iou - none) / (full - none)).clip(0, 1)
-        if weights.any():
+        # A candidate without weight may have no bounds.
+        near, weights = near[weights > 0], weights[weights > 0]
+        if len(near):
             voted[index] += weights @ (boxes[near] - box) / weights.sum()
     return voted
 

@@ -161,7 +161,11 @@ def test_box_voting_under_autocast_is_in_full_precision():
 def test_a_candidate_without_bounds_moves_no_other_box():
     boxes = torch.tensor([[0, 0, 8, 8], [1, 0, 9, 8], [-math.inf, 0, math.inf, 8]])
     voted = vote_kept_boxes(boxes[:1], boxes, torch.tensor([0.5, 0.5, 0.5]), (0.6, 0.7))
-    torch.testing.assert_close(voted, torch.tensor([[0.5, 0, 8.5, 8]]))
+    expected = [[0.5, 0, 8.5, 8]]
+    torch.testing.assert_close(voted, torch.tensor(expected))
+    scores = np.full(3, 0.5, np.float32)
+    voted = merging.vote_kept_boxes(boxes[:1].numpy(), boxes.numpy(), scores, (0.6, 0.7))
+    np.testing.assert_allclose(voted, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [PaperPostprocessing, ReleasedPostprocessing])
