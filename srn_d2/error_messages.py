@@ -10,6 +10,11 @@ that lacks something: the commands print their messages without a traceback."""
 _IN_DATA_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\s")
 
 
+def printable(path: str | bytes | os.PathLike) -> str:
+    """The path for a message; bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def message_of(error: BaseException) -> str:
     """An error's message for the command line.
 
@@ -18,8 +23,7 @@ def message_of(error: BaseException) -> str:
     name.
     """
     if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
-        name = os.fsencode(error.filename).decode("utf-8", "backslashreplace")
-        return f"{name}: {error.strerror.lower()}"
+        return f"{printable(error.filename)}: {error.strerror.lower()}"
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     if match := _IN_DATA_WORKER.match(text):
         # The last line that begins with the type; what follows is the message.

@@ -51,19 +51,22 @@ class Result:
         written: Sequence[Path] = (),
     ) -> "Result":
         """The result of an input file."""
-        names = str(source.path), str(source.name), source.stem.as_posix()
         version = file_version(source.path)
-        return cls(*names, version, record, problem, tuple(map(str, written)))
+        return cls(*_names(source), version, record, problem, tuple(map(str, written)))
 
     def is_of(self, source: Source) -> bool:
         """Whether it is of this input as it is now, under these names."""
-        names = str(source.path), str(source.name), source.stem.as_posix()
-        is_same = (self.path, self.name, self.stem) == names
+        is_same = (self.path, self.name, self.stem) == _names(source)
         return is_same and tuple(self.version) == file_version(source.path)
 
     def is_there(self, output: Path) -> bool:
         """Whether all that was written for it is still in the output folder."""
         return all((output / name).exists() for name in self.written)
+
+
+def _names(source: Source) -> tuple[str, str, str]:
+    """The path, name and stem of a source, as a result has them."""
+    return str(source.path), str(source.name), source.stem.as_posix()
 
 
 def file_version(path: Path) -> tuple[int, int]:

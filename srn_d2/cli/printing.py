@@ -1,12 +1,8 @@
 """Names of files in messages."""
 
-import os
-from pathlib import Path
+from srn_d2.error_messages import printable
 
-
-def printable(path: str | Path) -> str:
-    """The path for a message; bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+__all__ = ["counted", "printable", "without_path"]
 
 
 def counted(number: int, noun: str) -> str:

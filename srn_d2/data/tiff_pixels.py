@@ -119,9 +119,11 @@ class TiffPage(NamedTuple):
     def _decode_mixed(self, channels: int) -> np.ndarray | None:
         """The first samples of each pixel, of a page that stores them pixel by pixel."""
         pixels = self._decode_file(None)
-        if pixels is None or pixels.ndim == 2 or pixels.shape[2] < channels:
-            return pixels if channels == 1 and pixels is not None and pixels.ndim == 2 else None
-        return pixels[:, :, [2, 1, 0, 3][:channels]]
+        if pixels is None:
+            return None
+        if pixels.ndim == 2:
+            return pixels if channels == 1 else None
+        return pixels[:, :, [2, 1, 0, 3][:channels]] if pixels.shape[2] >= channels else None
 
     def _decode_file(self, plane: int | None) -> np.ndarray | None:
         file = self._file_of(plane)

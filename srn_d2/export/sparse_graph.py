@@ -58,8 +58,7 @@ class FirstPart(nn.Module):
             for level in backbone.deferrable_levels
             if level in self.sparse_levels and backbone.outputs[level].norm is None
         }
-        is_plain = dense.model.head.cls_subnet[0].groups == 1
-        self.max_share = MAX_SHARE["plain" if is_plain else "separable"]
+        self.max_share = MAX_SHARE["separable" if dense.model.head.is_separable else "plain"]
         self.outputs = [f"scores_s1_{level}" for level in self.sparse_levels]
         self.outputs += [f"deltas_s1_{level}" for level in LEVELS if selection.has_str(level)]
         for level in LEVELS:

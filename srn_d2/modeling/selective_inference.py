@@ -101,8 +101,7 @@ class SecondStep:
 
     def unfinished_levels(self, backbone: SRNFPN, head: SRNHead) -> tuple[str, ...]:
         """The levels whose output convolution is left to this step."""
-        is_plain = head.cls_subnet[0].groups == 1
-        can_defer = self.mode != "dense" and is_plain
+        can_defer = self.mode != "dense" and not head.is_separable
         stc_levels = head.level_selection.stc_levels if can_defer else ()
         return tuple(x for x in backbone.deferrable_levels if x in stc_levels)
 

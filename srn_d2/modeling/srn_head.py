@@ -151,6 +151,11 @@ class SRNHead(nn.Module):
             "first_step_convs": srn.FIRST_STEP_CONVS,
         }
 
+    @property
+    def is_separable(self) -> bool:
+        """Whether the subnets have separable convolutions."""
+        return self.cls_subnet[0].groups > 1
+
     def forward(self, features: Sequence[Tensor]) -> SRNPredictions:
         """Predict from the maps that ``level_selection.features`` names, in that order."""
         maps = dict(zip(self.level_selection.features, features, strict=True))

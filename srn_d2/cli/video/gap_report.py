@@ -7,7 +7,7 @@ from pathlib import Path
 from srn_d2.atomic_file import atomic_path
 
 from ..printing import counted
-from .problems import MAX_LISTED, format_time
+from .problems import format_time, list_first, list_times
 from .tracking import Gap
 
 
@@ -37,18 +37,12 @@ def describe_gaps(gaps: Sequence[Gap]) -> Iterator[str]:
         times = [f"{format_time(x.first_time)}-{format_time(x.last_time)}" for x in unfilled]
         yield (
             f"{counted(len(unfilled), 'gap')} of a face longer than --fill-gaps, NOT hidden: "
-            f"look at {_first_ones(times)}"
+            f"look at {list_first(times)}"
         )
     lost = [gap for gap in gaps if gap.kind == "lost"]
     if lost:
-        times = list(dict.fromkeys(format_time(gap.first_time) for gap in lost))
+        times = list_times(gap.first_time for gap in lost)
         yield (
             f"{counted(len(lost), 'face')} NOT hidden after the last time found, without having "
-            f"left at the border: look from {_first_ones(times)}"
+            f"left at the border: look from {times}"
         )
-
-
-def _first_ones(times: Sequence[str]) -> str:
-    """The first times, and how many more there are."""
-    more = f" and {len(times) - MAX_LISTED} more" if len(times) > MAX_LISTED else ""
-    return ", ".join(times[:MAX_LISTED]) + more

@@ -30,7 +30,11 @@ def describe_problems(problems: Sequence[Problem]) -> str:
 
 def list_times(times: Iterable[SupportsFloat]) -> str:
     """The first of some times in seconds, and the number of the others."""
-    texts = list(dict.fromkeys(format_time(float(time)) for time in times))
+    return list_first(list(dict.fromkeys(format_time(float(time)) for time in times)))
+
+
+def list_first(texts: Sequence[str]) -> str:
+    """The first of some texts, and the number of the others."""
     more = f" and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else ""
     return ", ".join(texts[:MAX_LISTED]) + more
 

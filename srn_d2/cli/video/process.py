@@ -15,7 +15,7 @@ from tqdm import tqdm
 from srn_d2.atomic_file import atomic_path
 from srn_d2.inference.faces import Faces
 
-from ..printing import printable
+from ..printing import counted, printable
 from .background import BackgroundConsumer, Prefetch
 from .camera import TIME_BASE, CameraReader
 from .errors import DamagedVideoError
@@ -78,7 +78,7 @@ def process_video(
         with bar, Prefetch(reader, QUEUE_FRAMES) as items:
             result = _process(detector, items, origin, output, options, bar)
         if options.render is not None and reader.num_subtitles:
-            tracks = f"{reader.num_subtitles} track{'s' * (reader.num_subtitles > 1)}"
+            tracks = counted(reader.num_subtitles, "track")
             result.notes.append(f"subtitles are left out: {tracks}")
         damage = describe_problems(reader.problems)
         jumps = reader.timeline.describe_problems(reader.start)
