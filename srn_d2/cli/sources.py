@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .file_search import FolderSearch, Found
+from .file_search import OUTPUT_FOLDER, FolderSearch, Found
 from .junk import JUNK_FILES, JUNK_FOLDERS, matches
 from .picture_files import FALLBACK_SUFFIXES, output_name
+from .printing import printable
 from .video.suffixes import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -64,12 +65,19 @@ class Search(NamedTuple):
 
 
 def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
-    """The input files, see ``search``; what is passed over is logged as one number."""
+    """The input files, see ``search``.
+
+    It is logged if the output folder is passed over, and the number of all else that is.
+    """
     found = search(patterns, output)
-    if found.passed_over:
+    outputs = [item for item in found.passed_over if item.problem == OUTPUT_FOLDER]
+    for item in outputs:
+        logger.info("%s is passed over: it is %s", printable(item.path), item.problem)
+    number = len(found.passed_over) - len(outputs)
+    if number:
         logger.info(
             "%d files or folders passed over, such as thumbnails and trash: --list names them",
-            len(found.passed_over),
+            number,
         )
     return found.sources
 
