@@ -191,9 +191,10 @@ def test_all_formats_are_found_and_named_for_what_holds_them(tmp_path):
 )
 def test_what_looks_like_a_picture_or_video_is_named(tmp_path, name, content, problem):
     (tmp_path / name).write_bytes(content + bytes(100))
-    [source] = find_sources([str(tmp_path)], tmp_path / "out")
-    assert problem in source.problem
-    assert not source.is_video
+    for argument in (tmp_path, tmp_path / name):
+        [source] = find_sources([str(argument)], tmp_path / "out")
+        assert problem in source.problem
+        assert not source.is_video
 
 
 @pytest.mark.parametrize(
