@@ -5,9 +5,9 @@ from fractions import Fraction
 from typing import NamedTuple, SupportsFloat
 
 MAX_LISTED = 5
-# Frames are missing between two that are this many durations of a frame apart, if FFmpeg has marked
-# one of the last packets.
-MIN_GAP, NEAR_MARK = 1.5, 3
+# Frames are missing between two that are more durations of a frame apart (films of 24 frames a
+# second in 60 fields have some of 1.5), if FFmpeg has marked one of the last packets.
+MIN_GAP, NEAR_MARK = 1.75, 3
 
 
 class Problem(NamedTuple):
