@@ -1,6 +1,7 @@
 """Atomic writing of files."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,10 @@ from pathlib import Path
 
 STEM_LENGTH = 40
 """Maximum number of characters of a file's name in its draft's name."""
+_RANDOM_BYTES = 8
+_DRAFT = re.compile(
+    rf"\..{{0,{STEM_LENGTH}}}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.partial(\.[^.]*)?", re.DOTALL
+)
 
 
 @contextmanager
@@ -21,7 +26,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = path.stem[:STEM_LENGTH]  # stays within the file system's limit
-    draft = path.with_name(f".{stem}.{secrets.token_hex(8)}.partial{path.suffix}")
+    draft = path.with_name(f".{stem}.{secrets.token_hex(_RANDOM_BYTES)}.partial{path.suffix}")
     try:
         yield draft
         os.replace(draft, path)
@@ -32,7 +37,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 def remove_drafts(folder: str | os.PathLike) -> None:
     """Remove drafts that killed processes left behind in ``folder`` and below it.
 
-    Only for a folder that no other process writes to: its drafts would be removed as well.
+    Only for a folder that no other process writes to: its drafts would be removed as well. Files of
+    other programs, such as unfinished transfers, have other names and stay.
     """
     for draft in Path(folder).rglob(".*.*.partial*"):
-        draft.unlink()
+        if _DRAFT.fullmatch(draft.name) and draft.is_file():
+            draft.unlink()

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from srn_d2.atomic_file import atomic_path
+from srn_d2.atomic_file import atomic_path, remove_drafts
 
 
 def test_the_file_appears_at_the_end_and_in_a_new_folder(tmp_path):
@@ -52,3 +52,23 @@ def test_an_error_leaves_what_was_there(tmp_path):
 def test_an_error_before_anything_is_written_is_the_one_raised(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "faces.json"):
         1 / 0  # noqa: B018
+
+
+def test_only_drafts_are_removed(tmp_path):
+    """Not the unfinished transfers of other programs."""
+    for name in (".film.x1.partial.mkv", ".notes.old.partial", ".a.b.partial.d/photo.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "sub").mkdir()
+    kept = sorted(tmp_path.rglob("*"))
+    drafts = []
+    for name in ("a.jpg", "sub/no suffix", "x" * 60 + ".jsonl", "line\nbreak.mp4", ".hidden"):
+        with atomic_path(tmp_path / name) as draft:
+            draft.touch()
+        (tmp_path / name).unlink()
+        drafts.append(draft)
+    for draft in drafts:
+        draft.touch()
+    remove_drafts(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == kept

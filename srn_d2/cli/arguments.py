@@ -52,13 +52,13 @@ def parse_command_line(
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split a command line into its arguments and the KEY VALUE pairs at its end.
 
-    The pairs begin at the first config key that is not the name of an existing file, or after
-    --opts, the former separator.
+    The pairs begin at the first config key that is not the name of an existing file or folder, or
+    after --opts, the former separator.
     """
     for index, token in enumerate(argv):
         if token == "--opts":
             return list(argv[:index]), list(argv[index + 1 :])
-        if _CONFIG_KEY.fullmatch(token) and not os.path.isfile(token):
+        if _CONFIG_KEY.fullmatch(token) and not os.path.exists(token):
             return list(argv[:index]), list(argv[index:])
     return list(argv), []
 

@@ -60,7 +60,7 @@ case of letters, are files named
 {_lines(JUNK_FILES)}
 and folders of thumbnails and trash
 {_lines(JUNK_FOLDERS)}
---list names them too.
+and the output folder. --list names them too.
 
 Exit status: 0; 1 if some input failed (it is named, the others are done; of a truncated or damaged
 video what could be read is written, and damaged frames are named), or if the disk is full or a
@@ -135,13 +135,15 @@ def run(args: argparse.Namespace) -> int:
     """Detect; returns the exit status."""
     if bool(args.inputs) == (args.webcam is not None):
         args.usage_error("give inputs, or --webcam")
+    if args.list and args.webcam is not None:
+        args.usage_error("--list is of inputs, not of --webcam")
     if problem := wrong_video_arguments(args) or wrong_worker_arguments(args):
         args.usage_error(problem)
     logging.basicConfig(format="%(message)s")
     if args.list:
         from .listing import list_inputs
 
-        return list_inputs(args.inputs, args.output)
+        return list_inputs(args)
     import_heavy("srn_d2.cli.preparation")
     from .workers import run_workers
 

@@ -18,6 +18,7 @@ from srn_d2.data.image_formats import (
 )
 
 from .junk import JUNK_FILES, JUNK_FOLDERS, matches
+from .video.signatures import NUM_BYTES, is_video
 from .video.suffixes import VIDEO_SUFFIXES
 
 _UNREAD_VIDEO_SUFFIXES = {
@@ -25,11 +26,11 @@ _UNREAD_VIDEO_SUFFIXES = {
     *(".hevc", ".insv", ".ivf", ".lrv", ".mod", ".nut", ".ogm", ".r3d", ".rm", ".rmvb", ".swf"),
     *(".tod", ".wtv", ".y4m"),
 } - set(VIDEO_SUFFIXES)
-_SOUND_SUFFIXES = (".aac", ".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".wma")
 
 UNREADABLE_FOLDER = "folder that cannot be read"
 DEAD_LINK = "link that leads nowhere"
 WRONG_SUFFIX = "video without a video's suffix"
+OUTPUT_FOLDER = "the output folder: what is in it is no input"
 
 
 class Found(NamedTuple):
@@ -53,7 +54,7 @@ class FolderSearch:
 
     Args:
         folders: absolute paths.
-        output: folder that is left out.
+        output: folder that is passed over.
 
     Attributes:
         found: for each folder the files below it and what is left out, sorted by path.
@@ -80,7 +81,9 @@ class FolderSearch:
                 yield Found(Path(link), "a link to a folder that this one is in", True)
             elif identity in self._done:
                 yield Found(Path(link), "a link to a folder that is done", True)
-            elif identity != self._output:
+            elif identity == self._output:
+                yield Found(Path(link), OUTPUT_FOLDER, True)
+            else:
                 yield from self._walk(link, links)
 
     def _walk(self, root: str, links: list[str]) -> Iterator[Found]:
@@ -102,9 +105,10 @@ class FolderSearch:
                     yield Found(Path(entry.path), "a folder of thumbnails or trash", True)
                 elif is_folder and entry.is_symlink():
                     links.append(entry.path)
+                elif is_folder and _identity(entry.path) == self._output:
+                    yield Found(Path(entry.path), OUTPUT_FOLDER, True)
                 elif is_folder:
-                    if _identity(entry.path) != self._output:
-                        folders.append(entry.path)
+                    folders.append(entry.path)
                 else:
                     yield from self._classify(entry)
 
@@ -132,13 +136,13 @@ def classify(path: Path) -> Found | None:
     if suffix in _UNREAD_VIDEO_SUFFIXES:
         return Found(path, "a video of a format that is not read: convert it, to MP4 for instance")
     kind = UNREAD_SUFFIXES.get(suffix)
-    prefix = first_bytes(path)
+    prefix = first_bytes(path, NUM_BYTES)
     content = recognise(prefix)
     if kind is not None and content in (None, "TIFF"):
         return Found(path, f"{kind}, which is not read: convert it, to PNG for instance")
     if content is not None:
         return Found(path)
-    if suffix not in _SOUND_SUFFIXES and _is_video(prefix):
+    if is_video(prefix, suffix):
         return Found(path, "it seems to be a video: give it a video's suffix", kind=WRONG_SUFFIX)
     return None
 
@@ -170,13 +174,3 @@ def _is_typescript(path: Path) -> bool:
         return False
     start = first_bytes(path, 2 * 188)
     return bool(start) and b"\0" not in start
-
-
-def _is_video(prefix: bytes) -> bool:
-    """Return whether a file's first bytes are those of a common container of videos."""
-    return (
-        prefix[4:8] == b"ftyp"
-        or prefix.startswith((b"\x1aE\xdf\xa3", b"FLV\1", b"\0\0\1\xba", b"\0\0\1\xb3"))
-        or (prefix.startswith(b"RIFF") and prefix[8:12] == b"AVI ")
-        or (prefix.startswith(b"OggS") and b"theora" in prefix)
-    )

@@ -9,7 +9,7 @@ from srn_d2.data.image_io import InvalidImageError
 from srn_d2.inference.image_detector import ImageDetector
 from srn_d2.inference.tiled_inference import is_out_of_memory
 
-from .journal import DAMAGED_VIDEO, Result
+from .journal import DAMAGED_VIDEO, Result, file_version
 from .output_errors import raise_if_of_folder
 from .pictures import error_text, process_picture
 from .printing import printable
@@ -56,9 +56,10 @@ class InputProcessor:
         Raises:
             OutputFolderError: nothing can be written.
         """
+        version = file_version(source.path)  # it may change while it is read
         try:
             if source.is_video:
-                return Result.of(source, None, written=self._process_video(source))
+                return Result.of(source, None, None, self._process_video(source), version)
             render = picture_renderer(self._video)
             record, written = process_picture(self._detector, source, self._output, render)
         except Exception as error:
@@ -68,9 +69,9 @@ class InputProcessor:
                 raise_if_of_folder(error, self._output)
             record = {"file_name": str(source.path), "error": error_text(error)}
             kind = kind_of(error) if source.problem is None else source.kind
-            return Result.of(source, record, kind)
+            return Result.of(source, record, kind, version=version)
         problem = NOT_WRITTEN if "error" in record else None
-        return Result.of(source, record, problem, [] if written is None else [written])
+        return Result.of(source, record, problem, [] if written is None else [written], version)
 
     def _process_video(self, source: Source) -> list[Path]:
         """The paths below the output folder of all that is written."""

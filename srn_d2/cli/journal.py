@@ -26,7 +26,7 @@ class Result:
         path: path of the input file.
         name: path of its picture or video below the output folder.
         stem: its name in --format wider.
-        version: size in bytes and time of change in ns of the input file.
+        version: size in bytes and time of change in ns of the input file, before it was read.
         record: its entry in faces.json; None for a video that is done, which has its own file.
         problem: kind of its failure in a few words; None if it is done.
         written: paths below the output folder of its picture or of its video's files.
@@ -49,9 +49,10 @@ class Result:
         record: dict[str, Any] | None,
         problem: str | None = None,
         written: Sequence[Path] = (),
+        version: tuple[int, int] | None = None,
     ) -> "Result":
-        """The result of an input file."""
-        version = file_version(source.path)
+        """The result of an input file; without a version, of the file as it is now."""
+        version = file_version(source.path) if version is None else version
         return cls(*_names(source), version, record, problem, tuple(map(str, written)))
 
     def is_of(self, source: Source) -> bool:

@@ -138,10 +138,13 @@ class WiderWriter(RecordWriter):
 
     def start(self, done: Iterable[Result]) -> None:
         for result in done:
-            if not self._file_of(result).exists():
-                self.write(result)
+            self._write(result, keep_same=True)
 
     def write(self, result: Result) -> None:
+        self._write(result)
+
+    def _write(self, result: Result, keep_same: bool = False) -> None:
+        """Write the file of a result; not if it is to be kept and has the same content already."""
         if result.record is None or "faces" not in result.record:
             return
         rows = []
@@ -150,8 +153,13 @@ class WiderWriter(RecordWriter):
                 continue
             x1, y1, x2, y2 = face["bbox"]
             rows.append([x1, y1, round(x2 - x1, 2), round(y2 - y1, 2), face["score"]])
-        with atomic_path(self._file_of(result)) as draft:
-            draft.write_text(format_predictions(result.stem, rows), **_ENCODING)
+        path = self._file_of(result)
+        content = format_predictions(result.stem, rows).encode(**_ENCODING)
+        # An older run with other options may have left another one.
+        if keep_same and path.is_file() and path.read_bytes() == content:
+            return
+        with atomic_path(path) as draft:
+            draft.write_bytes(content)
 
     def close(self) -> None:
         pass

@@ -90,7 +90,7 @@ def run_job(prepare: Callable[[], Job]) -> int:
     try:
         if _is_problem_of_any(problem) or job is None:
             return 2
-        with logging_redirect_tqdm(), _stopped_by_sigterm():
+        with logging_redirect_tqdm(), stopped_by_sigterm():
             if job.camera is None:
                 return process_files(job)
             _process_camera(job, job.camera)
@@ -278,7 +278,7 @@ def _process_camera(job: Job, number: int) -> None:
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
+def stopped_by_sigterm() -> Iterator[None]:
     """Context in which SIGTERM stops the main thread as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield

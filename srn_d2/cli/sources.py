@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .file_search import FolderSearch, Found
+from .file_search import OUTPUT_FOLDER, FolderSearch, Found, classify
 from .junk import JUNK_FILES, JUNK_FOLDERS, matches
 from .picture_files import FALLBACK_SUFFIXES, output_name
+from .printing import printable
 from .video.suffixes import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -64,12 +65,19 @@ class Search(NamedTuple):
 
 
 def find_sources(patterns: Iterable[str], output: Path) -> list[Source]:
-    """The input files, see ``search``; what is passed over is logged as one number."""
+    """The input files, see ``search``.
+
+    It is logged if the output folder is passed over, and the number of all else that is.
+    """
     found = search(patterns, output)
-    if found.passed_over:
+    outputs = [item for item in found.passed_over if item.problem == OUTPUT_FOLDER]
+    for item in outputs:
+        logger.info("%s is passed over: it is %s", printable(item.path), item.problem)
+    number = len(found.passed_over) - len(outputs)
+    if number:
         logger.info(
             "%d files or folders passed over, such as thumbnails and trash: --list names them",
-            len(found.passed_over),
+            number,
         )
     return found.sources
 
@@ -93,9 +101,10 @@ def search(patterns: Iterable[str], output: Path) -> Search:
     folder_search = FolderSearch(folders, output)
     found: dict[Path, Found] = {}
     for pattern, arguments in expanded.items():
-        # A file that is named counts whatever its name: its bytes tell its format.
         items = [
-            item for path in arguments for item in folder_search.found.get(path, [Found(path)])
+            item
+            for path in arguments
+            for item in (folder_search.found[path] if path in folders else [_named_file(path)])
         ]
         if all(item.is_junk for item in items):
             contents = _contents(folder_search.suffixes_seen, items)
@@ -106,6 +115,12 @@ def search(patterns: Iterable[str], output: Path) -> Search:
     inputs = [item for item in found.values() if not item.is_junk]
     junk = [item for item in found.values() if item.is_junk]
     return Search(_name_outputs(inputs, Path(base), output), junk)
+
+
+def _named_file(path: Path) -> Found:
+    """A file that an argument names, which counts whatever its name: its bytes tell its format."""
+    found = classify(path) if path.is_file() else None  # a pipe could be read only once
+    return found or Found(path)
 
 
 def _check_not_output(folders: Iterable[Path], output: Path) -> None:

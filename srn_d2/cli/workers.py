@@ -5,13 +5,14 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from srn_d2.heavy_imports import import_heavy
 
 from .preparation import prepare_job
-from .processing import GO_ON, run_job
+from .processing import GO_ON, run_job, stopped_by_sigterm
 from .worker_group import get_local_rank
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT = timedelta(days=30)
 """Time that a worker that is done waits for the others."""
+STOP_SECONDS = 5.0
+"""Time that workers have to stop by themselves, as Ctrl-C in a terminal stops them too."""
 
 
 def run_workers(args: argparse.Namespace) -> int:
@@ -59,22 +62,36 @@ def _launch_workers(args: argparse.Namespace) -> int:
     os.environ.setdefault("PYTHONWARNINGS", hidden)
     status = multiprocessing.get_context("spawn").Value("i", 1, lock=False)
     try:
-        launch(
-            _run_worker,
-            args.num_gpus,
-            num_machines=args.num_machines,
-            machine_rank=args.machine_rank,
-            dist_url=args.dist_url,
-            args=(args, status),
-            timeout=TIMEOUT,
-        )
+        with stopped_by_sigterm():
+            launch(
+                _run_worker,
+                args.num_gpus,
+                num_machines=args.num_machines,
+                machine_rank=args.machine_rank,
+                dist_url=args.dist_url,
+                args=(args, status),
+                timeout=TIMEOUT,
+            )
     except KeyboardInterrupt:
+        end_workers()
         logger.info("Stopped: %s", GO_ON)
         return 130
     except ProcessException as error:
         _log_end(error)
         return 1 if status.value in (0, 1) else status.value
     return status.value
+
+
+def end_workers() -> None:
+    """End the worker processes; Python would wait until they are done with all inputs."""
+    end = time.monotonic() + STOP_SECONDS
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.join(max(end - time.monotonic(), 0))
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
 
 
 def _run_worker(args: argparse.Namespace, status: "ctypes.c_int") -> None:

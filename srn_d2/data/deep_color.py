@@ -12,6 +12,7 @@ from .tiff_pixels import IMAGE_LENGTH, IMAGE_WIDTH, ORIENTATION, TiffPage, decod
 
 _ICC_PROFILE = 34675
 _DEEP_PNG = ("RGB;16B", "RGBA;16B")
+_DEEP_GREY_PNG = "LA;16B"  # with opacity; without it Pillow has all bits
 
 
 class DeepPixels(NamedTuple):
@@ -93,7 +94,10 @@ def file_if_deep(image: Image.Image) -> DeepFile | None:
 def _is_deep_png(image: Image.Image) -> bool:
     if image.format != "PNG" or getattr(image, "is_animated", False):
         return False
-    return any(tile.args in _DEEP_PNG for tile in image.tile)
+    kinds = {tile.args for tile in image.tile}
+    # A grey profile is converted with 8 bits.
+    is_deep_grey = _DEEP_GREY_PNG in kinds and "icc_profile" not in image.info
+    return is_deep_grey or not kinds.isdisjoint(_DEEP_PNG)
 
 
 def _is_deep_tiff(image: Image.Image) -> bool:
@@ -126,9 +130,12 @@ def _layout(page: TiffPage) -> str:
 
 
 def _upper_checked(encoded: bytes, image: Image.Image, page: int = 0) -> DeepPixels | None:
-    """RGB(A) of 16 bits by OpenCV; None unless their upper 8 bits are what Pillow has."""
+    """RGB(A) of 16 bits by OpenCV; None unless their upper 8 bits are what Pillow has.
+
+    Grey with opacity becomes RGBA.
+    """
     pixels = _decode(encoded, page)
-    upper = np.asarray(image)
+    upper = np.asarray(image.convert("RGBA") if image.mode == "LA" else image)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape != upper.shape:
         return None
     return DeepPixels(pixels) if np.array_equal(pixels >> 8, upper) else None

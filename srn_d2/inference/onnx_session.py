@@ -85,9 +85,13 @@ def import_onnxruntime() -> ModuleType:
 
     Raises:
         ImportError: it is not installed; the message says how to install it.
+        KeyboardInterrupt: Ctrl-C during the import, of which its extension module makes an
+            ImportError.
     """
     try:
         import onnxruntime
     except ImportError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         raise ImportError("ONNX Runtime is not installed: pip install onnxruntime") from error
     return onnxruntime

@@ -53,11 +53,12 @@ def test_every_key_of_a_config_begins_the_pairs():
     assert [key for key in keys if split_overrides(["a", key, "1"]) != (["a"], [key, "1"])] == []
 
 
-def test_an_existing_file_is_no_key(parser, tmp_path, monkeypatch):
+def test_an_existing_file_or_folder_is_no_key(parser, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "TEST.JPG").touch()
-    args = parse_command_line(parser, ["TEST.JPG", "b.jpg"])
-    assert (args.files, args.opts) == (["TEST.JPG", "b.jpg"], [])
+    (tmp_path / "INPUT.2024").mkdir()
+    args = parse_command_line(parser, ["TEST.JPG", "INPUT.2024", "b.jpg"])
+    assert (args.files, args.opts) == (["TEST.JPG", "INPUT.2024", "b.jpg"], [])
 
 
 def test_former_names_of_options(parser, capsys):

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from helpers.detect_files import files_below, save_image, save_video
-from srn_d2.cli import processing, worker_group
+from srn_d2.cli import input_processing, processing, worker_group
 from srn_d2.cli.journal import Journal, Result, read_journal
+from srn_d2.cli.outputs import record_writers
 from srn_d2.cli.run_folder import FOLDER, OutputInUseError, RunFolder
 from srn_d2.cli.sources import Source, find_sources
 
@@ -344,6 +345,33 @@ def test_parquet_is_readable_while_the_run_goes_on(detect, stop_after, monkeypat
             pytest.approx([face[name] for name in ("x1", "y1", "x2", "y2")])
             for face in row["faces"]
         ] == [face["bbox"] for face in record.get("faces", ())]
+
+
+def test_files_of_older_runs_give_way(tmp_path):
+    """As several workers write them, at the end, or a run that goes on."""
+    source = Source(Path("/a.png"), Path("a.png"), Path("a"))
+    for score in (0.9, 0.2, 0.2):
+        face = {"bbox": [1.0, 2.0, 3.0, 5.0], "score": score}
+        with record_writers(["wider"], tmp_path) as [writer]:
+            writer.start([Result.of(source, {"file_name": "a", "faces": [face]})])
+        assert (tmp_path / "wider" / "a.txt").read_text().split()[-1] == str(score)
+
+
+def test_an_input_that_changes_while_it_is_read_is_done_again(detect, monkeypatch, tmp_path):
+    folder = save_images(tmp_path / "in", 2)
+    (folder / "bad.png").touch()  # whose failure keeps the state of the run
+    process_picture = input_processing.process_picture
+
+    def process_and_change(detector, source, *arguments):
+        result = process_picture(detector, source, *arguments)
+        if source.path.name == "0.png":
+            save_image(source.path, seed=7)
+        return result
+
+    monkeypatch.setattr(input_processing, "process_picture", process_and_change)
+    assert detect(folder)[0] == 1
+    monkeypatch.undo()
+    assert "1 of 3 inputs are done already" in detect(folder)[1]
 
 
 def test_the_last_result_counts(tmp_path):

@@ -38,13 +38,20 @@ def test_folders_globs_and_files_become_sources_in_order(tmp_path, monkeypatch):
     assert names_of(find_sources(["in/notes.txt"], out)) == ["notes.txt.png"]
 
 
-def test_what_was_written_before_is_no_input(tmp_path, monkeypatch):
+def test_what_was_written_before_is_no_input(tmp_path, monkeypatch, caplog):
     (tmp_path / "found").mkdir()
     (tmp_path / "a.jpg").touch()
     (tmp_path / "found" / "a.jpg").touch()
     monkeypatch.chdir(tmp_path)
     for pattern in (".", f"../{tmp_path.name}"):
-        assert names_of(find_sources([pattern], Path("found"))) == ["a.jpg"]
+        caplog.clear()
+        with caplog.at_level("INFO", logger="srn_d2.cli"):
+            assert names_of(find_sources([pattern], Path("found"))) == ["a.jpg"]
+        # It may be a folder of the user's own.
+        assert caplog.messages == [
+            f"{tmp_path / 'found'} is passed over: it is the output folder: what is in it is no "
+            "input"
+        ]
     for pattern in ("found", "../" + tmp_path.name + "/found"):
         with pytest.raises(ValueError, match="is the output folder"):
             find_sources([pattern], Path("found"))
@@ -174,19 +181,35 @@ def test_all_formats_are_found_and_named_for_what_holds_them(tmp_path):
         ("a.rmvb", b".RMF", "video of a format that is not read"),
         ("clip", b"\0\0\0\x18ftypisom", "seems to be a video"),
         ("clip.bak", b"\x1aE\xdf\xa3", "seems to be a video"),
+        ("clip.rec", 3 * (b"G" + bytes(187)), "seems to be a video"),
+        ("clip.mts.1", 3 * (bytes(4) + b"G" + bytes(187)), "seems to be a video"),
+        ("clip.old", b"\0\0\0\x08wide\0\0/\x19mdat", "seems to be a video"),
+        ("clip.dat", bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "seems to be a video"),
+        ("clip.dvr", bytes.fromhex("060e2b34020501010d01020101"), "seems to be a video"),
+        ("clip.ogg", b"OggS\0\2" + bytes(22) + b"\x80theora", "seems to be a video"),
     ],
 )
 def test_what_looks_like_a_picture_or_video_is_named(tmp_path, name, content, problem):
     (tmp_path / name).write_bytes(content + bytes(100))
-    [source] = find_sources([str(tmp_path)], tmp_path / "out")
-    assert problem in source.problem
-    assert not source.is_video
+    for argument in (tmp_path, tmp_path / name):
+        [source] = find_sources([str(argument)], tmp_path / "out")
+        assert problem in source.problem
+        assert not source.is_video
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.json", "song.mka", "song.m4a", "a.pdf", "run.fit"])
-def test_other_files_are_none(tmp_path, name):
-    content = b"\x1aE\xdf\xa3" if name == "song.mka" else b"\0\0\0\x18ftypM4A "
-    (tmp_path / name).write_bytes(content if name.startswith("song") else b"words" * 20)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((name, b"words" * 20) for name in ("a.txt", "a.json", "a.pdf", "run.fit")),
+        ("GGG.txt", b"G" * 300),
+        ("song.mka", b"\x1aE\xdf\xa3"),
+        ("song.m4a", b"\0\0\0\x18ftypM4A "),
+        ("song.wma", bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")),
+        ("song.ogg", b"OggS\0\2" + bytes(22) + b"\x01vorbis"),
+    ],
+)
+def test_other_files_are_none(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
     save(tmp_path / "b.png")
     assert names_of(find_sources([str(tmp_path)], tmp_path / "out")) == ["b.png"]
 
@@ -209,7 +232,7 @@ def test_linked_folders_are_followed_once(tmp_path):
     found = search([str(tmp_path / "in")], tmp_path / "out")
     assert names_of(found.sources) == ["1/b.png", "1/deeper/c.png", "sub/a.png"]
     reasons = {item.path.relative_to(tmp_path / "in"): item.problem for item in found.passed_over}
-    assert {str(path) for path in reasons} == {"1/back", "2", "again", "loop", "up"}
+    assert {str(path) for path in reasons} == {"1/back", "2", "again", "loop", "up", "out"}
     assert "this one is in" in reasons[Path("up")]
 
 
@@ -317,3 +340,16 @@ def test_list_names_everything_and_does_nothing(tmp_path, capsys):
     assert lines[3] == "1 to do, 1 not, 1 passed over"
     assert not (tmp_path / "out").exists()
     assert cli.main(["detect", str(tmp_path / "absent"), "--list"]) == 2
+    with pytest.raises(SystemExit):
+        cli.main(["detect", "--webcam", "--list"])
+    assert "--list is of inputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [("--copy-codec", "a.avi -> {}/a.avi.mkv"), ("--no-pictures", "a.avi: its faces only")],
+)
+def test_list_names_what_the_options_write(tmp_path, capsys, option, line):
+    path, output = write_container(tmp_path / "a.avi", num_frames=2), tmp_path / "out"
+    assert cli.main(["detect", str(path), "--list", option, "--output", str(output)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(line.format(output))

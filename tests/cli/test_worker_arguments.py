@@ -1,10 +1,13 @@
 """Options of several workers, and their threads."""
 
+import multiprocessing
+import time
+
 import pytest
 
 from helpers.detect_files import save_image
 from srn_d2 import cli
-from srn_d2.cli import shared_detector
+from srn_d2.cli import shared_detector, workers
 from srn_d2.cli.shared_detector import plan_threads
 
 
@@ -41,3 +44,12 @@ def test_omp_num_threads_has_precedence(monkeypatch):
     monkeypatch.setattr(shared_detector, "usable_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert plan_threads(100) == (2, 1)
+
+
+def test_workers_that_do_not_stop_are_ended(monkeypatch):
+    """As after a signal to the command alone, of which they know nothing."""
+    monkeypatch.setattr(workers, "STOP_SECONDS", 0.1)
+    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    worker.start()
+    workers.end_workers()
+    assert worker.exitcode not in (0, None)

@@ -1,6 +1,8 @@
 """Data of any range become the same 8 bits that they were made from."""
 
 import logging
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -68,6 +70,19 @@ def test_one_value(value):
     assert scaled(np.full((3, 4), value, np.int32)).shape == (3, 4)
 
 
+def write_grey_alpha(path, pixels):
+    """A PNG of grey and opacity of 16 bits, which neither Pillow nor OpenCV writes."""
+    height, width = pixels.shape[:2]
+    rows = [b"\0" + row.astype(">u2").tobytes() for row in pixels]
+    chunks = [
+        b"IHDR" + struct.pack(">2I5B", width, height, 16, 4, 0, 0, 0),
+        b"IDAT" + zlib.compress(b"".join(rows)),
+        b"IEND",
+    ]
+    packed = [struct.pack(">I", len(x) - 4) + x + struct.pack(">I", zlib.crc32(x)) for x in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+
+
 def write_files(folder):
     """The same picture, in grey and in colours, in ranges that formats do not define."""
     grey = ramp()
@@ -80,6 +95,7 @@ def write_files(folder):
     assert cv2.imwrite(str(folder / "color_float.tif"), colors[:, :, ::-1].astype("f") / 255)
     alpha = np.dstack([of_12_bits[1], np.full(grey.shape, 4095, np.uint16)])[:, :, [2, 1, 0, 3]]
     assert cv2.imwrite(str(folder / "color_alpha.png"), alpha)
+    write_grey_alpha(folder / "grey_alpha.png", np.dstack([of_12_bits[0], alpha[:, :, 3]]))
     return np.repeat(grey[:, :, None], 3, axis=2), colors
 
 

@@ -145,6 +145,17 @@ def test_without_onnxruntime(chosen, monkeypatch):
         chosen(runtime="onnx")
 
 
+def test_ctrl_c_while_onnxruntime_is_imported_is_no_lack_of_it(chosen, monkeypatch, tmp_path):
+    """Its extension module makes an ImportError of it, after which PyTorch would be taken."""
+    (tmp_path / "onnxruntime.py").write_text(
+        "raise ImportError('initialization failed') from KeyboardInterrupt()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        chosen()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

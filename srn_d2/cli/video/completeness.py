@@ -1,6 +1,10 @@
-"""Check whether a video file ends before its header says."""
+"""Check whether a video file ends before its header says, or goes on after its end."""
 
+import mmap
+import re
+from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import av
 
@@ -13,6 +17,11 @@ ESTIMATED_DURATION = frozenset(
 MAX_MISSING_SECONDS = 2.0
 MAX_MISSING_PART = 0.1
 MIN_MISSING_FRAMES = 2
+# Containers of which FFmpeg reads the first one only, if a file has several: the beginning of one.
+_STARTS = {
+    "flv": re.compile(rb"FLV\x01[\x01\x04\x05]\0\0\0\x09\0\0\0\0"),
+    "asf": re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),
+}
 
 
 def missing_end(
@@ -66,3 +75,53 @@ def _indexed_end(container: av.container.InputContainer) -> int:
             last = stream.index_entries[len(stream.index_entries) - 1]
             ends.append(last.pos + last.size)
     return max(ends)
+
+
+def next_recording(path: Path, container: av.container.InputContainer) -> str:
+    """What follows the recording in a file of joined ones, which FFmpeg does not read.
+
+    Returns:
+        a sentence's end; "" if nothing follows.
+    """
+    names = set(container.format.name.split(","))
+    position = None
+    if "mp4" in names:
+        headers = [start for start, name in _boxes(path) if name == b"moov"]
+        others = [start for start, name in _boxes(path) if name == b"ftyp"][1:]
+        position = next(iter([*others, *headers[1:]]), None)
+    for name in names & _STARTS.keys():
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            match = _STARTS[name].search(data, 1)
+            position = match.start() if match else None
+    if position is None:
+        return ""
+    return (
+        f"another recording begins at byte {position}, which may be left out: split the file there"
+    )
+
+
+def _boxes(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Positions and names of the outer boxes of an MP4 file."""
+    size = path.stat().st_size
+    position = 0
+    with open(path, "rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            header = file.read(16)
+            yield position, header[4:8]
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:  # 64 bits
+                length = int.from_bytes(header[8:16], "big")
+            if length < 8:  # up to the end, or damaged
+                return
+            position += length
+
+
+def num_frames_by_header(
+    container: av.container.InputContainer, stream: av.VideoStream, rate: Fraction
+) -> int | None:
+    """Number of frames by the header, or by the duration; None if unknown."""
+    if stream.frames:
+        return stream.frames
+    seconds = Fraction(max(container.duration or 0, 0), av.time_base)
+    return round(seconds * rate) or None

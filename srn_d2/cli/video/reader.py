@@ -9,7 +9,7 @@ import av
 import av.logging
 
 from ..printing import printable
-from .completeness import missing_end
+from .completeness import missing_end, next_recording, num_frames_by_header
 from .errors import VideoError
 from .frame import Frame
 from .orientation import UPRIGHT, Orientation, read_display_matrix
@@ -22,7 +22,7 @@ from .planes import (
     oriented_copy,
     planar_format,
 )
-from .problems import Problem
+from .problems import LostFrames, Problem
 from .timeline import BROADCAST, MAX_BACK, Timeline
 
 # Rate of videos that report none.
@@ -48,8 +48,9 @@ class VideoReader:
         rate: frames per second, on average.
         num_frames: number of frames by the header, often an estimate; None if unknown.
         num_subtitles: number of tracks of subtitles.
-        missing_end: after the last frame, what is missing at the end of a truncated file, as a
-            sentence's end. "" if nothing is, if that cannot be told, or if the end is not wanted.
+        missing_end: after the last frame, what is missing at the end of a truncated file, or
+            follows in one of joined recordings, as a sentence's end. "" if nothing is, if that
+            cannot be told, or if the end is not wanted.
         problems: damaged frames, and damage of the container.
         timeline: knows where the time stamps jump.
         notes: what else a user should know of.
@@ -76,7 +77,7 @@ class VideoReader:
         stream.codec_context.thread_count = 1
         self.sound_streams = list(self._container.streams.audio) if with_sound else []
         self.rate = Fraction(stream.guessed_rate or stream.average_rate or DEFAULT_RATE)
-        self.num_frames = _num_frames(self._container, stream, self.rate)
+        self.num_frames = num_frames_by_header(self._container, stream, self.rate)
         self.pixel_aspect = _pixel_aspect(stream)
         self.metadata = dict(self._container.metadata)
         self.num_subtitles = len(self._container.streams.subtitles)
@@ -98,10 +99,13 @@ class VideoReader:
             VideoError: there is not a single frame.
         """
         frames_end: Fraction | None = None  # end of the last frame wanted
+        lost = LostFrames(self.problems, 1 / self.rate)
         for packet in self._moved_packets():
             if packet.stream != self.stream:
                 yield from self._sound(packet, frames_end)
             elif frames_end is None:
+                time = None if packet.dts is None else packet.dts * packet.time_base - self.start
+                lost.add(time, packet.is_corrupt, len(self.timeline.jumps))
                 for picture in self._decode(packet):
                     yield self._frame(picture)
                     if self._num_read == self._max_frames:
@@ -115,7 +119,9 @@ class VideoReader:
             raise VideoError(f"{printable(self.path)} has no frame that can be decoded")
         if frames_end is None:
             end = self._end - self.start
-            self.missing_end = missing_end(self._container, self.stream, self._num_read, end)
+            missing = missing_end(self._container, self.stream, self._num_read, end)
+            following = next_recording(self.path, self._container)
+            self.missing_end = " and ".join(filter(None, (missing, following)))
 
     def close(self) -> None:
         """Close the file."""
@@ -270,16 +276,6 @@ def open_container(path: str | Path) -> av.container.InputContainer:
         ) from error
     except av.FFmpegError as error:
         raise VideoError(f"The video {name} cannot be opened: {error.strerror}") from error
-
-
-def _num_frames(
-    container: av.container.InputContainer, stream: av.VideoStream, rate: Fraction
-) -> int | None:
-    """Number of frames by the header, or by the duration; None if unknown."""
-    if stream.frames:
-        return stream.frames
-    seconds = Fraction(max(container.duration or 0, 0), av.time_base)
-    return round(seconds * rate) or None
 
 
 def _pixel_aspect(stream: av.VideoStream) -> Fraction:

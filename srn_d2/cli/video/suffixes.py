@@ -3,10 +3,10 @@
 from pathlib import Path
 
 VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".mj2"),
-    *(".avi", ".divx", ".mkv", ".webm", ".flv", ".wmv", ".asf", ".mxf", ".dv", ".nut"),
-    *(".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ogv", ".ogm"),
-    *(".ts", ".mts", ".m2ts", ".m2t"),
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mj2"),
+    *(".avi", ".divx", ".mkv", ".mk3d", ".webm", ".flv", ".wmv", ".asf", ".mxf", ".dv", ".nut"),
+    *(".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".ogv", ".ogm"),
+    *(".ts", ".mts", ".m2ts", ".m2t", ".mjpg", ".mjpeg"),
 )
 
 # Containers that are kept with the codec.

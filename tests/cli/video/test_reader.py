@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.video_files import cut, moving_square, sine_packets, write_container, write_video
+from srn_d2.cli.file_search import classify
 from srn_d2.cli.video.errors import VideoError
 from srn_d2.cli.video.frame import Frame
 from srn_d2.cli.video.reader import VideoReader
@@ -45,6 +46,16 @@ def test_frames_come_in_order_with_colours_and_times(tmp_path, pix_fmt):
 def test_codecs_of_today_are_read(tmp_path, encoder):
     frames, _ = read_all(write_video(tmp_path / "clip.mp4", moving_square(3), encoder))
     assert len(frames) == 3
+
+
+def test_a_stream_of_jpeg_pictures_has_all_of_them(tmp_path):
+    path = write_video(tmp_path / "a.avi", moving_square(7), "mjpeg", "yuvj420p")
+    with av.open(str(path)) as container:
+        pictures = b"".join(bytes(packet) for packet in container.demux(video=0))
+    (tmp_path / "camera.mjpg").write_bytes(pictures)
+    assert classify(tmp_path / "camera.mjpg").problem is None
+    frames, reader = read_all(tmp_path / "camera.mjpg")
+    assert (len(frames), reader.missing_end, reader.problems) == (7, "", [])
 
 
 def test_what_is_left_out_is_named(tmp_path):
@@ -107,6 +118,22 @@ def test_variable_rate_and_an_early_gap_keep_their_times(tmp_path):
     frames, reader = read_all(path)
     assert [round(frame.time * 1000) for frame in frames] == stamps
     assert reader.missing_end == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [("a.mp4", "libx264"), ("fast.mp4", "libx264"), ("a.wmv", "wmv2"), ("a.flv", "flv")],
+)
+@pytest.mark.parametrize("part", [1, 0.5])
+def test_a_joined_recording_that_is_left_out_is_named(tmp_path, name, encoder, part):
+    is_fast = name.startswith("fast")
+    path = write_video(tmp_path / name, moving_square(6), encoder, faststart=is_fast)
+    assert read_all(path)[1].missing_end == ""
+    content = path.read_bytes()
+    path.write_bytes(content + content[: int(part * len(content))])
+    frames, reader = read_all(path)
+    assert len(frames) == 6
+    assert f"another recording begins at byte {len(content)}, which may" in reader.missing_end
 
 
 def outer_boxes(content):
@@ -234,3 +261,19 @@ def test_frames_that_cannot_be_decoded_are_named(tmp_path):
     assert len(reader.problems) == 30 - len(frames)
     times = {round(25 * frame.time) for frame in frames}
     assert {round(25 * problem.time) for problem in reader.problems} <= set(range(30)) - times
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg2video"])
+def test_frames_lost_with_packets_of_a_broadcast_are_named(tmp_path, encoder):
+    """Whole packets are gone, so that the decoder finds nothing wrong."""
+    path = write_video(tmp_path / "a.ts", textured(), encoder, max_b_frames=0)
+    with av.open(str(path)) as container:
+        starts = [packet.pos for packet in container.demux(video=0) if packet.size]
+    content = path.read_bytes()
+    # From one frame's first packet, by which the next one is told, to a later frame's.
+    first, last = (start - start % 188 for start in (starts[12], starts[15]))
+    path.write_bytes(content[:first] + content[last:])
+    frames, reader = read_all(path)
+    assert len(frames) == 27
+    assert [problem.text for problem in reader.problems] == ["packet corrupt"]
+    assert 11 / 25 <= reader.problems[0].time <= 14 / 25
