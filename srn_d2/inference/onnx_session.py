@@ -88,6 +88,8 @@ def import_onnxruntime() -> ModuleType:
         KeyboardInterrupt: Ctrl-C during the import, of which its extension module makes an
             ImportError.
     """
+    import numpy  # noqa: F401 -- first: if Ctrl-C stops it within onnxruntime, the cause is lost
+
     try:
         import onnxruntime
     except ImportError as error:

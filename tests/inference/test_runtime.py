@@ -156,6 +156,29 @@ def test_ctrl_c_while_onnxruntime_is_imported_is_no_lack_of_it(chosen, monkeypat
         chosen()
 
 
+INTERRUPTED_IMPORT = """
+import signal, sys
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy.version":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+from srn_d2.inference.onnx_session import import_onnxruntime
+import_onnxruntime()
+"""
+
+
+def test_ctrl_c_while_onnxruntime_would_import_numpy():
+    """Onnxruntime makes an ImportError of it that does not tell its cause."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert "ImportError" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
