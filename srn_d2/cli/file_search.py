@@ -17,7 +17,7 @@ from srn_d2.data.image_formats import (
     recognise,
 )
 
-from .junk import JUNK_FILES, JUNK_FOLDERS, matches
+from .junk import junk_reason
 from .video.signatures import NUM_BYTES, is_video
 from .video.suffixes import VIDEO_SUFFIXES
 
@@ -101,8 +101,8 @@ class FolderSearch:
                 continue
             for entry in entries:
                 is_folder = entry.is_dir()
-                if is_folder and matches(entry.name, JUNK_FOLDERS):
-                    yield Found(Path(entry.path), "a folder of thumbnails or trash", True)
+                if is_folder and (reason := junk_reason(entry.name, True)):
+                    yield Found(Path(entry.path), reason, True)
                 elif is_folder and entry.is_symlink():
                     links.append(entry.path)
                 elif is_folder and _identity(entry.path) == self._output:
@@ -116,8 +116,8 @@ class FolderSearch:
         if not entry.is_file():  # a link that leads nowhere, or no file with content
             if entry.is_symlink() and _looks_right(Path(entry.path)):
                 yield Found(Path(entry.path), "a link that leads nowhere", kind=DEAD_LINK)
-        elif matches(entry.name, JUNK_FILES):
-            yield Found(Path(entry.path), "a file of the system, a trash or a transfer", True)
+        elif reason := junk_reason(entry.name, False):
+            yield Found(Path(entry.path), reason, True)
         elif (found := classify(Path(entry.path))) is not None:
             yield found
         else:

@@ -37,7 +37,7 @@ class InputProcessor:
         detector: of pictures; several threads may call it.
         output: output folder.
         video: what is written of videos and, by its ``render`` and ``margin``, of pictures.
-        show_progress: show a progress bar of each video.
+        show_progress: show the progress of each video: a bar, or a line each minute.
     """
 
     def __init__(

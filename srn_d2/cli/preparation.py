@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -80,7 +81,8 @@ def start_worker(args: argparse.Namespace, plan: ThreadPlan, num_inputs: int) ->
     detector = make_detector(args, plan, num_inputs)
     video = video_options(args, frames_at_a_time(detector, plan))
     shared = share_detector(detector, plan)
-    return InputProcessor(shared, args.output, video, show_progress=False)
+    # Several bars at a time would overwrite each other.
+    return InputProcessor(shared, args.output, video, show_progress=not sys.stderr.isatty())
 
 
 def make_detector(args: argparse.Namespace, plan: ThreadPlan, num_inputs: int) -> FaceDetector:

@@ -19,6 +19,7 @@ from srn_d2.run_settings import describe_differences
 from . import worker_group
 from .input_processing import InputProcessor, Process, log_written
 from .journal import Result
+from .leftovers import with_leftovers_named
 from .output_errors import OutputFolderError
 from .outputs import JsonWriter, RecordWriter, check_writable, record_writers, written_paths
 from .pipeline import ProcessPipeline, ProcessStartError, run_in_threads
@@ -258,8 +259,13 @@ def _merge(job: Job, folder: RunFolder, summary: Summary) -> None:
 
 def _results(job: Job, sources: Sequence[Source]) -> Iterator[Result]:
     """The results of the sources, as they come."""
-    if not sources:
-        return
+    results = _process(job, sources) if sources else iter(())
+    if job.video.render is None:
+        return results
+    return with_leftovers_named(results, job.sources, job.output)
+
+
+def _process(job: Job, sources: Sequence[Source]) -> Iterator[Result]:
     if job.start_worker is not None:
         yield from ProcessPipeline(job.start_worker, job.num_processes).run(sources)
         return

@@ -76,20 +76,33 @@ class Progress:
     """A bar with rate and remaining time or, where stderr is no terminal, a line each minute.
 
     Args:
-        total: number of inputs.
+        total: number of inputs, or of frames, of which it may be an estimate; None: unknown.
         num_done: number of those that are done already.
         is_shown: False: nothing is shown.
+        unit: what is counted, "file" or "frame".
+        name: name of the video whose frames are counted; "": none.
     """
 
-    def __init__(self, total: int, num_done: int, is_shown: bool = True):
+    def __init__(
+        self,
+        total: int | None,
+        num_done: int = 0,
+        is_shown: bool = True,
+        unit: str = "file",
+        name: str = "",
+    ):
         disable = None if is_shown else True  # None: unless stderr is a terminal
-        self._bar = tqdm(total=total, initial=num_done, unit="file", disable=disable)
+        self._bar = tqdm(
+            total=total, initial=num_done, desc=name or None, unit=unit, disable=disable
+        )
         self._is_shown = is_shown
+        self._prefix = f"{name}: " if name else ""
+        self._noun = "inputs" if unit == "file" else f"{unit}s"
         self._total, self._num_before, self._num_done = total, num_done, num_done
         self._start = self._last_line = time.monotonic()
 
     def update(self) -> None:
-        """Count an input."""
+        """Count an input or a frame."""
         self._num_done += 1
         self._bar.update()
         now = time.monotonic()
@@ -100,18 +113,26 @@ class Progress:
     def line(self, seconds: float) -> str:
         """What is done after this time, in words."""
         rate = (self._num_done - self._num_before) / max(seconds, 1e-9)
+        if self._total is None or self._total < self._num_done:
+            return f"{self._prefix}{self._num_done} {self._noun}, {_per_time(rate)}"
         left = (self._total - self._num_done) / max(rate, 1e-9)
         return (
-            f"{self._num_done} of {self._total} inputs, {_per_time(rate)}, "
+            f"{self._prefix}{self._num_done} of {self._total} {self._noun}, {_per_time(rate)}, "
             f"{tqdm.format_interval(left)} left"
         )
 
     def close(self) -> None:
         self._bar.close()
 
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def _per_time(rate: float) -> str:
-    """A number of inputs a second, in words."""
+    """A number of inputs or frames a second, in words."""
     for seconds, unit in ((1, "second"), (60, "minute")):
         if rate * seconds >= 1:
             return f"{rate * seconds:.1f} a {unit}"

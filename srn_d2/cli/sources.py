@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .file_search import OUTPUT_FOLDER, FolderSearch, Found, classify
-from .junk import JUNK_FILES, JUNK_FOLDERS, matches
+from .junk import junk_reason
 from .picture_files import FALLBACK_SUFFIXES, output_name
 from .printing import printable
 from .video.suffixes import VIDEO_SUFFIXES
@@ -94,7 +94,8 @@ def search(patterns: Iterable[str], output: Path) -> Search:
         ValueError: an output would overwrite an input, a folder is the output folder or in it, or
             an argument is the address of a web page.
     """
-    expanded = {pattern: [_absolute(path) for path in _expand(pattern)] for pattern in patterns}
+    junk: dict[Path, Found] = {}
+    expanded = {pattern: _expand(pattern, junk) for pattern in patterns}
     paths = [path for paths in expanded.values() for path in paths]
     folders = [path for path in dict.fromkeys(paths) if path.is_dir()]
     _check_not_output(folders, output.resolve())
@@ -110,11 +111,14 @@ def search(patterns: Iterable[str], output: Path) -> Search:
             contents = _contents(folder_search.suffixes_seen, items)
             raise FileNotFoundError(f"{pattern}: no picture or video in it; {contents}")
         for item in items:
-            found.setdefault(item.path, item)
+            if found.setdefault(item.path, item).is_junk:
+                found[item.path] = item  # whoever names one wants it
+    for path in junk.keys() - set(folders):
+        found.setdefault(path, junk[path])
     base = os.path.commonpath([path if path.is_dir() else path.parent for path in paths])
     inputs = [item for item in found.values() if not item.is_junk]
-    junk = [item for item in found.values() if item.is_junk]
-    return Search(_name_outputs(inputs, Path(base), output), junk)
+    passed_over = [item for item in found.values() if item.is_junk]
+    return Search(_name_outputs(inputs, Path(base), output), passed_over)
 
 
 def _named_file(path: Path) -> Found:
@@ -130,22 +134,40 @@ def _check_not_output(folders: Iterable[Path], output: Path) -> None:
             raise ValueError(f"{folder} is the output folder or in it: choose another --output")
 
 
-def _expand(pattern: str) -> list[str]:
-    """The files and folders of an argument."""
+def _expand(pattern: str, junk: dict[Path, Found]) -> list[Path]:
+    """The files and folders of an argument; those of a glob that are passed over go to ``junk``."""
     if os.path.lexists(pattern):
-        return [pattern]
+        return [_absolute(pattern)]
     if _ADDRESS.match(pattern):
         raise ValueError(f"{pattern}: addresses are not read; download it and give the file")
-    names = sorted(glob.glob(pattern, recursive=True))
-    wanted = [name for name in names if not _is_junk(name)]
+    wanted, passed_over = [], []
+    is_named = [not glob.has_magic(part) for part in Path(pattern).parts]
+    num_named = [*is_named, False].index(False)
+    for name in sorted(glob.glob(pattern, recursive=True)):
+        if item := _junk(Path(name), num_named):
+            passed_over.append(item)
+        else:
+            wanted.append(_absolute(name))
     if not wanted:
+        if passed_over:
+            raise FileNotFoundError(f"{pattern}: all is passed over, such as {passed_over[0].path}")
         raise FileNotFoundError(f"{pattern}: there is no such file or folder")
+    junk |= {item.path: item for item in passed_over}
     return wanted
 
 
-def _is_junk(name: str) -> bool:
-    patterns = JUNK_FOLDERS if os.path.isdir(name) else JUNK_FILES
-    return matches(os.path.basename(name.rstrip(os.sep)), patterns)
+def _junk(path: Path, num_named: int) -> Found | None:
+    """What is passed over of a glob's match, itself or the first folder of thumbnails or trash.
+
+    Args:
+        path: as the glob gives it.
+        num_named: number of its first parts that the user has named.
+    """
+    for index in range(num_named, len(path.parts)):
+        part = Path(*path.parts[: index + 1])
+        if reason := junk_reason(part.name, part.is_dir()):
+            return Found(_absolute(str(part)), reason, True)
+    return None
 
 
 def _contents(suffixes: Counter[str], junk: Sequence[Found]) -> str:

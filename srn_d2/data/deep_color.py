@@ -12,6 +12,10 @@ from .tiff_pixels import IMAGE_LENGTH, IMAGE_WIDTH, ORIENTATION, TiffPage, decod
 
 _ICC_PROFILE = 34675
 _DEEP_PNG = ("RGB;16B", "RGBA;16B")
+_DEEP_PPM = ("RGB", 65535)
+# JPEG 2000 (ISO 15444-1, A.5): the first markers of its data, and the place after them of the first
+# component's number of bits, less one, with the sign in the highest bit.
+_JPEG_2000_MARKERS, _JPEG_2000_BITS = b"\xff\x4f\xff\x51", 42
 _DEEP_GREY_PNG = "LA;16B"  # with opacity; without it Pillow has all bits
 
 
@@ -37,11 +41,13 @@ class DeepFile(NamedTuple):
     Attributes:
         encoded: the whole file.
         page: the image's page, if it is a TIFF file.
+        is_rounded: whether the upper 8 bits that Pillow has are rounded, not cut.
         planes: its samples, if they are stored in planes and could be read.
     """
 
     encoded: bytes
     page: TiffPage | None = None
+    is_rounded: bool = False
     planes: np.ndarray | None = None
 
     def decode(self, image: Image.Image, name: str) -> DeepPixels | None:
@@ -58,7 +64,7 @@ class DeepFile(NamedTuple):
             UnreadFormatError: they are stored in a way that is read wrong, by Pillow too.
         """
         if self.page is None:
-            return _upper_checked(self.encoded, image)
+            return _upper_checked(self.encoded, image, is_rounded=self.is_rounded)
         if not self.page.is_planar and image.mode in ("RGB", "RGBA"):
             return _upper_checked(self.encoded, image, image.tell())
         pixels = self.page.decode() if self.planes is None else self.planes
@@ -73,22 +79,38 @@ class DeepFile(NamedTuple):
 
 
 def file_if_deep(image: Image.Image) -> DeepFile | None:
-    """The file of a PNG image with colours of 16 bits, or of such a TIFF; None of all others.
+    """The file of a PNG, TIFF, PPM or JPEG 2000 with colours of 16 bits; None of all others.
 
     Args:
         image: opened, at the frame wanted, not decoded.
     """
     file = getattr(image, "fp", None)  # of an image that is decoded it is None or not there
-    if file is None or not (_is_deep_png(image) or _is_deep_tiff(image)):
+    if file is None or not _may_be_deep(image):
         return None
     position = file.tell()
     file.seek(0)
     encoded = file.read()
     file.seek(position)
+    if image.format == "JPEG2000" and not _is_deep_jpeg_2000(encoded):
+        return None
     if image.format != "TIFF":
-        return DeepFile(encoded)
+        return DeepFile(encoded, is_rounded=image.format != "PNG")
     page = page_of(image, encoded)
-    return DeepFile(encoded, page, page.decode() if page.is_stored_in_planes else None)
+    return DeepFile(encoded, page, planes=page.decode() if page.is_stored_in_planes else None)
+
+
+def _may_be_deep(image: Image.Image) -> bool:
+    """Whether an image has colours of 16 bits by its header; of JPEG 2000 Pillow does not say."""
+    if image.format == "JPEG2000":
+        return image.mode in ("RGB", "RGBA")
+    is_deep_ppm = image.format == "PPM" and _DEEP_PPM in {tile.args for tile in image.tile}
+    return is_deep_ppm or _is_deep_png(image) or _is_deep_tiff(image)
+
+
+def _is_deep_jpeg_2000(encoded: bytes) -> bool:
+    """Whether the first component has 16 bits, without a sign."""
+    start = encoded.find(_JPEG_2000_MARKERS)
+    return start >= 0 and encoded.startswith(b"\x0f", start + _JPEG_2000_BITS)
 
 
 def _is_deep_png(image: Image.Image) -> bool:
@@ -129,16 +151,23 @@ def _layout(page: TiffPage) -> str:
     return "in planes" if page.is_stored_in_planes else "compressed numbers, the highest byte first"
 
 
-def _upper_checked(encoded: bytes, image: Image.Image, page: int = 0) -> DeepPixels | None:
+def _upper_checked(
+    encoded: bytes, image: Image.Image, page: int = 0, is_rounded: bool = False
+) -> DeepPixels | None:
     """RGB(A) of 16 bits by OpenCV; None unless their upper 8 bits are what Pillow has.
 
     Grey with opacity becomes RGBA.
+
+    Args:
+        is_rounded: see ``DeepFile``.
     """
     pixels = _decode(encoded, page)
     upper = np.asarray(image.convert("RGBA") if image.mode == "LA" else image)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape != upper.shape:
         return None
-    return DeepPixels(pixels) if np.array_equal(pixels >> 8, upper) else None
+    found = (pixels >> 8).astype(np.uint8)
+    difference = np.maximum(found, upper) - np.minimum(found, upper)
+    return DeepPixels(pixels) if difference.max() <= int(is_rounded) else None
 
 
 def tiff_header(encoded: bytes) -> ImageFileDirectory_v2 | None:

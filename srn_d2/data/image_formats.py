@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from .image_headers import recognise_header
+
 # Pillow's names of formats that are not pixels in a file: EPS and WMF are drawn by other programs,
 # of the others Pillow knows the header only.
 _UNREAD_BY_PILLOW = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
@@ -79,7 +81,8 @@ def recognise(prefix: bytes) -> str | None:
     if is_heif(prefix):
         return "HEIF"
     formats = (name for name in read_formats() if name in _RECOGNISED)
-    return next((name for name in formats if Image.OPEN[name][1](prefix[:16])), None)
+    found = next((name for name in formats if Image.OPEN[name][1](prefix[:16])), None)
+    return found or recognise_header(prefix)
 
 
 def is_heif(prefix: bytes) -> bool:

@@ -182,7 +182,15 @@ def test_after_failures_the_same_command_tries_these_again(detect, tmp_path):
     assert "--max-megapixels: 100.0 there, 250.0 now" in messages
     assert "--restart" in messages
     assert files_below(tmp_path / "out") == before
-    assert detect(folder, "--blur", "--restart")[0] == 1
+    (folder / "a.png").write_text("no picture any more")
+    status, messages = detect(folder, "--blur", "--restart")
+    assert status == 1
+    leftover = "; a.png in the output folder is of an earlier run"
+    assert leftover in messages
+    assert messages.count("of an earlier run") == 1
+    records = json.loads((tmp_path / "out" / "faces.json").read_text())
+    [error] = [x["error"] for x in records if Path(x["file_name"]).name == "a.png"]
+    assert error.endswith(leftover)
     # That run has ended: one of other inputs starts anew.
     status, messages = detect(folder / "0.png", "--pixelate")
     assert status == 0, messages

@@ -163,9 +163,10 @@ def test_all_formats_are_found_and_named_for_what_holds_them(tmp_path):
         **{f"a.{suffix}": f"a.{suffix}.jpg" for suffix in ("heic", "hif", "jp2")},
         **{f"a.{suffix}": f"a.{suffix}.png" for suffix in ("pgm", "tga", "psd", "ico", "qoi")},
         **{"noext": "noext.png", "wrong.txt": "wrong.txt.png"},
+        **{name: f"{name}.png" for name in ("BMP", "PPM", "ICO")},
     }
     for name in outputs:
-        save(tmp_path / name)
+        save(tmp_path / name, name if name.isupper() else "PNG")
     found = search([str(tmp_path)], tmp_path / "out")
     assert {str(s.path.name): str(s.name) for s in found.sources} == outputs
     assert found.passed_over == []
@@ -278,6 +279,28 @@ def test_junk_is_passed_over(tmp_path):
     assert names_of(find_sources([str(tmp_path / "._a.png")], tmp_path / "out")) == ["._a.png"]
     # A glob does not.
     assert names_of(find_sources([str(tmp_path / "*")], tmp_path / "out")) == ["a.png"]
+
+
+def test_junk_that_a_glob_matches_is_listed(tmp_path):
+    for name in ("a.png", ".d.png", "._a.png", "@eaDir/b.png", "sub/@eaDir/c.png"):
+        save(tmp_path / "in" / name)
+    folder = tmp_path / "in"
+
+    def names_in(*patterns):
+        found = search([str(folder / pattern) for pattern in patterns], tmp_path / "out")
+        passed_over = [str(item.path.relative_to(folder)) for item in found.passed_over]
+        return names_of(found.sources), sorted(passed_over)
+
+    assert names_in(".*.png") == ([".d.png"], ["._a.png"])
+    assert names_in("*") == (["a.png"], ["@eaDir", "sub/@eaDir"])
+    assert names_in("**/*.png") == (["a.png"], ["@eaDir", "sub/@eaDir"])
+    # Whoever names one wants it, in any order.
+    for patterns in ([".*.png", "*", "._a.png", "@eaDir"], ["@eaDir", "._a.png", "*", ".*.png"]):
+        names, passed_over = names_in(*patterns)
+        assert sorted(names) == ["._a.png", ".d.png", "@eaDir/b.png", "a.png"]
+        assert passed_over == ["sub/@eaDir"]
+    with pytest.raises(FileNotFoundError, match=r"all is passed over, such as .*\._a\.png"):
+        names_in("._*")
 
 
 def test_help_has_the_list_of_junk(capsys):

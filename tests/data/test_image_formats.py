@@ -94,14 +94,43 @@ def test_suffixes_with_several_meanings(tmp_path, name):
     assert not has_picture_suffix(tmp_path / name)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000"])
-def test_recognised_by_content(file_format):
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+@pytest.mark.parametrize(
+    "file_format",
+    ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "BMP", "PPM", "ICO"],
+)
+def test_recognised_by_content(file_format, mode):
     buffer = BytesIO()
-    Image.new("RGB", (16, 12)).save(buffer, file_format)
+    Image.new("RGB", (16, 12)).convert(mode if file_format in ("BMP", "PPM") else "RGB").save(
+        buffer, file_format
+    )
     assert recognise(buffer.getvalue()[:64]) == file_format
 
 
-@pytest.mark.parametrize("start", [b"", b"BM", b"P6\n", b'{"bbox": [', b"%PDF-1.7", b"ID3\4"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"P6\n# by an editor\r\n#\n 16\t12\n65535\n" + bytes(40),
+        b"P3\r\n2 1\n255\n1 2 3  4 5 6\n# the end",
+        b"P1\n4 1\n0110",
+        b"BM" + bytes(8) + b"\x1a\0\0\0\x0c\0\0\0\x10\0\x0c\0\1\0\x18\0" + bytes(40),  # OS/2
+    ],
+)
+def test_headers_of_other_programs(content):
+    assert recognise(content) in ("BMP", "PPM")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        *(b"", b"BM", b"P6\n", b'{"bbox": [', b"%PDF-1.7", b"ID3\4"),
+        b"BM 17, Oxford Road: minutes of the meeting of 12 May, present were",
+        b"P1\n10 20\nis the first point of the survey",
+        b"P3\n1 2 3\nis the third one",
+        *(b"P5 10 20 30\n", b"P6\n10 20", b"P6\n0 20 255\n", b"P7\nWIDTH 3\n"),
+        *(b"\0\0\1\0", b"\0\0\1\0\1\0\x10\x10\0\7\1\0\x20\0"),
+    ],
+)
 def test_other_files_are_not_recognised(start):
-    assert recognise(start + bytes(64 - len(start))) is None
+    assert recognise(start.ljust(64, b"\0")) is None
     assert not has_picture_suffix(Path("a.txt"))

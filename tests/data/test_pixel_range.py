@@ -88,9 +88,12 @@ def write_files(folder):
     grey = ramp()
     colors = np.dstack([grey, grey[::-1], grey[:, ::-1]])
     of_12_bits = [np.rint(x / 255 * 4095).astype(np.uint16) for x in (grey, colors)]
-    for suffix in ("png", "tif"):
-        Image.fromarray(of_12_bits[0]).save(folder / f"grey.{suffix}")
+    for suffix in ("png", "tif", "ppm"):
+        if suffix != "ppm":
+            Image.fromarray(of_12_bits[0]).save(folder / f"grey.{suffix}")
         assert cv2.imwrite(str(folder / f"color.{suffix}"), of_12_bits[1][:, :, ::-1])
+    lossless = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000]
+    assert cv2.imwrite(str(folder / "color.jp2"), of_12_bits[1][:, :, ::-1], lossless)
     Image.fromarray(grey.astype(np.float32) / 255).save(folder / "grey_float.tif")
     assert cv2.imwrite(str(folder / "color_float.tif"), colors[:, :, ::-1].astype("f") / 255)
     alpha = np.dstack([of_12_bits[1], np.full(grey.shape, 4095, np.uint16)])[:, :, [2, 1, 0, 3]]
@@ -113,7 +116,7 @@ def test_it_is_said_once(tmp_path, caplog, monkeypatch):
         for path in sorted(tmp_path.iterdir()):
             read_image(path)
     [record] = caplog.records
-    assert "color.png has values of 0 to 4095" in record.getMessage()
+    assert "color.jp2 has values of 0 to 4095" in record.getMessage()
 
 
 def test_an_unknown_tiff_counts_its_pixels_first(tmp_path):

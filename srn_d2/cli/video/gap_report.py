@@ -7,6 +7,7 @@ from pathlib import Path
 from srn_d2.atomic_file import atomic_path
 
 from ..printing import counted
+from .output_names import gaps_path
 from .problems import format_time, list_first, list_times
 from .tracking import Gap
 
@@ -17,7 +18,7 @@ def write_gaps(gaps: Sequence[Gap], video: Path) -> Path | None:
     Returns:
         the file; None if there are no gaps: an older report is removed then.
     """
-    path = video.with_name(f"{video.name}.gaps.json")
+    path = gaps_path(video)
     if not gaps:
         path.unlink(missing_ok=True)
         return None

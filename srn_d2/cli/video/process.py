@@ -10,12 +10,12 @@ from typing import TextIO
 
 import av
 import numpy as np
-from tqdm import tqdm
 
 from srn_d2.atomic_file import atomic_path
 from srn_d2.inference.faces import Faces
 
 from ..printing import counted, printable
+from ..progress import Progress
 from .background import BackgroundConsumer, Prefetch
 from .camera import TIME_BASE, CameraReader
 from .errors import DamagedVideoError
@@ -23,6 +23,7 @@ from .frame import Frame
 from .gap_report import describe_gaps, write_gaps
 from .hidden_boxes import HiddenBoxes, PendingFrame
 from .options import VideoOptions
+from .output_names import check_name_lengths, lines_path
 from .planes import Converter, draw_faces, hide_faces
 from .problems import describe_problems
 from .reader import VideoReader
@@ -55,13 +56,15 @@ def process_video(
         source: the file.
         output: the video to write, even if the options want none.
         options: what to write.
-        show_progress: show a progress bar where stderr is a terminal.
+        show_progress: show a progress bar or, where stderr is no terminal, a line each minute.
 
     Raises:
-        VideoError: the video cannot be read or written. Nothing is written then.
+        VideoError: the video cannot be read or written, or a file for it would have too long a
+            name. Nothing is written then.
         DamagedVideoError: it is truncated, or frames are damaged; what it has is written.
         OSError: the output cannot be written.
     """
+    check_name_lengths(source, output, options)
     reader = VideoReader(source, options.max_frames, with_sound=options.keep_sound)
     origin = Origin(
         reader.rate,
@@ -73,10 +76,11 @@ def process_video(
         reader.stream.metadata.get("language", ""),
     )
     total = min(filter(None, (reader.num_frames, options.max_frames)), default=None)
-    bar = tqdm(total=total, desc=Path(source).name, unit="frame", disable=not show_progress or None)
+    name = printable(Path(source).name)
+    progress = Progress(total, is_shown=show_progress, unit="frame", name=name)
     try:
-        with bar, Prefetch(reader, QUEUE_FRAMES) as items:
-            result = _process(detector, items, origin, output, options, bar)
+        with progress, Prefetch(reader, QUEUE_FRAMES) as items:
+            result = _process(detector, items, origin, output, options, progress)
         if options.render is not None and reader.num_subtitles:
             tracks = counted(reader.num_subtitles, "track")
             result.notes.append(f"subtitles are left out: {tracks}")
@@ -103,12 +107,12 @@ def process_camera(
         OSError: the output cannot be written.
     """
     reader = CameraReader(number)
-    bar = tqdm(total=options.max_frames, desc=f"camera {number}", unit="frame", disable=None)
+    progress = Progress(options.max_frames, unit="frame", name=f"camera {number}")
     try:
-        with bar:
+        with progress:
             frames = itertools.islice(reader, options.max_frames)
             origin = Origin(reader.rate, TIME_BASE)
-            return _process(detector, frames, origin, output, options, bar, is_camera=True)
+            return _process(detector, frames, origin, output, options, progress, is_camera=True)
     finally:
         reader.close()
 
@@ -119,15 +123,12 @@ def _process(
     origin: Origin,
     output: Path,
     options: VideoOptions,
-    bar: tqdm,
+    progress: Progress,
     is_camera: bool = False,
 ) -> VideoResult:
-    """Process frames and sound; all files are renamed to their names at the end."""
-    lines_path = output.with_name(f"{output.name}.jsonl")
-    result = VideoResult(output if options.render else None, lines_path)
+    """Process frames and sound; all files get their names at the end, the video the last."""
+    result = VideoResult(output if options.render else None, lines_path(output))
     with ExitStack() as stack:
-        draft = stack.enter_context(atomic_path(lines_path))
-        lines = stack.enter_context(open(draft, "w", encoding="utf-8"))
         writer = None
         if options.render is not None:
             writer = VideoWriter(
@@ -139,7 +140,9 @@ def _process(
                 keep_metadata=options.keep_metadata,
                 name=output,
             )
-        pipeline = _Pipeline(options, writer, lines, result, bar)
+        draft = stack.enter_context(atomic_path(result.lines))
+        lines = stack.enter_context(open(draft, "w", encoding="utf-8"))
+        pipeline = _Pipeline(options, writer, lines, result, progress)
         try:
             try:
                 for batch in _batches(items, max(options.batch_size, 1)):
@@ -153,8 +156,9 @@ def _process(
         if writer is not None:
             result.notes += writer.notes
         lines.flush()
+        if options.hides:
+            result.gaps_file = write_gaps(result.gaps, output)
     if options.hides:
-        result.gaps_file = write_gaps(result.gaps, output)
         for text in describe_gaps(result.gaps):
             logger.info("%s: %s", printable(output), text)
     return result
@@ -186,7 +190,7 @@ class _Pipeline:
         writer: of the video; None: no video.
         lines: the file of faces.
         result: counts and gaps are added to it.
-        bar: shows the progress.
+        progress: of the frames.
     """
 
     def __init__(
@@ -195,10 +199,10 @@ class _Pipeline:
         writer: VideoWriter | None,
         lines: TextIO,
         result: VideoResult,
-        bar: tqdm,
+        progress: Progress,
     ):
         self._options, self._writer, self._lines = options, writer, lines
-        self._result, self._bar = result, bar
+        self._result, self._progress = result, progress
         self._converter = Converter()
         self._hidden: HiddenBoxes | None = None
         if options.hides:
@@ -260,7 +264,7 @@ class _Pipeline:
         self._lines.write(json.dumps(record) + "\n")
         self._result.num_frames += 1
         self._result.num_faces += len(faces)
-        self._bar.update()
+        self._progress.update()
         if self._writer is not None:
             self._encoder.put(lambda: self._encode(frame, faces, boxes))
 

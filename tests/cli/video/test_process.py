@@ -1,6 +1,8 @@
 """Videos that are written: what players show of them, and the files of faces."""
 
 import json
+import os
+import re
 from fractions import Fraction
 
 import av
@@ -365,6 +367,41 @@ def test_of_a_damaged_video_everything_else_is_written(tmp_path):
     result = caught.value.result
     assert result.num_frames == len(read_frames(result.video)[0]) > 10
     assert len(result.lines.read_text().splitlines()) == result.num_frames
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_the_log_has_a_video_s_progress_now_and_then(tmp_path, monkeypatch, caplog, seconds):
+    monkeypatch.setattr("srn_d2.cli.progress.SECONDS_PER_LINE", seconds)
+    source = write_container(tmp_path / "a.mkv", num_frames=5)
+    with caplog.at_level("INFO", logger="srn_d2.cli"):
+        process_video(find_red, source, tmp_path / "out.mp4", VideoOptions())
+    lines = [text for text in caplog.messages if text.startswith("a.mkv: ")]
+    assert len(lines) == (0 if seconds else 5)
+    assert seconds or re.fullmatch(r"a\.mkv: 2 of 5 frames, [0-9.]+ a second, 00:0. left", lines[1])
+
+
+@pytest.mark.parametrize("length", [250, 249, 245])
+@pytest.mark.parametrize("render", [None, "draw", "pixelate"])
+def test_a_name_that_is_too_long_is_told_before_the_work(tmp_path, length, render):
+    """File systems take 255 bytes, of which .jsonl needs 6 and .gaps.json 10."""
+    if os.pathconf(tmp_path, "PC_NAME_MAX") != 255:
+        pytest.skip("another limit here")
+    source = write_container(tmp_path / ("x" * (length - 4) + ".mkv"), num_frames=2)
+    calls = []
+
+    def detector(images):
+        calls.append(images)
+        return find_red(images)
+
+    longest = length + (10 if render == "pixelate" else 6)
+    if longest <= 255:
+        process(source, f"out/{source.name}", detector, render=render, copy_codec=True)
+        assert len(os.listdir(tmp_path / "out")) == (1 if render is None else 2)
+        return
+    with pytest.raises(VideoError, match=rf"/x+\.mkv: .* name of {longest} bytes, .* takes 255"):
+        process(source, f"out/{source.name}", detector, render=render, copy_codec=True)
+    assert not calls
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_left_of_a_video_that_fails(tmp_path):
