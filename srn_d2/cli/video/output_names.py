@@ -52,5 +52,5 @@ def _limit(folder: Path) -> int:
     existing = next((x for x in (folder, *folder.parents) if os.path.isdir(x)), folder)
     try:
         return os.pathconf(existing, "PC_NAME_MAX")
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # not on Windows
         return USUAL_LIMIT
