@@ -16,7 +16,7 @@ from .config_files import config_names, get_config_file
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
-TRAINED = {"srn_efflite0.yaml": "lite"}
+TRAINED = {"srn_efflite0_fast.yaml": "lite", "srn_efflite0.yaml": "lite-v1"}
 """Config -> the model that comes with the package and was trained with it."""
 
 __all__ = ["TRAINED", "config_names", "get_cfg", "get_config", "get_config_file"]

@@ -67,11 +67,13 @@ def test_configs_are_built_with_keys_over_them():
 
 
 def test_the_trained_config_has_the_weights_that_it_was_trained_with():
-    cfg = model_zoo.get_config("srn_efflite0.yaml", trained=True)
-    assert cfg.MODEL.WEIGHTS == "srn://lite"
-    shipped = build_cfg(str(find_shipped_model("lite").config_file))
-    shipped.MODEL.WEIGHTS = "srn://lite"
-    assert cfg == shipped
+    for config, name in (("srn_efflite0_fast.yaml", "lite"), ("srn_efflite0.yaml", "lite-v1")):
+        cfg = model_zoo.get_config(config, trained=True)
+        weights = f"srn://{name}"
+        assert weights == cfg.MODEL.WEIGHTS
+        shipped = build_cfg(str(find_shipped_model(name).config_file))
+        shipped.MODEL.WEIGHTS = weights
+        assert cfg == shipped
     with pytest.raises(ValueError, match=r"srn_R50\.yaml.*srn_efflite0\.yaml"):
         model_zoo.get_config("srn_R50.yaml", trained=True)
     with pytest.raises(FileNotFoundError, match="model zoo"):

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --model, --config-file and --weights, as ``load_cfg`` takes them."""
-    parser.add_argument("--model", default="lite", help="lite (default) or fast")
+    parser.add_argument("--model", default="lite", help="lite (default) or lite-v1")
     parser.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
     parser.add_argument(
         "--weights", metavar="FILE", help="a checkpoint (default: the config's MODEL.WEIGHTS)"

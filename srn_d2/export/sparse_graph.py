@@ -28,7 +28,7 @@ from .tracing import EXAMPLE_SHAPE, INPUT, INPUT_AXES, trace
 
 MAX_SHARE = {"plain": 0.6, "separable": 0.4}
 """Share of a level's cells up to which they are computed sparsely, the cells that the survivors
-depend on included, by the head's convolutions. On an AMD EPYC, one thread, ``lite`` (plain) took
+depend on included, by the head's convolutions. On an AMD EPYC, one thread, ``lite-v1`` (plain) took
 0.52 to 0.64 of the dense graph's time where these shares were below 0.7, and 0.92 where they were
 0.61 to 0.70 on all levels. With separable convolutions, which cost less, it was 0.60 to
 0.68 at shares of up to 0.12 on P2, 0.9 to 1.2 at 0.41 to 0.52, and 1.6 at 0.75."""

@@ -48,12 +48,12 @@ class FaceDetector(ImageDetector):
 
     A network finds faces up to the size of its largest anchor, or of the largest that it was
     trained on: some 360 pixels ("lite"). An image with room for larger ones is passed again,
-    downscaled until a face that fills it has this size. That is a sixth of the pixels more for an
-    image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
+    downscaled until a face that fills it has half of this size. That is 4 % of the pixels more for
+    an image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
 
     Args:
-        model: one that comes with the package: "lite", or "fast", in about half of its time. Not
-            used if a config is given.
+        model: one that comes with the package: "lite", or "lite-v1", the one before it, which
+            takes twice the time. Not used if a config is given.
         config_file: instead of it, a config file of this project, the name of one in
             ``srn_d2.model_zoo``, or a whole config.
         weights: a checkpoint for that config; None: its MODEL.WEIGHTS.

@@ -18,6 +18,9 @@ TOLERANCE = math.sqrt(2)
 MAX_REDUCTION = 6.0
 """Maximum downscaling of a pass against the one before it. The smallest faces kept from it then
 have a ninth of the largest size, 24 pixels of 200, far above the smallest detectable size."""
+SPARE_REDUCTION = 2.0
+"""Further downscaling of the last pass: a face that fills the frame has half of the largest size,
+181 pixels of 362, where the anchors lie closer. The pass takes a quarter of the time."""
 
 PART_SHARE = 2 / 3
 """Share of a box's area inside a larger face from which the box is a part of it, such as an eye."""
@@ -67,8 +70,8 @@ def frame_filling_size(height: float, width: float) -> float:
 def downscaled_passes(height: int, width: int, largest_face: float) -> list[DownscaledPass]:
     """The further passes over an image that cover faces of all sizes up to the whole frame.
 
-    In the last pass a face that fills the frame has size ``largest_face``. Empty if the first pass
-    detects such a face.
+    In the last pass a face that fills the frame has at most the size ``largest_face``. Empty if the
+    first pass detects such a face.
 
     Args:
         height, width: size of the image in the first pass, in pixels.
@@ -81,7 +84,7 @@ def downscaled_passes(height: int, width: int, largest_face: float) -> list[Down
     reduction = 1.0
     while reduction < needed:
         min_size = largest_face * reduction / TOLERANCE
-        reduction = min(reduction * MAX_REDUCTION, needed)
+        reduction = min(reduction * MAX_REDUCTION, needed * SPARE_REDUCTION)
         passes.append(DownscaledPass(reduction, min_size))
     return passes
 

@@ -54,8 +54,8 @@ def test_small_images_get_one_look_and_large_ones_three():
     assert downscaled_passes(572, 572, 362) == []
     assert downscaled_passes(400, 4000, 362) == []  # no face of this height is too large
     assert downscaled_passes(0, 0, 362) == []
-    [further] = downscaled_passes(1000, 800, 200)
-    assert further == pytest.approx((np.sqrt(800 * 1000) / 200, 200 / np.sqrt(2)))
+    [further] = downscaled_passes(700, 500, 200)
+    assert further == pytest.approx((2 * 500 * np.sqrt(1.25) / 200, 200 / np.sqrt(2)))
     assert len(downscaled_passes(3000, 3000, 200)) == 2
     assert len(downscaled_passes(9000, 9000, 200)) == 3
 
@@ -64,11 +64,11 @@ def test_a_face_in_the_last_look_has_an_anchor():
     """A face that fills a square frame, in the middle: IoU with the best anchor of SRN."""
     [further] = downscaled_passes(1000, 1000, 362.0)
     side = 1000 / further.reduction
-    centres = (np.arange(np.ceil(side / 128)) + 0.5) * 128
     ious = []
-    for size in (256.0, 362.0):
+    for stride, size in ((64, 128.0), (64, 181.0), (128, 256.0), (128, 362.0)):
         anchor = np.array([size * np.sqrt(FACE_ASPECT), size / np.sqrt(FACE_ASPECT)])
         face = np.array([side, side / FACE_ASPECT])
+        centres = (np.arange(np.ceil(side / stride)) + 0.5) * stride
         offset = np.abs(centres - side / 2).min()
         common = np.prod(np.minimum((face + anchor) / 2 - offset, np.minimum(face, anchor)))
         ious.append(common / (face.prod() + anchor.prod() - common))

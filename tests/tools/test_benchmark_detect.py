@@ -15,7 +15,7 @@ def tool(load_tool):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_of_all_pictures_is_read(tool, capsys):
-    assert tool.main(["memory", "--num-images", "12", "--model", "fast"]) == 0
+    assert tool.main(["memory", "--num-images", "12"]) == 0
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("12 pictures in ")
     highest = [float(line.split("|")[2]) for line in rest if " % |" in line]
@@ -35,10 +35,10 @@ def test_command_and_detector_are_timed(tool, repo_root, tmp_path, capsys):
         picture.thumbnail((64, 64))
         for number in range(3):
             picture.save(tmp_path / f"{number}.jpg")
-    arguments = ["rate", str(tmp_path), "--num-images", "2", "--model", "fast"]
+    arguments = ["rate", str(tmp_path), "--num-images", "2"]
     assert tool.main(arguments) == 0
     header, _, line = capsys.readouterr().out.splitlines()
-    assert header.startswith("| 2 pictures, fast |")
+    assert header.startswith("| 2 pictures, lite |")
     command, bare, ratio = (float(cell) for cell in line.split("|")[2:5])
     assert command > 0
     assert ratio == pytest.approx(bare / command, abs=0.2)
