@@ -53,5 +53,5 @@ def test_results_are_onnx_runtimes(runtimes, files, name, nms):
             assert difference.score < 1e-4, batch
             assert difference.box < 0.01, batch
             num_found[batch] = int((expected["scores"] > 0.02).sum())
-    assert num_found["faces"] > 3
+    assert num_found["faces"] > 1
     assert not nms or num_found["nothing"] == 0
