@@ -282,9 +282,9 @@ def test_images_with_room_for_large_faces_get_further_passes(make, blob_files):
     detector(BLOBS[:, :724, :362])  # a face that fills it has 405 pixels, sqrt(2) times 286
     assert seen == [[(724, 362)]]
     detector(BLOBS[:, :724, :363])
-    assert seen[1:] == [[(724, 363)], [(511, 256)]]
+    assert seen[1:] == [[(724, 363)], [(255, 128)]]
     detector(np.zeros((3000, 3000, 3), np.uint8))
-    assert seen[3:] == [[(3000, 3000)], [(500, 500)], [(320, 320)]]
+    assert seen[3:] == [[(3000, 3000)], [(500, 500)], [(160, 160)]]
 
 
 def test_the_further_pass_of_multi_scale_testing_is_a_single_one(make, blob_files):
@@ -292,7 +292,7 @@ def test_the_further_pass_of_multi_scale_testing_is_a_single_one(make, blob_file
     detector = make(**blob_files | {"config_file": cfg}, multi_scale=True)
     seen = watch(detector)
     faces = detector(BLOBS)
-    assert seen == [[(750, 1000)], [(750, 1000)], [(256, 341)]]  # half the size, mirrored, further
+    assert seen == [[(750, 1000)], [(750, 1000)], [(250, 333)]]  # half the size, mirrored, further
     np.testing.assert_allclose(rows(faces), sorted([LARGE, MIDDLE, SMALL_BLOB]), atol=EDGE)
 
 

@@ -137,7 +137,7 @@ def test_foreign_files_are_not_done(writer, text):
 def test_the_folder_holds_events_and_images_only(writer):
     """Evaluation scripts list it, and take every entry for an event and every file for an image."""
     writer.write(IMAGE_ID, *random_detections(2))
-    draft = writer.folder / "0--Parade" / ".x.123.partial.txt"
+    draft = writer.folder / "0--Parade" / ".x.0123456789abcdef.partial.txt"
     draft.write_text("what a killed run leaves behind")
     again = SubmissionWriter(writer.folder, SETTINGS)
     assert [path.name for path in writer.folder.iterdir()] == ["0--Parade"]
