@@ -100,12 +100,13 @@ def search(patterns: Iterable[str], output: Path) -> Search:
     folders = [path for path in dict.fromkeys(paths) if path.is_dir()]
     _check_not_output(folders, output.resolve())
     folder_search = FolderSearch(folders, output)
+    found_in = folder_search.found
     found: dict[Path, Found] = {}
     for pattern, arguments in expanded.items():
         items = [
             item
             for path in arguments
-            for item in (folder_search.found[path] if path in folders else [_named_file(path)])
+            for item in (found_in[path] if path in found_in else [_named_file(path)])
         ]
         if all(item.is_junk for item in items):
             contents = _contents(folder_search.suffixes_seen, items)
