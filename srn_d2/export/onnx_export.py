@@ -8,10 +8,10 @@ import torch
 
 from srn_d2.atomic_file import atomic_path
 
+from .constant_sizes import constant_sizes
 from .dense_network import DenseNetwork, DetectionNetwork
 from .exportable import ExportableModel
 from .metadata import ExportMetadata
-from .same_padding import constant_same_padding
 from .sparse_head import can_be_sparse
 from .tracing import EXAMPLE_SHAPE, INPUT, INPUT_AXES, trace
 
@@ -99,7 +99,7 @@ def _trace(
 
     head = network.model.head
     is_sparse = second_step == "auto" and head.level_selection.stc_levels and can_be_sparse(head)
-    with constant_same_padding(network.model):
+    with constant_sizes(network.model):
         if is_sparse:
             return trace_sparse(network, outputs)
         example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
