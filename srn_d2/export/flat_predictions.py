@@ -1,6 +1,6 @@
 """The head's predictions by anchors, as the parts of an exported graph pass them on.
 
-With as few nodes as it takes: hundreds of small ones cost milliseconds, whatever the picture's size.
+With as few nodes as it takes: hundreds of small ones cost milliseconds on any picture.
 
 Shapes: N images · A anchors of a cell · Rl = Hl * Wl * A anchors of a level, row by row, those of a
         cell side by side

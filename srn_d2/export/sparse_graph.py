@@ -245,8 +245,8 @@ def _branch(
     """The graph of a branch; it reads its inputs, ``names``, from the graph around it.
 
     One with convolutions has its own constants: ONNX Runtime brings kernels into the layout that it
-    computes fastest with only where the same graph has them. ``lite`` took 1.15 times as long without
-    at 1024 x 768, and 1.26 times at 254 x 162 (means of six images).
+    computes fastest with only where the same graph has them. ``lite`` took 1.15 times as long
+    without at 1024 x 768, and 1.26 times at 254 x 162 (means of six images).
     """
     own = GraphProto()
     if any(node.op_type == "Conv" for node in model.graph.node):
