@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from srn_d2.modeling.postprocessing import PaperPostprocessing
 
-from .dense_network import DenseNetwork
+from .dense_network import DenseNetwork, DetectionNetwork
 from .flat_predictions import FlatPredictions
 from .tracing import NotExportableError
 
@@ -103,6 +103,10 @@ class CandidateNetwork(nn.Module):
             deltas = deltas / torch.tensor(transform.weights)
         growth = deltas[..., 2:].clamp(max=transform.scale_clamp).exp()
         return centres + deltas[..., :2] * sizes, sizes * growth
+
+
+ExportedNetwork = DenseNetwork | DetectionNetwork | CandidateNetwork
+"""The networks that differ in what they make of the predictions, by their ``finish``."""
 
 
 def _rows(levels: list[Tensor], index: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 
 from srn_d2.atomic_file import atomic_path
 
-from .candidates import CandidateNetwork
+from .candidates import CandidateNetwork, ExportedNetwork
 from .constant_sizes import constant_sizes
-from .dense_network import DenseNetwork, DetectionNetwork
+from .dense_network import DetectionNetwork
 from .exportable import ExportableModel
 from .metadata import ExportMetadata
 from .sparse_head import can_be_sparse
@@ -87,7 +87,7 @@ def export_onnx(
 
     if nms and candidates_only:
         raise ValueError("candidates_only is for graphs without NMS")
-    network: DenseNetwork | DetectionNetwork | CandidateNetwork
+    network: ExportedNetwork
     if nms:
         network, outputs = DetectionNetwork(model.network, score_threshold), NMS_OUTPUTS
     elif candidates_only:
@@ -110,7 +110,7 @@ def export_onnx(
 
 
 def _trace(
-    network: DenseNetwork | DetectionNetwork | CandidateNetwork,
+    network: ExportedNetwork,
     path: os.PathLike,
     outputs: dict[str, dict[int, str]],
     second_step: str,

@@ -21,8 +21,8 @@ from srn_d2.modeling import LEVELS
 from srn_d2.modeling.srn_head import SRNHead
 from srn_d2.modeling.target_assignment import stc_keep_mask
 
-from .candidates import CandidateNetwork
-from .dense_network import DenseNetwork, DetectionNetwork
+from .candidates import ExportedNetwork
+from .dense_network import DenseNetwork
 from .flat_predictions import FlatPredictions, flat_deltas, flat_scores
 from .graph_edits import inner_graphs
 from .sparse_head import REACH, SparseHead, num_spatial_layers
@@ -39,8 +39,6 @@ MAX_CELLS = 2**18
 
 SPARSE_OUTPUTS = ("keep", "map", "survivors", "is_sparse")
 """Outputs of :class:`FirstPart` for a level with STC."""
-
-Exportable = DenseNetwork | DetectionNetwork | CandidateNetwork
 
 
 class FirstPart(nn.Module):
@@ -118,7 +116,7 @@ class DenseHead(nn.Module):
 class LastPart(nn.Module):
     """From the predictions of both steps, in the order ``inputs``, to the outputs."""
 
-    def __init__(self, network: Exportable, first: FirstPart):
+    def __init__(self, network: ExportedNetwork, first: FirstPart):
         super().__init__()
         self.network = network
         kept = ("deltas_s1", "keep", "survivors", "grid")
@@ -139,7 +137,7 @@ class LastPart(nn.Module):
         return self.network.finish(predictions)
 
 
-def trace_sparse(network: Exportable, outputs: Mapping[str, dict[int, str]]) -> ModelProto:
+def trace_sparse(network: ExportedNetwork, outputs: Mapping[str, dict[int, str]]) -> ModelProto:
     """The graph of a network.
 
     Args:
