@@ -177,6 +177,11 @@ def _add_input_config(cfg: CfgNode) -> None:
     # A face whose shorter side is below this many pixels after augmentation is an ignore region.
     # (No figure in the paper; half of the smallest anchor's width.)
     cfg.INPUT.FACE_MIN_SIZE = 4.0
+    # Where in a pixel the annotated coordinates lie: 0 at its left upper corner, as in COCO; 0.5 at
+    # its centre, as in WIDER FACE, whose coordinates are whole pixels. Flips, resizes and warps
+    # keep to it, and the network learns it: with 0 and whole pixels a flip moves boxes by a pixel
+    # against their faces. 0.0 as in the paper [nothing is said of it there].
+    cfg.INPUT.FACE_PIXEL_OFFSET = 0.0
     # A training run stops after more than this many unreadable images in one data worker.
     cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 10
     # How evenly an epoch shows the folders of images, in WIDER FACE its events. 0: each image once;

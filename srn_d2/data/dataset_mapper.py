@@ -36,6 +36,7 @@ class FaceDatasetMapper:
         is_train: bool,
         image_format: str = "RGB",
         min_face_side: float = 0.0,
+        pixel_offset: float = 0.0,
         cache_bytes: int = 0,
     ):
         """
@@ -45,14 +46,22 @@ class FaceDatasetMapper:
             image_format: "RGB" or "BGR".
             min_face_side: faces whose shorter side is below this (pixels, after augmentation)
                 are ignore regions.
+            pixel_offset: where in a pixel the annotated coordinates lie: 0 at its left upper
+                corner, 0.5 at its centre. ``gt_boxes`` have it, too.
             cache_bytes: memory for decoded images.
+
+        Raises:
+            ValueError: a value is out of its range.
         """
+        if not 0.0 <= pixel_offset <= 1.0:
+            raise ValueError(f"INPUT.FACE_PIXEL_OFFSET is {pixel_offset}; it must be 0 to 1")
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'INPUT.FORMAT must be "RGB" or "BGR", not "{image_format}"')
         self.augmentations = T.AugmentationList(augmentations)
         self.is_train = is_train
         self.image_format = image_format
         self.min_face_side = min_face_side
+        self.pixel_offset = pixel_offset
         self.read_image = ImageCache(cache_bytes)
 
     @classmethod
@@ -62,6 +71,7 @@ class FaceDatasetMapper:
             "is_train": is_train,
             "image_format": cfg.INPUT.FORMAT,
             "min_face_side": cfg.INPUT.FACE_MIN_SIZE,
+            "pixel_offset": cfg.INPUT.FACE_PIXEL_OFFSET,
             # A test set is read once: there is nothing to gain from a cache.
             "cache_bytes": cfg.INPUT.FACE_CACHE_MB * 2**20 if is_train else 0,
         }
@@ -82,13 +92,15 @@ class FaceDatasetMapper:
 
         annotations = dataset_dict.get("annotations", ()) if self.is_train else ()
         boxes, is_ignored = _annotation_boxes(annotations)
-        augmented = T.AugInput(image, boxes=boxes)
+        # The augmentations' coordinates are 0 at the corner of the first pixel.
+        augmented = T.AugInput(image, boxes=boxes + self.pixel_offset)
         self.augmentations(augmented)
 
         sample["image"] = self._to_tensor(augmented.image)
         if self.is_train:
+            boxes = augmented.boxes - self.pixel_offset
             sample["instances"] = select_faces(
-                augmented.boxes, is_ignored, augmented.image.shape[:2], self.min_face_side
+                boxes, is_ignored, augmented.image.shape[:2], self.min_face_side
             )
         return sample
 

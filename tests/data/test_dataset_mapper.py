@@ -215,6 +215,34 @@ def test_the_augmentation_is_given_the_boxes(tmp_path):
     assert 10 < num_seen < 40
 
 
+@pytest.mark.parametrize("side", [64, 128], ids=["as it is", "halved"])
+def test_whole_pixels_stay_whole_pixels(tmp_path, side):
+    """With an offset of half a pixel a box of first and last pixels keeps its painted centre."""
+    scale = side // 64
+    first, last = np.array([8, 16]) * scale, np.array([24, 40]) * scale
+    pixels = np.zeros((side, side, 3), np.uint8)
+    pixels[first[1] : last[1] + 1, first[0] : last[0] + 1] = 255
+    source = record(write_image(tmp_path, pixels), [*first, *(last - first)])
+    num_flipped = 0
+    for seed in range(12):
+        with numpy_seed(seed):
+            sample = FaceDatasetMapper(as_is(FACE_PIXEL_OFFSET=0.5), is_train=True)(source)
+        light = sample["image"][0].double()
+        grid = torch.arange(64, dtype=torch.float64)
+        painted = torch.stack([(light * grid).sum(), (light.T * grid).sum()]) / light.sum()
+        x0, y0, x1, y1 = sample["instances"].gt_boxes.tensor[0].double()
+        centre = torch.stack([x0 + x1, y0 + y1]) / 2
+        torch.testing.assert_close(centre, painted, atol=0.02, rtol=0)
+        num_flipped += bool(centre[0] > 32)
+    assert 0 < num_flipped < 12
+
+
+@pytest.mark.parametrize("offset", [-0.5, 1.5, float("nan")])
+def test_an_offset_beyond_a_pixel_is_an_error(offset):
+    with pytest.raises(ValueError, match=r"INPUT\.FACE_PIXEL_OFFSET is .*; it must be 0 to 1"):
+        FaceDatasetMapper(make_cfg(FACE_PIXEL_OFFSET=offset), is_train=True)
+
+
 def test_bgr(tmp_path):
     source = record(write_image(tmp_path, np.full((64, 64, 3), (10, 20, 30), np.uint8)))
     for image_format, expected in (("RGB", [10, 20, 30]), ("BGR", [30, 20, 10])):
