@@ -104,11 +104,13 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
 
     A corrupt image raises CorruptImageError: leaving it out would change the result.
     """
-    return build_detection_test_loader(
+    loader = build_detection_test_loader(
         load_dataset_dicts([dataset_name]),
         mapper=FaceDatasetMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+    loader.worker_init_fn = _prepare_worker  # detectron2 has no argument for it
+    return loader
 
 
 def _prepare_worker(worker_id: int) -> None:

@@ -161,18 +161,20 @@ class Noted:
             file.write(f"{os.getpid()}\n")
 
 
-def test_data_workers_leave_the_garbage_of_their_parent_alone(faces, tmp_path, monkeypatch):
-    load = SeededTrainingDataset.__getitem__
+@pytest.mark.parametrize("build", [build_face_train_loader, build_face_test_loader])
+def test_data_workers_leave_the_garbage_of_their_parent_alone(faces, tmp_path, monkeypatch, build):
+    load = FaceDatasetMapper.__call__
 
-    def collect_and_load(self, draw):
+    def collect_and_load(self, dataset_dict):
         gc.collect()
-        return load(self, draw)
+        return load(self, dataset_dict)
 
-    monkeypatch.setattr(SeededTrainingDataset, "__getitem__", collect_and_load)
+    monkeypatch.setattr(FaceDatasetMapper, "__call__", collect_and_load)
     path = tmp_path / "processes"
+    names = [] if build is build_face_train_loader else ["loader_faces"]
     with paused_garbage_collection():
         Noted(path)
-        take(make_cfg(num_workers=1), 2)
+        first_batches(build(make_cfg(num_workers=1), *names), 2)
     gc.collect()
     assert path.read_text() == f"{os.getpid()}\n"
 
