@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # pycocotools.mask.iou of boxes that scipy.io.loadmat has read: wrong numbers, no error.
 #
-# Packages: pycocotools 2.0.11, scipy 1.17.1, numpy 2.4.2.
+# Packages: pycocotools 2.0.11, scipy 1.17.1, numpy 2.4.6.
 #
 # loadmat returns matrices column by column in memory, as MATLAB has them. mask.iou hands the memory of
 # an array of boxes to C code that reads it row by row, and only looks at its shape: each "box" is then
@@ -21,7 +21,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-  pycocotools==2.0.11 scipy==1.17.1 numpy==2.4.2
+  pycocotools==2.0.11 scipy==1.17.1 numpy==2.4.6
 cat >"$folder/probe.py" <<'PYTHON'
 import sys
 
