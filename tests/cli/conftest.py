@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from helpers.small_network import SMALL
 from srn_d2 import cli
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 
-SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 FLOAT32 = ["SOLVER.CPU_BFLOAT16", False]
 
 

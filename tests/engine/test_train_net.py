@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.small_network import thin_options
 from srn_d2.engine.trainer import NonFiniteLossError
 
 TINY = [
-    *("MODEL.FPN.OUT_CHANNELS", "8", "MODEL.SRN.C6_CHANNELS", "8", "MODEL.SRN.C7_CHANNELS", "8"),
+    *map(str, thin_options(8)),
     *("INPUT.FACE_CROP_SIZE", "64", "SOLVER.IMS_PER_BATCH", "4", "SOLVER.CPU_BFLOAT16", "False"),
     *("DATASETS.TRAIN", "('widerface_train',)", "DATASETS.TEST", "('widerface_val',)"),
     *("DATALOADER.NUM_WORKERS", "0", "SOLVER.WARMUP_ITERS", "2"),

@@ -7,13 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.small_network import SMALL
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer
 
-SMALL = (
-    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SRN.C6_CHANNELS", "16"),
-    *("MODEL.SRN.C7_CHANNELS", "16", "SOLVER.CPU_BFLOAT16", "False"),
-)
+OPTS = (*map(str, SMALL), "SOLVER.CPU_BFLOAT16", "False")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def run(tool, repo_root, tmp_path):
     def main(*arguments):
         config = str(repo_root / "configs" / "srn_R18.yaml")
         common = ["--config-file", config, "--device", "cpu", "--output", str(tmp_path / "out")]
-        return tool.main([*arguments, *common, *SMALL])
+        return tool.main([*arguments, *common, *OPTS])
 
     return main
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from helpers.detections import assert_same_detections
+from helpers.small_network import SMALL
 from srn_d2.data import register_builtin_datasets
 from srn_d2.evaluation.predictions.folders import read_predictions
 
@@ -43,8 +44,7 @@ def model_arguments(repo_root, tmp_path_factory):
     from srn_d2.engine import SRNTrainer
 
     folder = tmp_path_factory.mktemp("run")
-    small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
-    opts = [*small, *OPTS, "MODEL.DEVICE", "cpu"]
+    opts = [*SMALL, *OPTS, "MODEL.DEVICE", "cpu"]
     cfg = build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), opts)
     (folder / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
