@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from benchmarks.variants import calibrate
+from helpers.onnx_graphs import second_steps_of
+from helpers.small_network import SMALL
 from srn_d2 import cli
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
 from srn_d2.export.parity import check_picture
-
-SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,14 @@ def test_help_has_examples(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "nms", "threshold"),
+    ("name", "options", "nms", "threshold", "topk"),
     [
-        ("a.onnx", ["--threshold", 0.02], True, 0.02),
-        ("b.onnx", ["--no-nms"], False, 0.0),
-        ("c.onnx", ["MODEL.SRN.TOPK_CANDIDATES_TEST", 500], True, 0.05),
+        # There is no sparse second step with RFE: the graph is dense.
+        ("a.onnx", ["--threshold", 0.02, "--second-step", "auto"], True, 0.02, 2000),
+        ("b.onnx", ["--no-nms", "MODEL.SRN.TOPK_CANDIDATES_TEST", 500], False, 0.0, 500),
     ],
 )
-def test_onnx(model, tmp_path, capsys, name, options, nms, threshold):
+def test_onnx(model, tmp_path, capsys, name, options, nms, threshold, topk):
     path = tmp_path / "new" / name
     assert export(*model, "--output", path, *options) == 0
     printed = capsys.readouterr().out
@@ -61,6 +61,8 @@ def test_onnx(model, tmp_path, capsys, name, options, nms, threshold):
     assert "largest differences" in printed
     metadata = OnnxFaceDetector(path).metadata
     assert (metadata.model, metadata.nms, metadata.graph_threshold) == ("config", nms, threshold)
+    assert metadata.topk_candidates == topk
+    assert second_steps_of(path) == []
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 

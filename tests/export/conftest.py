@@ -20,11 +20,11 @@ def lite():
 
 @pytest.fixture(scope="session")
 def lite_files(lite, tmp_path_factory):
-    """{whether with NMS: its ONNX file}"""
+    """{whether with NMS: the ONNX file that srn-d2 export writes unless told otherwise}"""
     folder = tmp_path_factory.mktemp("lite")
     paths = {True: folder / "lite.onnx", False: folder / "lite_dense.onnx"}
     for nms, path in paths.items():
-        export_onnx(lite, path, nms=nms, score_threshold=0.02)
+        export_onnx(lite, path, nms=nms)
     return paths
 
 

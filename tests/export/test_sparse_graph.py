@@ -1,7 +1,6 @@
 """Graphs whose second step is computed around surviving anchors only."""
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
@@ -9,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from helpers.onnx_graphs import second_steps_of
 from srn_d2.export import sparse_graph
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.sparse_head import SparseHead, can_be_sparse
@@ -63,12 +63,6 @@ def session_of(path):
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def second_steps_of(path):
-    """Names of the conditions on which the second step is computed sparsely."""
-    nodes = onnx.load(path).graph.node
-    return [x.name for x in nodes if x.op_type == "If" and x.name.endswith("/second_step")]
-
-
 def assert_equal_results(path, dense_path, *shapes):
     rng = np.random.default_rng(0)
     sessions = session_of(path), session_of(dense_path)
@@ -86,7 +80,6 @@ SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
 
 
 @pytest.mark.numerics
-@pytest.mark.parametrize("max_share", [ALWAYS, NEVER])
 @pytest.mark.parametrize(
     "opts",
     [
@@ -96,36 +89,25 @@ SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
     ids=["plain", "separable"],
 )
 def test_both_branches_compute_what_the_dense_graph_does(
-    small_cfg, make_exportable, tmp_path, monkeypatch, opts, max_share
+    small_cfg, make_exportable, tmp_path, monkeypatch, opts
 ):
-    monkeypatch.setattr(sparse_graph, "MAX_SHARE", dict.fromkeys(("plain", "separable"), max_share))
     model = make_exportable(small_cfg("MODEL.SRN.RFE", False, *opts))
     path, dense_path = tmp_path / "auto.onnx", tmp_path / "dense.onnx"
-    export_onnx(model, path, nms=False, second_step="auto")
     export_onnx(model, dense_path, nms=False)
-    stc_levels = model.model.head.level_selection.stc_levels
-    assert second_steps_of(path) == [f"{level}/second_step" for level in stc_levels]
     assert second_steps_of(dense_path) == []
-    assert_equal_results(path, dense_path, *SHAPES)
-
-
-@pytest.mark.parametrize(
-    "opts",
-    [["MODEL.SRN.RFE", True], ["MODEL.SRN.RFE", False, "MODEL.SRN.STC_LEVELS", []]],
-    ids=["RFE", "without STC"],
-)
-def test_networks_that_have_no_sparse_second_step_are_dense(
-    small_cfg, make_exportable, tmp_path, opts
-):
-    path = tmp_path / "auto.onnx"
-    export_onnx(make_exportable(small_cfg(*opts)), path, nms=False, second_step="auto")
-    assert second_steps_of(path) == []
+    stc_levels = model.model.head.level_selection.stc_levels
+    for max_share in (ALWAYS, NEVER):
+        shares = dict.fromkeys(("plain", "separable"), max_share)
+        monkeypatch.setattr(sparse_graph, "MAX_SHARE", shares)
+        export_onnx(model, path, nms=False, second_step="auto")
+        assert second_steps_of(path) == [f"{level}/second_step" for level in stc_levels]
+        assert_equal_results(path, dense_path, *SHAPES)
 
 
 @pytest.mark.numerics
 def test_the_shipped_graph_detects_what_the_dense_one_does(lite, lite_files, tmp_path, photograph):
     path = tmp_path / "lite.onnx"
-    export_onnx(lite, path, nms=True, score_threshold=0.02, second_step="auto")
+    export_onnx(lite, path, nms=True, second_step="auto")
     images = np.ascontiguousarray(photograph.transpose(2, 0, 1)[None])
     found, expected = (
         session_of(x).run(None, {"images": images}) for x in (path, lite_files[True])
