@@ -36,7 +36,8 @@ def config_file(repo_root, tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
     path.write_text(
         f"_BASE_: {repo_root / 'configs' / 'srn_R18.yaml'}\n"
-        "MODEL:\n  FPN: {OUT_CHANNELS: 16}\n  SRN: {C6_CHANNELS: 16, C7_CHANNELS: 16}\n"
+        "MODEL:\n  FPN: {OUT_CHANNELS: 16}\n"
+        "  SRN: {C6_CHANNELS: 16, C7_CHANNELS: 16, PREDICTION_INIT_STD: 0.001}\n"
         "  RESNETS: {DEPTH: 50, STEM_OUT_CHANNELS: 8, RES2_OUT_CHANNELS: 16, WIDTH_PER_GROUP: 8}\n"
         "TEST: {DETECTIONS_PER_IMAGE: 20}\n"
     )

@@ -101,7 +101,7 @@ def test_a_config_and_its_size(detect, tmp_path):
         check_faces(record["faces"], 64, 96)
         found.append(np.array([face["bbox"] for face in record["faces"]]))
     by_config, by_pixels, original = found
-    np.testing.assert_allclose(by_config, by_pixels, atol=0.5)
+    np.testing.assert_allclose(by_config, by_pixels, atol=0.1)
     assert np.abs(by_config - original).max() > 1
 
 
