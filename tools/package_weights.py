@@ -44,6 +44,7 @@ from srn_d2.export.exportable import ExportableModel
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.parity import check_picture, onnx_parity
 from srn_d2.model_files import WEIGHTS_FOLDER, ShippedModel, find_shipped_model
+from srn_d2.modeling.postprocessing import PaperPostprocessing
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -118,7 +119,14 @@ def package_graph(name: str, folder: Path) -> ShippedModel:
     exportable = replace(exportable, name=name)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{name}.onnx"
-        export_onnx(exportable, path, nms=False, half_precision=True, second_step="auto")
+        export_onnx(
+            exportable,
+            path,
+            nms=False,
+            half_precision=True,
+            second_step="auto",
+            candidates_only=isinstance(exportable.model.postprocessing, PaperPostprocessing),
+        )
         parity = onnx_parity(exportable, path, check_picture())
         if not parity.is_close:
             raise ValueError(f"the graph's detections are not PyTorch's: {parity}")

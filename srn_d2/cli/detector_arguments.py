@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from srn_d2.inference.defaults import SCORE_THRESHOLD
+from srn_d2.model_files import shipped_model_names
 
 from .arguments import positive, score
 
@@ -18,7 +19,9 @@ logger = logging.getLogger(__name__)
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add --model, --config-file and --weights, as ``load_cfg`` takes them."""
-    parser.add_argument("--model", default="lite", help="lite (default) or lite-v1")
+    parser.add_argument(
+        "--model", default="lite", help=f"{' or '.join(shipped_model_names())} (default: lite)"
+    )
     parser.add_argument("--config-file", metavar="FILE", help="a config instead of --model")
     parser.add_argument(
         "--weights", metavar="FILE", help="a checkpoint (default: the config's MODEL.WEIGHTS)"

@@ -93,7 +93,7 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         sampler=DrawSampler(batch_size, comm.get_rank(), world_size, start_iter),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_prepare_worker,
         # A generator of its own: making an iterator must not advance the global one.
         generator=torch.Generator().manual_seed(seed),
     )
@@ -111,9 +111,14 @@ def build_face_test_loader(cfg: CfgNode, dataset_name: str) -> torchdata.DataLoa
     )
 
 
-def _use_one_thread(worker_id: int) -> None:
-    """Limit OpenCV to one thread in a data worker (torch limits its own threads)."""
+def _prepare_worker(worker_id: int) -> None:
+    """Limit OpenCV to one thread in a data worker (torch limits its own threads).
+
+    A forked worker also leaves the garbage of its parent alone: to free what has threads in the
+    parent, such as PyAV's video frames, it would wait for them for ever.
+    """
     cv2.setNumThreads(0)
+    gc.freeze()
 
 
 class DrawSampler(torchdata.Sampler[int]):

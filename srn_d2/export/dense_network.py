@@ -22,6 +22,8 @@ from srn_d2.modeling.postprocessing import (
 )
 from srn_d2.modeling.target_assignment import refine_anchors, stc_keep_mask
 
+from .flat_predictions import FlatPredictions
+
 
 class DenseNetwork(nn.Module):
     """Network from pictures to the decoded box and the score of every anchor.
@@ -43,11 +45,11 @@ class DenseNetwork(nn.Module):
         self.divisibility = max(model.backbone.size_divisibility, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.finish(self.decode(self.predict(images)))
+        return self.finish(self.flatten(self.predict(images)))
 
-    def finish(self, levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """The outputs, from those of :meth:`decode`."""
-        boxes, scores = zip(*levels, strict=True)
+    def finish(self, predictions: FlatPredictions) -> tuple[Tensor, Tensor]:
+        """The outputs, from the predictions of both steps."""
+        boxes, scores = zip(*self.decode(predictions), strict=True)
         return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
 
     def predict(self, images: Tensor) -> SRNPredictions:
@@ -60,19 +62,30 @@ class DenseNetwork(nn.Module):
             deltas_s2=[self.model.head.deltas(x) for x in second_step],
         )
 
-    def decode(self, maps: SRNPredictions) -> list[tuple[Tensor, Tensor]]:
-        """Boxes (N, Rl, 4) and scores (N, Rl) of each level, of predictions as maps."""
+    def flatten(self, maps: SRNPredictions) -> FlatPredictions:
+        """Predictions as maps to predictions by anchors."""
+        threshold = self.model.stc_threshold_test
+        flat = maps.flatten()
+        return FlatPredictions(
+            keep=[None if x is None else stc_keep_mask(x, threshold) for x in flat.scores_s1],
+            deltas_s1=flat.deltas_s1,
+            scores_s2=flat.scores_s2,
+            deltas_s2=flat.deltas_s2,
+            grids=maps.scores_s2,
+        )
+
+    def decode(self, predictions: FlatPredictions) -> list[tuple[Tensor, Tensor]]:
+        """Boxes (N, Rl, 4) and scores (N, Rl) of each level."""
         model = self.model
-        predictions = maps.flatten()
-        anchors = [boxes.tensor for boxes in model.anchor_generator(maps.scores_s2)]
-        num_images = maps.scores_s2[0].shape[0]
+        anchors = [boxes.tensor for boxes in model.anchor_generator(predictions.grids)]
+        num_images = predictions.scores_s2[0].shape[0]
         refined = refine_anchors(anchors, predictions.deltas_s1, model.transform, num_images)
         return [
-            (self._decode(deltas, boxes), self._scores(first, second))
-            for deltas, boxes, first, second in zip(
+            (self._decode(deltas, boxes), self._scores(keep, logits))
+            for deltas, boxes, keep, logits in zip(
                 predictions.deltas_s2,
                 refined,
-                predictions.scores_s1,
+                predictions.keep,
                 predictions.scores_s2,
                 strict=True,
             )
@@ -93,12 +106,10 @@ class DenseNetwork(nn.Module):
         flat = self.model.transform.apply_deltas(deltas.reshape(-1, 4), anchors.reshape(-1, 4))
         return flat.reshape(deltas.shape)
 
-    def _scores(self, first: Tensor | None, second: Tensor) -> Tensor:
-        """Logits of both steps (N, Rl) -> (N, Rl)"""
-        scores = second.sigmoid()
-        if first is None:
-            return scores
-        return scores * stc_keep_mask(first, self.model.stc_threshold_test)
+    def _scores(self, keep: Tensor | None, logits: Tensor) -> Tensor:
+        """(N, Rl) -> (N, Rl), 0 where the first step does not keep the anchor."""
+        scores = logits.sigmoid()
+        return scores if keep is None else scores * keep
 
 
 class DetectionNetwork(nn.Module):
@@ -128,11 +139,11 @@ class DetectionNetwork(nn.Module):
         self.is_released = isinstance(self.rules, ReleasedPostprocessing)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.finish(self.dense.decode(self.dense.predict(images)))
+        return self.finish(self.dense.flatten(self.dense.predict(images)))
 
-    def finish(self, levels: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-        """The outputs, from those of ``DenseNetwork.decode``."""
-        boxes, scores = self._candidates(levels)
+    def finish(self, predictions: FlatPredictions) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs, from the predictions of both steps."""
+        boxes, scores = self._candidates(self.dense.decode(predictions))
         wide = include_last_pixel(boxes) if self.is_released else boxes
         chosen = BatchedNms.apply(
             wide,

@@ -90,12 +90,15 @@ class ExportableModel:
             largest_face=largest_learned_face(cfg),
         )
 
-    def metadata(self, *, nms: bool, score_threshold: float) -> ExportMetadata:
+    def metadata(
+        self, *, nms: bool, score_threshold: float, candidates_only: bool = False
+    ) -> ExportMetadata:
         """The export metadata of this model.
 
         Args:
             nms: whether the graph ends with NMS.
             score_threshold: score threshold of the graph's NMS.
+            candidates_only: whether the outputs are only the anchors that NMS gets.
         """
         rules = self.model.postprocessing
         [kind] = [name for name, known in POSTPROCESSINGS.items() if type(rules) is known]
@@ -118,6 +121,7 @@ class ExportableModel:
             anchor_sizes=self.anchor_sizes,
             largest_face=self.largest_face,
             voting_ious=rules.voting_ious,
+            candidates_only=candidates_only,
         )
 
 

@@ -138,8 +138,13 @@ def store_half_precision(model: ModelProto, network: nn.Module) -> int:
         number of kernels that stay in float32.
     """
     folded = list(_folded_kernels(network))
+    return sum(_store_half_precision(graph, folded) for graph in _graphs(model.graph))
+
+
+def _store_half_precision(graph: GraphProto, folded: list[_Kernel]) -> int:
+    """The same in one graph; returns the number of its kernels that stay in float32."""
     initializers, nodes, num_left = [], [], 0
-    for tensor in model.graph.initializer:
+    for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
             initializers.append(tensor)
             continue
@@ -157,11 +162,11 @@ def store_half_precision(model: ModelProto, network: nn.Module) -> int:
             scale = f"{tensor.name}_scale"
             initializers.append(numpy_helper.from_array(kernel.scale, scale))
             nodes.append(helper.make_node("Mul", [cast, scale], [tensor.name]))
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(initializers)
-    nodes += model.graph.node
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+    nodes += graph.node
+    del graph.node[:]
+    graph.node.extend(nodes)
     return num_left
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from srn_d2.modeling import LEVELS, SRN
 
+from .constant_sizes import constant_sizes
 from .onnx_export import import_onnx
 from .onnx_predictor import open_session
-from .same_padding import constant_same_padding
 from .tracing import INPUT, INPUT_AXES, trace
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class OnnxFirstStep:
         part = _FlatOutputs(model, self._unfinished)
         axes = {name: {0: "batch", 2: f"h_{name}", 3: f"w_{name}"} for name in self._outputs}
         example = torch.zeros(EXAMPLE_SHAPE)
-        with tempfile.TemporaryDirectory() as folder, constant_same_padding(model):
+        with tempfile.TemporaryDirectory() as folder, constant_sizes(model):
             path = Path(folder) / "first_step.onnx"
             trace(part.eval(), {INPUT: (example, INPUT_AXES)}, axes, path)
             graph = onnx.load(path)

@@ -129,8 +129,8 @@ def _to_tensor(images: np.ndarray) -> Tensor:
 def _cut_scores(model: ExportableModel, images: np.ndarray) -> list[list[float]]:
     """Scores at which the model cuts the candidates of NMS, for each image."""
     rules = model.model.postprocessing
-    maps = model.network.predict(_to_tensor(images))
-    scores = [scores for _, scores in model.network.decode(maps)]
+    predictions = model.network.flatten(model.network.predict(_to_tensor(images)))
+    scores = [scores for _, scores in model.network.decode(predictions)]
     if isinstance(rules, PaperPostprocessing):  # the best of all levels, not of each
         scores = [torch.cat(scores, dim=1)]
     most = rules.topk_candidates

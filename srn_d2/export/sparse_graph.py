@@ -17,32 +17,38 @@ import torch.nn.functional as F
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
-from srn_d2.modeling import LEVELS, SRNPredictions
+from srn_d2.modeling import LEVELS
 from srn_d2.modeling.srn_head import SRNHead
 from srn_d2.modeling.target_assignment import stc_keep_mask
 
-from .dense_network import DenseNetwork, DetectionNetwork
+from .candidates import ExportedNetwork
+from .dense_network import DenseNetwork
+from .flat_predictions import FlatPredictions, flat_deltas, flat_scores
 from .graph_edits import inner_graphs
 from .sparse_head import REACH, SparseHead, num_spatial_layers
 from .tracing import EXAMPLE_SHAPE, INPUT, INPUT_AXES, trace
 
-MAX_SHARE = {"plain": 0.6, "separable": 0.4}
+MAX_SHARE = {"plain": 0.6, "separable": 0.33}
 """Share of a level's cells up to which they are computed sparsely, the cells that the survivors
-depend on included, by the head's convolutions. On an AMD EPYC, one thread, ``lite-v1`` (plain) took
-0.52 to 0.64 of the dense graph's time where these shares were below 0.7, and 0.92 where they were
-0.61 to 0.70 on all levels. With separable convolutions, which cost less, it was 0.60 to
-0.68 at shares of up to 0.12 on P2, 0.9 to 1.2 at 0.41 to 0.52, and 1.6 at 0.75."""
+depend on included, by the head's convolutions. On an AMD EPYC, one thread, images of some 1024 x
+700 pixels: with separable convolutions (``lite``) P2 took 64 ms less than everywhere at a share of
+0.04, 21 to 35 less at 0.21 to 0.24, 10 less at 0.26 to 0.28, 11 more at 0.37, and 45 more at 0.6;
+with plain ones (``lite-v1``) 225 to 321 ms less at 0.08 to 0.37 and 175 less at 0.57."""
 MAX_CELLS = 2**18
 """Number of cells likewise: their neighbourhoods take 600 MB with 64 channels."""
+
+SPARSE_OUTPUTS = ("keep", "map", "survivors", "is_sparse")
+"""Outputs of :class:`FirstPart` for a level with STC."""
 
 
 class FirstPart(nn.Module):
     """From pictures to all that does not depend on which anchors survive, in the order ``outputs``.
 
     Attributes:
-        outputs: for each level with STC ``map_LEVEL`` (N, C, H, W), ``survivors_LEVEL`` (N, H, W)
-            bool and ``is_sparse_LEVEL`` () bool, for each other level ``scores_s2_LEVEL`` and
-            ``deltas_s2_LEVEL``; the first step's ``scores_s1_LEVEL`` and ``deltas_s1_LEVEL``.
+        outputs: for each level with STC ``keep_LEVEL`` (N, Rl) bool, ``map_LEVEL`` (N, H, W, C),
+            ``survivors_LEVEL`` (N, 1, H, W) float and ``is_sparse_LEVEL`` () bool, for each other
+            level ``scores_s2_LEVEL`` (N, Rl), ``deltas_s2_LEVEL`` (N, Rl, 4) and ``grid_LEVEL``
+            (N, A, H, W); the first step's ``deltas_s1_LEVEL`` (N, Rl, 4).
         sparse_levels: the levels with STC.
         unfinished: level -> the pyramid's output convolution, which its map comes without.
     """
@@ -59,13 +65,11 @@ class FirstPart(nn.Module):
             if level in self.sparse_levels and backbone.outputs[level].norm is None
         }
         self.max_share = MAX_SHARE["separable" if dense.model.head.is_separable else "plain"]
-        self.outputs = [f"scores_s1_{level}" for level in self.sparse_levels]
-        self.outputs += [f"deltas_s1_{level}" for level in LEVELS if selection.has_str(level)]
+        self.outputs = [f"deltas_s1_{level}" for level in LEVELS if selection.has_str(level)]
         for level in LEVELS:
-            if level in self.sparse_levels:
-                self.outputs += [f"map_{level}", f"survivors_{level}", f"is_sparse_{level}"]
-            else:
-                self.outputs += [f"scores_s2_{level}", f"deltas_s2_{level}"]
+            is_sparse = level in self.sparse_levels
+            kinds = SPARSE_OUTPUTS if is_sparse else ("scores_s2", "deltas_s2", "grid")
+            self.outputs += [f"{kind}_{level}" for kind in kinds]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         model = self.dense.model
@@ -75,72 +79,75 @@ class FirstPart(nn.Module):
         for level, scores, deltas in zip(LEVELS, scores_s1, deltas_s1, strict=True):
             x = maps[level]
             if deltas is not None:
-                found[f"deltas_s1_{level}"] = deltas
+                found[f"deltas_s1_{level}"] = flat_deltas(deltas)
             if scores is None:
-                found[f"scores_s2_{level}"] = model.head.scores(x)
-                found[f"deltas_s2_{level}"] = model.head.deltas(x)
+                scores = model.head.scores(x)
+                found[f"scores_s2_{level}"] = flat_scores(scores)
+                found[f"deltas_s2_{level}"] = flat_deltas(model.head.deltas(x))
+                found[f"grid_{level}"] = scores
                 continue
-            found[f"scores_s1_{level}"], found[f"map_{level}"] = scores, x
-            survivors = stc_keep_mask(scores, model.stc_threshold_test).any(dim=1)
+            keep = stc_keep_mask(scores, model.stc_threshold_test)
+            survivors = keep.float().amax(dim=1, keepdim=True)
+            found[f"keep_{level}"] = flat_scores(keep)
+            found[f"map_{level}"] = x.permute(0, 2, 3, 1)
             found[f"survivors_{level}"] = survivors
             found[f"is_sparse_{level}"] = self._is_sparse(survivors)
         return tuple(found[name] for name in self.outputs)
 
     def _is_sparse(self, survivors: Tensor) -> Tensor:
         reach = REACH * (num_spatial_layers(self.dense.model.head) + bool(self.unfinished))
-        read = F.max_pool2d(survivors[:, None].float(), 2 * reach + 1, 1, reach)
-        count = read.sum()
-        return (count <= self.max_share * torch.ones_like(read).sum()) & (count <= MAX_CELLS)
+        read = F.max_pool2d(survivors, 2 * reach + 1, 1, reach)
+        return (read.mean() <= self.max_share) & (read.sum() <= MAX_CELLS)
 
 
 class DenseHead(nn.Module):
-    """``SRNHead.scores`` and ``deltas`` everywhere, with the arguments of ``SparseHead``."""
+    """``SRNHead.scores`` and ``deltas`` everywhere, with argument and results of ``SparseHead``."""
 
     def __init__(self, head: SRNHead, output: nn.Conv2d | None = None):
         super().__init__()
         self.head, self.output = head, output
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.permute(0, 3, 1, 2)
         x = x if self.output is None else self.output(x)
-        return self.head.scores(x), self.head.deltas(x)
+        return flat_scores(self.head.scores(x)), flat_deltas(self.head.deltas(x))
 
 
 class LastPart(nn.Module):
-    """From the predictions of both steps, as maps in the order ``inputs``, to the outputs."""
+    """From the predictions of both steps, in the order ``inputs``, to the outputs."""
 
-    def __init__(self, network: DenseNetwork | DetectionNetwork, dense: DenseNetwork):
+    def __init__(self, network: ExportedNetwork, first: FirstPart):
         super().__init__()
-        self.network, self.dense = network, dense
-        selection = dense.model.head.level_selection
+        self.network = network
+        kept = ("deltas_s1", "keep", "survivors", "grid")
         self.inputs = [
-            *(f"scores_s1_{level}" for level in LEVELS if selection.has_stc(level)),
-            *(f"deltas_s1_{level}" for level in LEVELS if selection.has_str(level)),
+            *(name for name in first.outputs if name.rpartition("_")[0] in kept),
             *(f"{kind}_s2_{level}" for level in LEVELS for kind in ("scores", "deltas")),
         ]
 
     def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
         of = dict(zip(self.inputs, values, strict=True))
-        predictions = SRNPredictions(
-            [of.get(f"scores_s1_{level}") for level in LEVELS],
-            [of.get(f"deltas_s1_{level}") for level in LEVELS],
-            [of[f"scores_s2_{level}"] for level in LEVELS],
-            [of[f"deltas_s2_{level}"] for level in LEVELS],
+        predictions = FlatPredictions(
+            keep=[of.get(f"keep_{level}") for level in LEVELS],
+            deltas_s1=[of.get(f"deltas_s1_{level}") for level in LEVELS],
+            scores_s2=[of[f"scores_s2_{level}"] for level in LEVELS],
+            deltas_s2=[of[f"deltas_s2_{level}"] for level in LEVELS],
+            grids=[of.get(f"grid_{level}", of.get(f"survivors_{level}")) for level in LEVELS],
         )
-        return self.network.finish(self.dense.decode(predictions))
+        return self.network.finish(predictions)
 
 
-def trace_sparse(
-    network: DenseNetwork | DetectionNetwork, outputs: Mapping[str, dict[int, str]]
-) -> ModelProto:
+def trace_sparse(network: ExportedNetwork, outputs: Mapping[str, dict[int, str]]) -> ModelProto:
     """The graph of a network.
 
     Args:
         network: with a head that ``sparse_head.can_be_sparse``, and STC on some levels.
         outputs: their names and dynamic axes.
     """
-    dense = network.dense if isinstance(network, DetectionNetwork) else network
+    dense = network if isinstance(network, DenseNetwork) else network.dense
     head = dense.model.head
-    first, last = FirstPart(dense).eval(), LastPart(network, dense).eval()
+    first = FirstPart(dense).eval()
+    last = LastPart(network, first).eval()
     images = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
     with torch.no_grad():
         values = {INPUT: images, **dict(zip(first.outputs, first(images), strict=True))}
@@ -149,7 +156,7 @@ def trace_sparse(
             predictions = dense_head(values[f"map_{level}"])
             values[f"scores_s2_{level}"], values[f"deltas_s2_{level}"] = predictions
     axes = {name: _axes(name) for name in values}
-    branch_outputs = {"scores": _axes("scores_s2"), "deltas": _axes("deltas_s2")}
+    branch_outputs = {"scores": _axes("scores_s2_"), "deltas": _axes("deltas_s2_")}
     with tempfile.TemporaryDirectory() as folder:
 
         def part(module, inputs, part_outputs):
@@ -197,8 +204,10 @@ def _axes(name: str) -> dict[int, str]:
     kind, _, level = name.rpartition("_")
     if kind == "is_sparse":
         return {}
-    first = 1 if kind == "survivors" else 2
-    return {0: "batch", first: f"height_{level}", first + 1: f"width_{level}"}
+    if kind in ("map", "survivors", "grid"):
+        first = 1 if kind == "map" else 2
+        return {0: "batch", first: f"height_{level}", first + 1: f"width_{level}"}
+    return {0: "batch", 1: f"anchors_{level}"}
 
 
 class _SharedConstants:
@@ -231,14 +240,23 @@ def _content(tensor: TensorProto) -> tuple[int, tuple[int, ...], bytes]:
 def _branch(
     model: ModelProto, prefix: str, names: Mapping[str, str], constants: _SharedConstants
 ) -> GraphProto:
-    """The graph of a branch; it reads its inputs, ``names``, from the graph around it."""
+    """The graph of a branch; it reads its inputs, ``names``, from the graph around it.
+
+    One with convolutions has its own constants: ONNX Runtime brings kernels into the layout that it
+    computes fastest with only where the same graph has them. ``lite`` took 1.15 times as long
+    without at 1024 x 768, and 1.26 times at 254 x 162 (means of six images).
+    """
+    own = GraphProto()
+    if any(node.op_type == "Conv" for node in model.graph.node):
+        constants = _SharedConstants(own)
     nodes = _inlined(model.graph, prefix, names, constants)
     # Without the names of their dimensions, which are those of one level.
     outputs = [
-        helper.make_tensor_value_info(f"{prefix}{x.name}", TensorProto.FLOAT, [None] * 4)
-        for x in model.graph.output
+        helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, [None] * num_dims)
+        for name, num_dims in (("scores", 2), ("deltas", 3))
     ]
-    return helper.make_graph(nodes, prefix.strip("/").replace("/", "_"), [], outputs)
+    name = prefix.strip("/").replace("/", "_")
+    return helper.make_graph(nodes, name, [], outputs, own.initializer)
 
 
 def _inlined(

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srn_d2.modeling.cell_lists import dilate
 from srn_d2.modeling.srn_head import SRNHead
+
+from .flat_predictions import reshape
 
 REACH = 1
 """Distance in cells that a 3x3 kernel reaches."""
@@ -34,15 +35,15 @@ def num_spatial_layers(head: SRNHead) -> int:
 
 
 class SparseHead(nn.Module):
-    """``SRNHead.scores`` and ``deltas`` of a map, at chosen cells.
+    """``SRNHead.scores`` and ``deltas`` of a map, by anchors, at chosen cells.
 
     Args:
         head: of which :func:`can_be_sparse` is true.
         output: the pyramid's output convolution of the level, if the map comes without it; without
             normalisation.
 
-    Shapes: map (N, C, H, W) and survivors (N, H, W) bool -> scores (N, A, H, W) and deltas
-    (N, A * 4, H, W), both 0 at other cells.
+    Shapes: map (N, H, W, C) and survivors (N, 1, H, W), float, 1 at a chosen cell and else 0 ->
+    scores (N, H * W * A) and deltas (N, H * W * A, 4), both 0 at other cells.
     """
 
     def __init__(self, head: SRNHead, output: nn.Conv2d | None = None):
@@ -52,47 +53,30 @@ class SparseHead(nn.Module):
     def forward(self, x: Tensor, survivors: Tensor) -> tuple[Tensor, Tensor]:
         masks = [survivors]
         for _ in range(num_spatial_layers(self.head) + (self.output is not None)):
-            masks.insert(0, dilate(masks[0], [(3, 3)]))
-        sets = [_Cells(mask) for mask in masks]
-        tables = [inputs.neighbours(outputs) for inputs, outputs in itertools.pairwise(sets)]
-        cells = sets[0].gather(x)
+            masks.insert(0, F.max_pool2d(masks[0], 3, 1, 1))
+        # Rows of cells around each map: neighbours have the same offsets everywhere.
+        canvases = [F.pad(mask, (REACH, REACH, REACH, REACH)) for mask in masks]
+        steps = torch.arange(-REACH, REACH + 1)
+        offsets = (steps[:, None] * torch._shape_as_tensor(canvases[0])[-1] + steps).reshape(-1)
+        flat = [canvas.reshape(-1) for canvas in canvases]
+        tables = [
+            _numbers(inputs)[outputs.nonzero() + offsets]  # (n, 9)
+            for inputs, outputs in itertools.pairwise(flat)
+        ]
+        cells = x.flatten(0, 2)[masks[0].reshape(-1).nonzero()[:, 0]]
         if self.output is not None:
             cells = _conv(self.output, _with_empty(cells)[tables.pop(0)])
         head = self.head
         scores = _linear(head.cls_score, _run(head.cls_subnet, cells, tables))
         deltas = _linear(head.bbox_pred, _run(head.bbox_subnet, cells, tables))
-        return sets[-1].scatter(scores), sets[-1].scatter(deltas)
+        places = _numbers(survivors.reshape(-1)).view_as(survivors)
+        scores, deltas = (_with_empty(values)[places].flatten(1) for values in (scores, deltas))
+        return scores, reshape(deltas, (0, -1, 4))
 
 
-class _Cells:
-    """A set of cells (N, H, W), bool, numbered from 1 by image, row and column; 0: not in it."""
-
-    def __init__(self, mask: Tensor):
-        self.mask = mask
-        # A row and a column of empty cells behind each image: neighbours have the same offsets
-        # everywhere.
-        canvas = F.pad(mask.long(), (0, REACH, 0, REACH))
-        self.width = canvas.shape[2]
-        canvas = F.pad(canvas.flatten(), (self.width + REACH, 0))
-        self.places = canvas.nonzero()[:, 0]  # (n,)
-        self.numbers = canvas.cumsum(0) * canvas
-
-    def neighbours(self, centres: "_Cells") -> Tensor:
-        """Numbers of the 3 x 3 cells around each of ``centres``, (n, 9)."""
-        steps = torch.arange(-REACH, REACH + 1)
-        offsets = (steps[:, None] * self.width + steps).flatten()
-        return self.numbers[centres.places[:, None] + offsets]
-
-    def gather(self, x: Tensor) -> Tensor:
-        """The cells of a map (N, C, H, W): (n, C)."""
-        rows = x.permute(0, 2, 3, 1).flatten(0, 2)
-        return rows[self.mask.flatten().nonzero()[:, 0]]
-
-    def scatter(self, cells: Tensor) -> Tensor:
-        """A map (N, C, H, W) of cells (n, C), 0 elsewhere."""
-        flat = self.mask.flatten().long()
-        values = _with_empty(cells)[flat.cumsum(0) * flat]
-        return values.unflatten(0, self.mask.shape).permute(0, 3, 1, 2)
+def _numbers(mask: Tensor) -> Tensor:
+    """Numbers from 1 of the cells of a set, 0 of others: float (m,), 0 or 1 -> int64 (m,)."""
+    return (mask.cumsum(0) * mask).long()
 
 
 def _with_empty(cells: Tensor) -> Tensor:

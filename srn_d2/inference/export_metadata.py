@@ -16,7 +16,7 @@ class ExportMetadata:
         weights_sha256: SHA-256 of the weights file, in hexadecimal digits.
         class_names: names of class 0, ...
         input_format: description of the input.
-        nms: whether the graph ends with NMS; otherwise its outputs are all anchors.
+        nms: whether the graph ends with NMS; otherwise its outputs are anchors.
         graph_threshold: score threshold of detections in the graph's NMS, beside the model's.
         score_threshold: the model's score threshold of anchors passed to NMS.
         postprocessing: "paper" or "released", see ``MODEL.SRN.POSTPROCESSING``.
@@ -31,6 +31,8 @@ class ExportMetadata:
         largest_face: size of the largest faces that the network finds, see
             :mod:`srn_d2.inference.large_faces`.
         voting_ious: of ``MODEL.SRN.BOX_VOTING_IOUS_TEST``; files of before 2026-12 lack it.
+        candidates_only: without NMS, whether the outputs are not all anchors of an image but its
+            best, ``topk_candidates`` or fewer, by descending score; older files lack it.
     """
 
     project_version: str
@@ -51,6 +53,7 @@ class ExportMetadata:
     anchor_sizes: tuple[float, ...]
     largest_face: float
     voting_ious: tuple[float, ...] = ()
+    candidates_only: bool = False
 
     def to_properties(self) -> dict[str, str]:
         return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}

@@ -1,7 +1,9 @@
 """The training loader is a function of seed and draw number; the test loader is complete."""
 
+import gc
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from srn_d2.data.build import (
     SeededTrainingDataset,
     TooManyCorruptImagesError,
     numpy_seed,
+    paused_garbage_collection,
 )
 from srn_d2.data.dataset_mapper import FaceDatasetMapper
 from srn_d2.data.image_io import CorruptImageError
@@ -145,6 +148,33 @@ def test_resuming_continues_exactly(faces, num_workers):
     for start_iter in (1, 5):
         resumed = take(make_cfg(num_workers=num_workers), 8 - start_iter, start_iter)
         assert fingerprints(resumed) == whole[start_iter:]
+
+
+class Noted:
+    """An object in a reference cycle that notes in which process it is collected."""
+
+    def __init__(self, path):
+        self.path, self.cycle = path, self
+
+    def __del__(self):
+        with self.path.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def test_data_workers_leave_the_garbage_of_their_parent_alone(faces, tmp_path, monkeypatch):
+    load = SeededTrainingDataset.__getitem__
+
+    def collect_and_load(self, draw):
+        gc.collect()
+        return load(self, draw)
+
+    monkeypatch.setattr(SeededTrainingDataset, "__getitem__", collect_and_load)
+    path = tmp_path / "processes"
+    with paused_garbage_collection():
+        Noted(path)
+        take(make_cfg(num_workers=1), 2)
+    gc.collect()
+    assert path.read_text() == f"{os.getpid()}\n"
 
 
 def test_the_global_random_states_are_left_alone(faces):

@@ -56,7 +56,15 @@ def test_integers_are_limited_by_min_and_max(bounds):
 def test_the_shipped_graph_has_half_kernels_and_no_constant_nodes():
     graph = onnx.load(find_shipped_model("lite").graph).graph
     assert "Constant" not in {node.op_type for node in nodes_of(graph)}
-    kernels = [x for x in graph.initializer if len(x.dims) == 4 and np.prod(x.dims[1:]) > 1]
+    inner = [
+        attribute.g
+        for node in nodes_of(graph)
+        for attribute in node.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
+    ]
+    assert any(x.initializer for x in inner)
+    initializers = [x for every in (graph, *inner) for x in every.initializer]
+    kernels = [x for x in initializers if len(x.dims) == 4 and np.prod(x.dims[1:]) > 1]
     assert len(kernels) > 50
     assert {x.data_type for x in kernels} == {TensorProto.FLOAT16}
 

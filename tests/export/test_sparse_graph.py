@@ -11,10 +11,11 @@ from torch import nn
 from helpers.onnx_graphs import second_steps_of
 from srn_d2.export import sparse_graph
 from srn_d2.export.onnx_export import export_onnx
+from srn_d2.export.sparse_graph import DenseHead
 from srn_d2.export.sparse_head import SparseHead, can_be_sparse
 from srn_d2.model_files import find_shipped_model
 from srn_d2.modeling.level_selection import LevelSelection
-from srn_d2.modeling.srn_head import SRNHead
+from srn_d2.modeling.srn_head import SRNHead, SRNPredictions
 
 ALWAYS, NEVER = 2.0, -1.0  # values of MAX_SHARE
 
@@ -47,10 +48,16 @@ def test_at_the_survivors_it_is_the_dense_head(convolution, is_unfinished, size,
     number, height, width = size
     x = torch.randn(number, 8, height, width, generator=generator)
     survivors = torch.rand(size, generator=generator) < share
-    found = SparseHead(head, output)(x, survivors)
+    rows = x.permute(0, 2, 3, 1)
+    scores, deltas = SparseHead(head, output)(rows, survivors[:, None].float())
+    dense_scores, dense_deltas = DenseHead(head, output)(rows)
+    is_kept = survivors.flatten(1).repeat_interleave(2, dim=1)  # by anchors
+    torch.testing.assert_close(scores, dense_scores * is_kept, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(deltas, dense_deltas * is_kept[..., None], atol=1e-5, rtol=1e-5)
     finished = x if output is None else output(x)
-    for values, dense in zip(found, (head.scores(finished), head.deltas(finished)), strict=True):
-        torch.testing.assert_close(values, dense * survivors[:, None], atol=1e-5, rtol=1e-5)
+    expected = SRNPredictions([], [], [head.scores(finished)], [head.deltas(finished)]).flatten()
+    torch.testing.assert_close(dense_scores, expected.scores_s2[0])
+    torch.testing.assert_close(dense_deltas, expected.deltas_s2[0])
 
 
 def test_a_head_with_rfe_cannot_be_sparse():
@@ -120,3 +127,28 @@ def test_the_shipped_graph_detects_what_the_dense_one_does(lite, lite_files, tmp
 def test_the_shipped_graph_is_sparse():
     path = find_shipped_model("lite").graph
     assert second_steps_of(path) == [f"{level}/second_step" for level in ("p2", "p3", "p4")]
+
+
+def test_both_steps_are_in_the_layout_that_onnx_runtime_computes_fastest_with(tmp_path):
+    path = tmp_path / "optimized.onnx"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3  # the optimized file is for this processor
+    shipped = find_shipped_model("lite").graph
+    onnxruntime.InferenceSession(shipped, options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(path).graph
+    blocked = "com.microsoft.nchwc"
+    if not any(node.domain == blocked for node in graph.node):
+        pytest.skip("ONNX Runtime has no blocked layout on this processor")
+    assert {node.domain for node in graph.node if node.op_type == "Conv"} == {blocked}
+    assert "Resize" not in {node.op_type for node in graph.node}  # Upsample in the blocked layout
+    branches = [
+        attribute.g
+        for node in graph.node
+        for attribute in node.attribute
+        if attribute.name == "else_branch"
+    ]
+    assert len(branches) == 3
+    for branch in branches:
+        domains = {node.domain for node in branch.node if "Conv" in node.op_type}
+        assert domains == {blocked}

@@ -1,4 +1,4 @@
-"""SAME padding of exported networks."""
+"""Sizes of exported networks that are constants."""
 
 import onnx
 import onnxruntime
@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from srn_d2.config import build_cfg
-from srn_d2.export.same_padding import constant_same_padding
+from srn_d2.export.constant_sizes import constant_sizes
 
 
 def test_onnx_runtime_makes_the_padding_part_of_the_convolutions(lite_files, tmp_path):
@@ -29,7 +29,7 @@ def test_constant_amounts_are_those_of_the_padded_input(repo_root, norm):
     x = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
         expected = model.backbone(x)
-        with constant_same_padding(model):
+        with constant_sizes(model):
             found = model.backbone(x)
         again = model.backbone(x[:, :, :33])
     assert again["p2"].shape[2] == 9  # sizes that are no multiples work as before
