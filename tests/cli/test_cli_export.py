@@ -20,9 +20,17 @@ from srn_d2.export.parity import check_picture
 @pytest.fixture(scope="module")
 def model(repo_root, tmp_path_factory):
     """Options that name a config and random weights, with usual scores."""
-    folder = tmp_path_factory.mktemp("run")
+    return save_model(repo_root, tmp_path_factory.mktemp("run"), "MODEL.SRN.RFE", False)
+
+
+@pytest.fixture(scope="module")
+def model_with_rfe(repo_root, tmp_path_factory):
+    return save_model(repo_root, tmp_path_factory.mktemp("rfe"))
+
+
+def save_model(repo_root, folder, *options):
     config = str(repo_root / "configs" / "srn_R18.yaml")
-    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu"])
+    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu", *options])
     torch.manual_seed(0)
     network = SRNTrainer.build_model(cfg).eval()
     picture = torch.from_numpy(check_picture()[0].transpose(2, 0, 1).copy())
@@ -52,8 +60,9 @@ def test_help_has_examples(capsys):
         ("b.onnx", ["--no-nms", "MODEL.SRN.TOPK_CANDIDATES_TEST", 500], False, 0.0, 500),
     ],
 )
-def test_onnx(model, tmp_path, capsys, name, options, nms, threshold, topk):
+def test_onnx(model, model_with_rfe, tmp_path, capsys, name, options, nms, threshold, topk):
     path = tmp_path / "new" / name
+    model = model_with_rfe if "--second-step" in options else model
     assert export(*model, "--output", path, *options) == 0
     printed = capsys.readouterr().out
     assert f"{path}: " in printed

@@ -1,6 +1,7 @@
 """Graphs whose second step is computed around surviving anchors only."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -18,6 +19,7 @@ from srn_d2.modeling.level_selection import LevelSelection
 from srn_d2.modeling.srn_head import SRNHead, SRNPredictions
 
 ALWAYS, NEVER = 2.0, -1.0  # values of MAX_SHARE
+EXPORTED_SHARE = 0.12345
 
 
 def make_head(convolution="plain", *, use_rfe=False):
@@ -102,13 +104,30 @@ def test_both_branches_compute_what_the_dense_graph_does(
     path, dense_path = tmp_path / "auto.onnx", tmp_path / "dense.onnx"
     export_onnx(model, dense_path, nms=False)
     assert second_steps_of(dense_path) == []
+    shares = dict.fromkeys(("plain", "separable"), EXPORTED_SHARE)
+    monkeypatch.setattr(sparse_graph, "MAX_SHARE", shares)
+    export_onnx(model, path, nms=False, second_step="auto")
     stc_levels = model.model.head.level_selection.stc_levels
+    assert second_steps_of(path) == [f"{level}/second_step" for level in stc_levels]
     for max_share in (ALWAYS, NEVER):
-        shares = dict.fromkeys(("plain", "separable"), max_share)
-        monkeypatch.setattr(sparse_graph, "MAX_SHARE", shares)
-        export_onnx(model, path, nms=False, second_step="auto")
-        assert second_steps_of(path) == [f"{level}/second_step" for level in stc_levels]
-        assert_equal_results(path, dense_path, *SHAPES)
+        changed_path = tmp_path / f"{max_share}.onnx"
+        onnx.save(with_max_share(onnx.load(path), max_share), changed_path)
+        assert_equal_results(changed_path, dense_path, *SHAPES)
+
+
+def with_max_share(model, max_share):
+    """A graph that was exported with EXPORTED_SHARE, with another one."""
+    shares = [x for x in model.graph.initializer if is_exported_share(x)]
+    assert shares
+    for share in shares:
+        changed = np.full_like(onnx.numpy_helper.to_array(share), max_share)
+        share.CopyFrom(onnx.numpy_helper.from_array(changed, share.name))
+    return model
+
+
+def is_exported_share(initializer):
+    value = onnx.numpy_helper.to_array(initializer)
+    return value.size == 1 and value.item() == pytest.approx(EXPORTED_SHARE)
 
 
 @pytest.mark.numerics
