@@ -24,6 +24,7 @@ SOURCES = ("LICENSE", "MANIFEST.in", "README.md", "configs", "pyproject.toml", "
 SHORT = [
     *("SOLVER.MAX_ITER", "2", "INPUT.FACE_CROP_SIZE", "64", "SOLVER.CPU_BFLOAT16", "False"),
     *("DATALOADER.NUM_WORKERS", "0", "SOLVER.IMS_PER_BATCH", "2"),
+    *("MODEL.SRN.RFE", "False", "INPUT.MIN_SIZE_TEST", "96"),
 ]
 
 

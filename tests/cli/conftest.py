@@ -18,7 +18,11 @@ def detect_model(repo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     config = str(repo_root / "configs" / "srn_R18.yaml")
     cfg = build_cfg(
-        config, [*SMALL, *FLOAT32, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 5]
+        config,
+        [
+            *(*SMALL, *FLOAT32, "MODEL.SRN.RFE", False),
+            *("MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 5),
+        ],
     )
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model_final")
