@@ -9,10 +9,15 @@ from pathlib import Path
 from types import ModuleType
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 
 from helpers.small_network import SMALL
+
+# Where a test does not choose itself. Hypothesis's own number is 100.
+hypothesis.settings.register_profile("few examples", hypothesis.settings.default, max_examples=40)
+hypothesis.settings.load_profile("few examples")
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 

@@ -38,7 +38,7 @@ def hide(frames, fill_gaps=10, neighbours=0, sizes=None):
     return [boxes for _, boxes in ready], hidden.tracker
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     found=st.lists(st.booleans(), min_size=4, max_size=40),
     start=st.tuples(st.floats(400, 700), st.floats(400, 500)),
@@ -307,7 +307,7 @@ def test_in_frames_of_other_sizes_boxes_are_at_the_same_relative_places(found, s
             np.testing.assert_allclose(box / scale, place[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     slope=st.floats(-50, 50),
     num_wrong=st.integers(0, 2),
