@@ -1,17 +1,40 @@
 """Fixtures that several test modules share."""
 
+import gc
 import importlib.util
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 
+from helpers.small_network import SMALL
+
+# Where a test does not choose itself. Hypothesis's own number is 100.
+hypothesis.settings.register_profile("few examples", hypothesis.settings.default, max_examples=40)
+hypothesis.settings.load_profile("few examples")
+
 REPO_ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the test modules, and with them torch and detectron2, without garbage collections.
+
+    These would take half of the time of the import, and in the tests each full one would look at
+    the million objects that live as long as the process.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,11 +84,7 @@ def small_cfg(repo_root):
     def make(*opts):
         from srn_d2.config import build_cfg
 
-        small = [
-            *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", 16),
-            *("MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16),
-            *("SOLVER.CPU_BFLOAT16", False),
-        ]
+        small = [*SMALL, "MODEL.DEVICE", "cpu", "SOLVER.CPU_BFLOAT16", False]
         return build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), [*small, *opts])
 
     return make

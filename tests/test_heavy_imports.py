@@ -30,14 +30,12 @@ def test_the_collector_pauses_and_is_as_before(module, was_enabled):
         assert gc.isenabled() is was_enabled
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 def test_an_import_that_fails_leaves_the_collector_on(module):
     with pytest.raises(ZeroDivisionError):
         import_heavy(module("failing", "1 / 0\n"))
     assert gc.isenabled()
-    gc.unfreeze()
 
 
 def test_only_the_first_import_freezes():

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from helpers.small_network import SMALL
 from srn_d2 import cli
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.config import build_cfg
 from srn_d2.engine import SRNTrainer
 
-SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 FLOAT32 = ["SOLVER.CPU_BFLOAT16", False]
 
 
@@ -18,7 +18,11 @@ def detect_model(repo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     config = str(repo_root / "configs" / "srn_R18.yaml")
     cfg = build_cfg(
-        config, [*SMALL, *FLOAT32, "MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 5]
+        config,
+        [
+            *(*SMALL, *FLOAT32, "MODEL.SRN.RFE", False),
+            *("MODEL.DEVICE", "cpu", "TEST.DETECTIONS_PER_IMAGE", 5),
+        ],
     )
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model_final")

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from PIL import Image
 
 from helpers.detect_files import check_faces, files_below, save_image, save_video
 from helpers.video_files import read_frames
-from srn_d2 import FaceDetector
+from srn_d2 import FaceDetector, cli
 from srn_d2.evaluation.predictions.folders import read_predictions
 
 
@@ -112,7 +110,7 @@ def test_pictures_and_videos_only_if_wanted(detect, tmp_path):
     assert [json.loads(line)["frame"] for line in lines] == [0, 1, 2]
 
 
-def test_a_folder_with_everything(repo_root, detect_model, tmp_path):
+def test_a_folder_with_everything(detect_model, tmp_path, caplog, capfd):
     """Nested pictures, one turned by EXIF, one of another format, a video, a broken picture."""
     source, output = tmp_path / "in", tmp_path / "out"
     turned = Image.Exif()
@@ -124,17 +122,11 @@ def test_a_folder_with_everything(repo_root, detect_model, tmp_path):
     (source / "notes.txt").write_text("no picture either")
     save_video(source / "clip.avi")
 
-    command = [sys.executable, "-m", "srn_d2.cli", "detect", source, "--threshold", "0"]
-    command += ["--config-file", detect_model["config_file"], "--output", output]
-    done = subprocess.run(
-        [*command, "MODEL.WEIGHTS", detect_model["weights"]],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(repo_root)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
-    assert f"{source / 'broken.png'} failed" in done.stderr
-    assert "Traceback" not in done.stderr
+    command = ["detect", source, "--threshold", "0", "--output", output]
+    command += ["--config-file", detect_model["config_file"]]
+    assert cli.main([*map(str, command), "MODEL.WEIGHTS", str(detect_model["weights"])]) == 1
+    assert f"{source / 'broken.png'} failed" in caplog.text
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
     written = files_below(output)
     pictures = ["a.jpg", "sub/deep.tif", "sub/turned.jpg"]
     assert written == sorted(["clip.avi.mp4", "clip.avi.mp4.jsonl", "faces.json", *pictures])

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from benchmarks.variants import calibrate
+from helpers.onnx_graphs import second_steps_of
+from helpers.small_network import SMALL
 from srn_d2 import cli
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.config import build_cfg
@@ -14,15 +16,21 @@ from srn_d2.engine import SRNTrainer
 from srn_d2.export.onnx_predictor import OnnxFaceDetector
 from srn_d2.export.parity import check_picture
 
-SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
-
 
 @pytest.fixture(scope="module")
 def model(repo_root, tmp_path_factory):
     """Options that name a config and random weights, with usual scores."""
-    folder = tmp_path_factory.mktemp("run")
+    return save_model(repo_root, tmp_path_factory.mktemp("run"), "MODEL.SRN.RFE", False)
+
+
+@pytest.fixture(scope="module")
+def model_with_rfe(repo_root, tmp_path_factory):
+    return save_model(repo_root, tmp_path_factory.mktemp("rfe"))
+
+
+def save_model(repo_root, folder, *options):
     config = str(repo_root / "configs" / "srn_R18.yaml")
-    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu"])
+    cfg = build_cfg(config, [*SMALL, "MODEL.DEVICE", "cpu", *options])
     torch.manual_seed(0)
     network = SRNTrainer.build_model(cfg).eval()
     picture = torch.from_numpy(check_picture()[0].transpose(2, 0, 1).copy())
@@ -45,15 +53,16 @@ def test_help_has_examples(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "nms", "threshold"),
+    ("name", "options", "nms", "threshold", "topk"),
     [
-        ("a.onnx", ["--threshold", 0.02], True, 0.02),
-        ("b.onnx", ["--no-nms"], False, 0.0),
-        ("c.onnx", ["MODEL.SRN.TOPK_CANDIDATES_TEST", 500], True, 0.05),
+        # There is no sparse second step with RFE: the graph is dense.
+        ("a.onnx", ["--threshold", 0.02, "--second-step", "auto"], True, 0.02, 2000),
+        ("b.onnx", ["--no-nms", "MODEL.SRN.TOPK_CANDIDATES_TEST", 500], False, 0.0, 500),
     ],
 )
-def test_onnx(model, tmp_path, capsys, name, options, nms, threshold):
+def test_onnx(model, model_with_rfe, tmp_path, capsys, name, options, nms, threshold, topk):
     path = tmp_path / "new" / name
+    model = model_with_rfe if "--second-step" in options else model
     assert export(*model, "--output", path, *options) == 0
     printed = capsys.readouterr().out
     assert f"{path}: " in printed
@@ -61,6 +70,8 @@ def test_onnx(model, tmp_path, capsys, name, options, nms, threshold):
     assert "largest differences" in printed
     metadata = OnnxFaceDetector(path).metadata
     assert (metadata.model, metadata.nms, metadata.graph_threshold) == ("config", nms, threshold)
+    assert metadata.topk_candidates == topk
+    assert second_steps_of(path) == []
     assert [file.name for file in path.parent.iterdir()] == [name]
 
 

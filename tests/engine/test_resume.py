@@ -6,12 +6,13 @@ import pytest
 import torch
 from detectron2.utils.events import EventStorage
 
+from helpers.small_network import thin_options
 from srn_d2.data.datasets.builtin import register_builtin_datasets
 from srn_d2.engine import SRNTrainer
 from srn_d2.engine.hooks import KeepBestCheckpoint
 
 SMALL = [
-    *("MODEL.FPN.OUT_CHANNELS", 8, "MODEL.SRN.C6_CHANNELS", 8, "MODEL.SRN.C7_CHANNELS", 8),
+    *thin_options(8),
     *("INPUT.FACE_CROP_SIZE", 64, "SOLVER.IMS_PER_BATCH", 2, "DATALOADER.NUM_WORKERS", 0),
     *("TEST.BEST_METRIC", "", "DATASETS.TEST", "()", "SOLVER.WARMUP_ITERS", 0),
     *("SOLVER.LR_SCHEDULER_NAME", "WarmupMultiStepLR", "SOLVER.STEPS", "()"),

@@ -7,6 +7,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 from benchmarks.variants import calibrate
+from helpers.made_once import made_once
 from srn_d2.export.exportable import ExportableModel
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.parity import check_picture
@@ -20,12 +21,15 @@ def lite():
 
 @pytest.fixture(scope="session")
 def lite_files(lite, tmp_path_factory):
-    """{whether with NMS: its ONNX file}"""
-    folder = tmp_path_factory.mktemp("lite")
-    paths = {True: folder / "lite.onnx", False: folder / "lite_dense.onnx"}
-    for nms, path in paths.items():
-        export_onnx(lite, path, nms=nms, score_threshold=0.02)
-    return paths
+    """{whether with NMS: the ONNX file that srn-d2 export writes unless told otherwise}"""
+    names = {True: "lite.onnx", False: "lite_dense.onnx"}
+
+    def export(folder):
+        for nms, name in names.items():
+            export_onnx(lite, folder / name, nms=nms)
+
+    folder = made_once(tmp_path_factory, "lite_files", export)
+    return {nms: folder / name for nms, name in names.items()}
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ OPTIONS = {
         *("MODEL.SRN.BBOX_REG_WEIGHTS", [10.0, 10.0, 5.0, 5.0]),
     ],
     "neither, released anchors": [
-        *("MODEL.SRN.STC_LEVELS", [], "MODEL.SRN.STR_LEVELS", []),
+        *("MODEL.SRN.RFE", False, "MODEL.SRN.STC_LEVELS", [], "MODEL.SRN.STR_LEVELS", []),
         *("MODEL.ANCHOR_GENERATOR.NAME", "ReleasedAnchorGenerator"),
     ],
 }
@@ -55,11 +55,10 @@ def batches():
     [
         ("STC", "auto"),
         ("STC and STR", "auto"),
-        ("STC and STR", "dense"),
         ("neither, released anchors", "dense"),
     ],
 )
-def test_they_are_the_best_of_all_anchors(small_cfg, make_exportable, tmp_path, kind, second_step):
+def test_they_are_the_best_and_the_model_s(small_cfg, make_exportable, tmp_path, kind, second_step):
     cfg = small_cfg(
         *OPTIONS[kind],
         *("MODEL.SRN.POSTPROCESSING", "paper", "MODEL.SRN.TOPK_CANDIDATES_TEST", MOST),
@@ -95,23 +94,11 @@ def test_they_are_the_best_of_all_anchors(small_cfg, make_exportable, tmp_path, 
             found = choose_detections(boxes[image], scores[image], size, metadata[True])
             expected = choose_detections(all_boxes[image], all_scores[image], size, metadata[False])
             assert_same_detections(found, expected, box_tolerance=1e-3)
-    assert is_cut == {True, False}
-
-
-@pytest.mark.numerics
-def test_they_are_the_model_s(small_cfg, make_exportable, tmp_path):
-    model = make_exportable(
-        small_cfg(
-            *OPTIONS["STC and STR"],
-            *("MODEL.SRN.SECOND_STEP", "dense", "MODEL.SRN.NMS_THRESH_TEST", 0.45),
-        )
-    )
-    path = tmp_path / "candidates.onnx"
-    export_onnx(model, path, nms=False, second_step="auto", candidates_only=True)
-    for images in batches().values():
-        parity = onnx_parity(model, path, np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
-        assert parity.is_close, parity
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        parity = onnx_parity(model, paths[True], images)
+        assert parity.is_close, (name, parity)
         assert parity.num_found > 0
+    assert is_cut == {True, False}
 
 
 def test_equal_scores_keep_the_order_of_the_anchors(small_cfg, make_exportable, tmp_path):

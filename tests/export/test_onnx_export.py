@@ -8,6 +8,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
+from helpers.onnx_graphs import second_steps_of
+from helpers.small_network import SMALL
 from srn_d2 import __version__
 from srn_d2.checkpoint.shipped_models import find_shipped_model
 from srn_d2.config import build_cfg
@@ -21,24 +23,23 @@ from srn_d2.export.torchscript_export import METADATA_FILE, export_torchscript
 
 # N, H, W: odd sides, sides below a stride of the network, multiples of 32.
 SHAPES = [(1, 131, 97), (2, 97, 131), (1, 64, 96), (2, 33, 200), (1, 5, 7), (1, 1, 1)]
-SMALL = [
+DENSE = [
     *("MODEL.DEVICE", "cpu", "SOLVER.CPU_BFLOAT16", False, "MODEL.SRN.SECOND_STEP", "dense"),
-    *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16),
 ]
-THIN = [
-    *("MODEL.RESNETS.STEM_OUT_CHANNELS", 8, "MODEL.RESNETS.RES2_OUT_CHANNELS", 16),
-    *("MODEL.RESNETS.WIDTH_PER_GROUP", 8),
-]
-# Config -> further options. Of random first-step scores theta takes only some away.
+# Config -> whether the graph ends with NMS, further options. Of random first-step scores theta
+# takes only some away.
 CONFIGS = {
-    "srn_R50.yaml": [*THIN, "MODEL.SRN.STC_THRESHOLD", 0.98],
-    "srn_R50_released.yaml": [*THIN, "MODEL.SRN.STC_THRESHOLD", 0.98],
-    "ablation/retinanet.yaml": THIN,
-    "srn_R18.yaml": [
-        *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 64, "INPUT.FORMAT", "BGR"),
-        *("MODEL.SRN.C6_CHANNELS", 64, "MODEL.SRN.C7_CHANNELS", 64),
-        *("MODEL.SRN.BOX_VOTING_IOUS_TEST", [0.6, 0.8]),
-    ],
+    "srn_R50.yaml": (False, [*SMALL, "MODEL.SRN.STC_THRESHOLD", 0.98]),
+    "srn_R50_released.yaml": (True, [*SMALL, "MODEL.SRN.STC_THRESHOLD", 0.98]),
+    "ablation/retinanet.yaml": (False, SMALL),
+    "srn_R18.yaml": (
+        True,
+        [
+            *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 64, "INPUT.FORMAT", "BGR"),
+            *("MODEL.SRN.C6_CHANNELS", 64, "MODEL.SRN.C7_CHANNELS", 64, "MODEL.SRN.RFE", False),
+            *("MODEL.SRN.BOX_VOTING_IOUS_TEST", [0.6, 0.8]),
+        ],
+    ),
 }
 
 
@@ -70,19 +71,22 @@ def test_the_shipped_model_is_the_same_for_all_sizes(lite, lite_files, photograp
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.slow
 def test_other_networks_are_the_same(make_exportable, repo_root, tmp_path, config):
-    options = [*SMALL, *CONFIGS[config]]
-    cfg = build_cfg(str(repo_root / "configs" / config), options)
+    nms, options = CONFIGS[config]
+    cfg = build_cfg(str(repo_root / "configs" / config), [*DENSE, *options])
     model = make_exportable(cfg)
-    paths = {True: tmp_path / "nms.onnx", False: tmp_path / "dense.onnx"}
-    for nms, path in paths.items():
-        export_onnx(model, path, nms=nms, score_threshold=0.0)
-    picture = check_picture()
-    for images in (picture, cut(picture[0], (2, 97, 130)), cut(picture[0], (1, 31, 63))):
-        for path in paths.values():
-            parity = onnx_parity(model, path, images)
-            assert parity.is_close, (path, images.shape, parity)
-            assert parity.num_found > 3
-    _, scores = open_session(paths[False]).run(None, {"images": picture.transpose(0, 3, 1, 2)})
+    path = tmp_path / "a.onnx"
+    # Without STC there are no survivors to compute a second step for.
+    second_step = "dense" if cfg.MODEL.SRN.STC_LEVELS else "auto"
+    export_onnx(model, path, nms=nms, score_threshold=0.0, second_step=second_step)
+    assert second_steps_of(path) == []
+    picture = check_picture()[:, :303, :251]
+    for images in (picture, cut(picture[0], (2, 31, 63))):
+        parity = onnx_parity(model, path, images)
+        assert parity.is_close, (images.shape, parity)
+        assert parity.num_found > 3
+    if nms:
+        return
+    _, scores = open_session(path).run(None, {"images": picture.transpose(0, 3, 1, 2)})
     share_taken = (scores == 0).mean()
     assert (0 < share_taken < 1) if cfg.MODEL.SRN.STC_LEVELS else share_taken == 0
     metadata = model.metadata(nms=False, score_threshold=0.0)
@@ -96,13 +100,13 @@ def test_the_file_says_what_it_is(lite, lite_files):
         onnx.checker.check_model(graph, full_check=True)
         properties = {entry.key: entry.value for entry in graph.metadata_props}
         metadata = ExportMetadata.from_properties(properties)
-        assert metadata == lite.metadata(nms=nms, score_threshold=0.02)
+        assert metadata == lite.metadata(nms=nms, score_threshold=0.05)
         assert metadata.model == "lite"
         assert metadata.weights_sha256 == shipped.sha256
         assert metadata.project_version == __version__
         assert metadata.class_names == ("face",)
         assert metadata.nms is nms
-        assert metadata.graph_threshold == (0.02 if nms else 0.0)
+        assert metadata.graph_threshold == (0.05 if nms else 0.0)
         [images] = graph.graph.input
         assert images.name == "images"
         dims = images.type.tensor_type.shape.dim
@@ -115,7 +119,7 @@ def test_the_threshold_in_the_graph_leaves_the_better_detections(lite, lite_file
     images = {"images": photograph[None, :200, 100:400].transpose(0, 3, 1, 2)}
     boxes, scores, _ = open_session(lite_files[True]).run(None, images)
     [dense_boxes], [dense_scores] = open_session(lite_files[False]).run(None, images)
-    assert (scores > 0.02).all()
+    assert (scores > 0.05).all()
     assert scores.max() == pytest.approx(dense_scores.max(), abs=1e-6)
     best = dense_boxes[dense_scores > dense_scores.max() - 1e-6]  # one, or several nearly equal
     # Others have voted for the box.
@@ -149,7 +153,7 @@ def test_other_architectures_are_refused(tmp_path):
 
 
 def test_what_onnx_cannot_hold_is_refused_and_leaves_no_file(small_cfg, make_exportable, tmp_path):
-    model = make_exportable(small_cfg("MODEL.SRN.SECOND_STEP", "dense"))
+    model = make_exportable(small_cfg("MODEL.SRN.SECOND_STEP", "dense", "MODEL.SRN.RFE", False))
     model.model.backbone.register_forward_pre_hook(
         lambda _, inputs: (torch.special.bessel_j0(inputs[0]),)
     )

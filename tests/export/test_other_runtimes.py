@@ -6,7 +6,6 @@ import pytest
 
 from runtimes.measure import compare
 from runtimes.process import REFERENCE, RuntimeProcess, known_runtimes
-from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.parity import check_picture
 
 
@@ -15,20 +14,10 @@ def runtimes(repo_root):
     return known_runtimes(repo_root / "output" / "runtimes" / "node_modules")
 
 
-@pytest.fixture(scope="module")
-def files(lite, tmp_path_factory):
-    """{whether with NMS: the ONNX file that srn-d2 export writes unless told otherwise}"""
-    folder = tmp_path_factory.mktemp("lite")
-    paths = {True: folder / "lite.onnx", False: folder / "lite_dense.onnx"}
-    for nms, path in paths.items():
-        export_onnx(lite, path, nms=nms)
-    return paths
-
-
 @pytest.mark.numerics
 @pytest.mark.parametrize("nms", [True, False], ids=["nms", "dense"])
 @pytest.mark.parametrize("name", ["opencv", "openvino", "web"])
-def test_results_are_onnx_runtimes(runtimes, files, name, nms):
+def test_results_are_onnx_runtimes(runtimes, lite_files, name, nms):
     if not runtimes[name].is_installed:
         pytest.skip(f"{runtimes[name].title} is not installed: {runtimes[name].install}")
     if name == "opencv" and int(cv2.__version__.split(".")[0]) < 5:
@@ -42,8 +31,8 @@ def test_results_are_onnx_runtimes(runtimes, files, name, nms):
     }
     num_found = {}
     with (
-        RuntimeProcess(runtimes[REFERENCE], files[nms]) as reference,
-        RuntimeProcess(runtimes[name], files[nms]) as other,
+        RuntimeProcess(runtimes[REFERENCE], lite_files[nms]) as reference,
+        RuntimeProcess(runtimes[name], lite_files[nms]) as other,
     ):
         for batch, images in batches.items():
             expected, _ = reference.run(images)

@@ -89,7 +89,7 @@ def test_parity_allows_for_the_cut_of_candidates(
 ):
     """Of the candidates, NMS sees the best 200: the last of them might have been another."""
     options = ("MODEL.SRN.SECOND_STEP", "dense", "MODEL.SRN.TOPK_CANDIDATES_TEST", 200)
-    model = make_exportable(small_cfg(*options))
+    model = make_exportable(small_cfg(*options, "MODEL.SRN.RFE", False))
     export_onnx(model, tmp_path / "a.onnx", score_threshold=0.0)
     changed_results(without_the_last)
     parity = onnx_parity(model, tmp_path / "a.onnx", check_picture())

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from helpers.onnx_graphs import second_steps_of
 from srn_d2.export import sparse_graph
 from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.sparse_graph import DenseHead
@@ -18,6 +19,7 @@ from srn_d2.modeling.level_selection import LevelSelection
 from srn_d2.modeling.srn_head import SRNHead, SRNPredictions
 
 ALWAYS, NEVER = 2.0, -1.0  # values of MAX_SHARE
+EXPORTED_SHARE = 0.12345
 
 
 def make_head(convolution="plain", *, use_rfe=False):
@@ -70,12 +72,6 @@ def session_of(path):
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def second_steps_of(path):
-    """Names of the conditions on which the second step is computed sparsely."""
-    nodes = onnx.load(path).graph.node
-    return [x.name for x in nodes if x.op_type == "If" and x.name.endswith("/second_step")]
-
-
 def assert_equal_results(path, dense_path, *shapes):
     rng = np.random.default_rng(0)
     sessions = session_of(path), session_of(dense_path)
@@ -93,7 +89,6 @@ SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
 
 
 @pytest.mark.numerics
-@pytest.mark.parametrize("max_share", [ALWAYS, NEVER])
 @pytest.mark.parametrize(
     "opts",
     [
@@ -103,36 +98,42 @@ SHAPES = (1, 3, 97, 131), (2, 3, 64, 96), (1, 3, 1, 1)
     ids=["plain", "separable"],
 )
 def test_both_branches_compute_what_the_dense_graph_does(
-    small_cfg, make_exportable, tmp_path, monkeypatch, opts, max_share
+    small_cfg, make_exportable, tmp_path, monkeypatch, opts
 ):
-    monkeypatch.setattr(sparse_graph, "MAX_SHARE", dict.fromkeys(("plain", "separable"), max_share))
     model = make_exportable(small_cfg("MODEL.SRN.RFE", False, *opts))
     path, dense_path = tmp_path / "auto.onnx", tmp_path / "dense.onnx"
-    export_onnx(model, path, nms=False, second_step="auto")
     export_onnx(model, dense_path, nms=False)
+    assert second_steps_of(dense_path) == []
+    shares = dict.fromkeys(("plain", "separable"), EXPORTED_SHARE)
+    monkeypatch.setattr(sparse_graph, "MAX_SHARE", shares)
+    export_onnx(model, path, nms=False, second_step="auto")
     stc_levels = model.model.head.level_selection.stc_levels
     assert second_steps_of(path) == [f"{level}/second_step" for level in stc_levels]
-    assert second_steps_of(dense_path) == []
-    assert_equal_results(path, dense_path, *SHAPES)
+    for max_share in (ALWAYS, NEVER):
+        changed_path = tmp_path / f"{max_share}.onnx"
+        onnx.save(with_max_share(onnx.load(path), max_share), changed_path)
+        assert_equal_results(changed_path, dense_path, *SHAPES)
 
 
-@pytest.mark.parametrize(
-    "opts",
-    [["MODEL.SRN.RFE", True], ["MODEL.SRN.RFE", False, "MODEL.SRN.STC_LEVELS", []]],
-    ids=["RFE", "without STC"],
-)
-def test_networks_that_have_no_sparse_second_step_are_dense(
-    small_cfg, make_exportable, tmp_path, opts
-):
-    path = tmp_path / "auto.onnx"
-    export_onnx(make_exportable(small_cfg(*opts)), path, nms=False, second_step="auto")
-    assert second_steps_of(path) == []
+def with_max_share(model, max_share):
+    """A graph that was exported with EXPORTED_SHARE, with another one."""
+    shares = [x for x in model.graph.initializer if is_exported_share(x)]
+    assert shares
+    for share in shares:
+        changed = np.full_like(onnx.numpy_helper.to_array(share), max_share)
+        share.CopyFrom(onnx.numpy_helper.from_array(changed, share.name))
+    return model
+
+
+def is_exported_share(initializer):
+    value = onnx.numpy_helper.to_array(initializer)
+    return value.size == 1 and value.item() == pytest.approx(EXPORTED_SHARE)
 
 
 @pytest.mark.numerics
 def test_the_shipped_graph_detects_what_the_dense_one_does(lite, lite_files, tmp_path, photograph):
     path = tmp_path / "lite.onnx"
-    export_onnx(lite, path, nms=True, score_threshold=0.02, second_step="auto")
+    export_onnx(lite, path, nms=True, second_step="auto")
     images = np.ascontiguousarray(photograph.transpose(2, 0, 1)[None])
     found, expected = (
         session_of(x).run(None, {"images": images}) for x in (path, lite_files[True])

@@ -94,7 +94,7 @@ def test_it_is_symmetric(detections, others):
     assert there.score_difference == back.score_difference
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_as_many_as_possible_are_matched(seed, number):
     """Crowded detections, each with several possible partners, against all assignments."""

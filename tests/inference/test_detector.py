@@ -16,6 +16,7 @@ from torch import nn
 
 from helpers.blob_detector import BlobDetector, picture
 from helpers.detections import assert_same_detections
+from helpers.small_network import SMALL
 from srn_d2 import FaceDetector, Faces, InvalidImageError
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.config import build_cfg
@@ -28,7 +29,6 @@ from srn_d2.data.image_io import (
 from srn_d2.engine import SRNTrainer
 
 MAX_DETECTIONS = 20
-SMALL = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
 
 
 def save_model(cfg, folder):

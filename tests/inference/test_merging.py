@@ -65,7 +65,7 @@ def crowded_boxes(draw):
     return corners.tolist(), [rank / (number + 1) for rank in ranks]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(crowded_boxes(), st.booleans())
 def test_it_equals_the_plain_restatement(detections, keep_single):
     np.testing.assert_allclose(
@@ -75,7 +75,7 @@ def test_it_equals_the_plain_restatement(detections, keep_single):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(crowded_boxes(), st.randoms(use_true_random=False))
 def test_the_order_of_the_boxes_makes_no_difference(detections, random):
     pairs = list(zip(*detections, strict=True))
@@ -84,7 +84,7 @@ def test_the_order_of_the_boxes_makes_no_difference(detections, random):
     np.testing.assert_allclose(vote(*shuffled), vote(*detections), rtol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(crowded_boxes())
 def test_twice_the_same_detections_give_the_same_boxes_and_none_is_single(detections):
     boxes, scores = detections
@@ -92,7 +92,7 @@ def test_twice_the_same_detections_give_the_same_boxes_and_none_is_single(detect
     np.testing.assert_allclose(twice, vote(boxes, scores, keep_single=True), rtol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(crowded_boxes())
 def test_boxes_that_nothing_overlaps_stay_as_they_are(detections):
     """Voting the leaders once more changes nothing: by construction they don't overlap."""
@@ -195,7 +195,7 @@ def plain_nms(boxes, scores, threshold):
     return kept
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(crowded_boxes(), st.sampled_from([0.25, 0.5, 0.75]))
 def test_nms_equals_the_plain_restatement(detections, threshold):
     boxes, scores = detections
@@ -212,7 +212,7 @@ def set_of(boxes, scores, labels):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(crowded_boxes(), st.randoms(use_true_random=False))
 def test_classes_are_merged_by_themselves(detections, random):
     boxes, scores = detections

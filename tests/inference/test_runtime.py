@@ -159,6 +159,9 @@ def test_ctrl_c_while_onnxruntime_is_imported_is_no_lack_of_it(chosen, monkeypat
 INTERRUPTED_IMPORT = """
 import signal, sys
 
+# What a script starts in the background ignores it, and so would what these tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class CtrlC:
     def find_spec(self, name, path=None, target=None):
         if name == "numpy.version":

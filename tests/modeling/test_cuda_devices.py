@@ -44,8 +44,8 @@ def all_on_cuda(tensors) -> bool:
     "opts",
     [
         (),
-        (*RELEASED, "MODEL.SRN.BBOX_REG_LOSS_TYPE", "giou"),
-        ("MODEL.SRN.STC_LEVELS", [], "MODEL.SRN.STR_LEVELS", []),
+        (*RELEASED, "MODEL.SRN.BBOX_REG_LOSS_TYPE", "giou", "MODEL.SRN.RFE", False),
+        ("MODEL.SRN.STC_LEVELS", [], "MODEL.SRN.STR_LEVELS", [], "MODEL.SRN.RFE", False),
     ],
     ids=["paper", "released", "one step"],
 )
@@ -76,7 +76,7 @@ def test_detection(small_cfg, opts):
 @pytest.mark.parametrize("voting", [True, False])
 def test_multi_scale_testing(small_cfg, voting, monkeypatch):
     opts = ("TEST.SRN_TTA.VOTING", voting, "TEST.SRN_TTA.FLIP", voting)
-    cfg = small_cfg("MODEL.DEVICE", "cuda", *opts)
+    cfg = small_cfg("MODEL.DEVICE", "cuda", "MODEL.SRN.RFE", False, *opts)
     cfg.TEST.SRN_TTA.SCALES = (0.5, 4.0)
     model = build_model(cfg)
     detect = model.detect

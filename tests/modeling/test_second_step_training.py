@@ -77,7 +77,8 @@ def test_labels_on_str_levels(refined_labels):
 
 def test_the_normaliser_counts_what_it_is_told(small_cfg):
     """Both divide the same sums, so that the losses' ratio is that of the numbers of positives."""
-    level = "MODEL.SRN.STC_LEVELS", []
+    # Predictions that move some anchor onto a face, or off it.
+    level = "MODEL.SRN.STC_LEVELS", [], "MODEL.SRN.PREDICTION_INIT_STD", 0.01
     refined, counts = train_step(small_cfg(*level))
     regular, _ = train_step(small_cfg(*level, "MODEL.SRN.SECOND_STEP_NORMALIZER", "regular"))
     _, unmoved = train_step(small_cfg(*level, "MODEL.SRN.STR_LEVELS", []))

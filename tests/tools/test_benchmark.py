@@ -7,13 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.small_network import SMALL
 from srn_d2.checkpoint import SRNCheckpointer
 from srn_d2.engine import SRNTrainer
 
-SMALL = (
-    *("MODEL.FPN.OUT_CHANNELS", "16", "MODEL.SRN.C6_CHANNELS", "16"),
-    *("MODEL.SRN.C7_CHANNELS", "16", "SOLVER.CPU_BFLOAT16", "False"),
-)
+OPTS = (*map(str, SMALL), "MODEL.SRN.RFE", "False", "SOLVER.CPU_BFLOAT16", "False")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def run(tool, repo_root, tmp_path):
     def main(*arguments):
         config = str(repo_root / "configs" / "srn_R18.yaml")
         common = ["--config-file", config, "--device", "cpu", "--output", str(tmp_path / "out")]
-        return tool.main([*arguments, *common, *SMALL])
+        return tool.main([*arguments, *common, *OPTS])
 
     return main
 
@@ -78,7 +76,7 @@ def test_inference(run, read, tmp_path, capsys):
 
 def test_given_images(run, read, tmp_path, small_cfg):
     torch.manual_seed(0)
-    model = SRNTrainer.build_model(small_cfg())
+    model = SRNTrainer.build_model(small_cfg("MODEL.SRN.RFE", False))
     SRNCheckpointer(model, str(tmp_path)).save("model")
     for index in range(3):
         pixels = np.random.default_rng(index).integers(0, 255, (70, 90, 3), np.uint8)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.small_network import SMALL
 from srn_d2.data import register_builtin_datasets
 from srn_d2.data.datasets.wider_face import WiderFace, WiderImage, write_wider_annotations
 
@@ -25,9 +26,8 @@ def run_folder(repo_root, tmp_path_factory):
     from srn_d2.engine import SRNTrainer
 
     folder = tmp_path_factory.mktemp("run")
-    small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
     test_set = ["DATASETS.TEST", ("widerface_val",)]
-    cfg = build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), [*small, *OPTS, *test_set])
+    cfg = build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), [*SMALL, *OPTS, *test_set])
     (folder / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
     SRNCheckpointer(SRNTrainer.build_model(cfg), str(folder)).save("model_final")

@@ -1,5 +1,6 @@
 """tools/write_submission.py: killed and resumed, and what it refuses, with random weights."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from helpers.detections import assert_same_detections
+from helpers.small_network import SMALL
 from srn_d2.data import register_builtin_datasets
 from srn_d2.evaluation.predictions.folders import read_predictions
 
@@ -17,22 +19,20 @@ IMAGE_IDS = [f"0--Discs/{index}" for index in range(NUM_IMAGES)]
 # Few detections, so that files are small.
 OPTS = ("TEST.DETECTIONS_PER_IMAGE", 5)
 
-# Runs the tool, but dies where the third prediction file would get its name.
-DIE_AT_THIRD_FILE = """
-import os, runpy, signal, sys
-replace, files = os.replace, []
 
-def replace_or_die(source, target):
-    if str(target).endswith(".txt"):
-        files.append(target)
-    if len(files) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
+def die_at_third_file(run, output):
+    """``run(output)`` in a forked process, which dies where a third file would get its name."""
+    replace, files = os.replace, []
 
-os.replace = replace_or_die
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+    def replace_or_die(source, target):
+        if str(target).endswith(".txt"):
+            files.append(target)
+        if len(files) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = replace_or_die
+    run(output)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,7 @@ def model_arguments(repo_root, tmp_path_factory):
     from srn_d2.engine import SRNTrainer
 
     folder = tmp_path_factory.mktemp("run")
-    small = ["MODEL.FPN.OUT_CHANNELS", 16, "MODEL.SRN.C6_CHANNELS", 16, "MODEL.SRN.C7_CHANNELS", 16]
-    opts = [*small, *OPTS, "MODEL.DEVICE", "cpu"]
+    opts = [*SMALL, *OPTS, "MODEL.DEVICE", "cpu"]
     cfg = build_cfg(str(repo_root / "configs" / "srn_R18.yaml"), opts)
     (folder / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(0)
@@ -54,14 +53,14 @@ def model_arguments(repo_root, tmp_path_factory):
 
 @pytest.fixture
 def run_process(repo_root, tiny_datasets, model_arguments):
-    """Run the tool in a process of its own, by Python code around it if there is some."""
+    """Run the tool in a process of its own."""
 
-    def run(output, *code):
+    def run(output):
         config, weights = model_arguments
         arguments = [*config, "--dataset", "widerface_val", "--output", output, *weights]
         tool = repo_root / "tools" / "write_submission.py"
         return subprocess.run(
-            [sys.executable, *code, str(tool), *map(str, arguments)],
+            [sys.executable, str(tool), *map(str, arguments)],
             env=os.environ | {"OMP_NUM_THREADS": "1", "DETECTRON2_DATASETS": str(tiny_datasets)},
             capture_output=True,
             text=True,
@@ -104,8 +103,11 @@ def files_of(folder):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_never_killed(run_process, run_here, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    done = run_process(killed, "-c", DIE_AT_THIRD_FILE)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=die_at_third_file, args=(run_here, killed))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
     first = [killed / f"{image_id}.txt" for image_id in IMAGE_IDS[:2]]
     names = {path.name for path in (killed / "0--Discs").iterdir()}
     assert names > {path.name for path in first}

@@ -38,7 +38,7 @@ def hide(frames, fill_gaps=10, neighbours=0, sizes=None):
     return [boxes for _, boxes in ready], hidden.tracker
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     found=st.lists(st.booleans(), min_size=4, max_size=40),
     start=st.tuples(st.floats(400, 700), st.floats(400, 500)),
@@ -223,7 +223,7 @@ def test_gaps_of_a_noisy_moving_face_are_found_and_never_silent(
     num_missed, num_before, options, minimum
 ):
     """Before motions were fitted, 6, 60 and 80 % of the gaps of 10, 15 and 25 frames were lost."""
-    num_right, num_runs = 0, 40
+    num_right, num_runs = 0, 24
     for seed in range(num_runs):
         gaps = simulate_gap(seed, num_missed, num_before=num_before, **options)
         missed = {x for gap in gaps for x in range(gap.first, gap.last + 1)}
@@ -243,7 +243,7 @@ def test_a_gap_within_a_longer_limit_is_filled():
 @pytest.mark.parametrize(("first", "second"), [(10, 10), (30, 30), (8, 0), (25, 0)])
 def test_faces_that_pass_each_other_are_rarely_merged(distance, first, second):
     """Frames in the middle in which each of the two is missed, as the faces hide each other."""
-    num_frames, num_right, num_runs = 61, 0, 20
+    num_frames, num_right, num_runs = 61, 0, 12
     for seed in range(num_runs):
         rng = np.random.default_rng(seed)
         true, noisy = crossing_paths(rng, num_frames, distance=distance)
@@ -267,7 +267,7 @@ def test_faces_that_pass_each_other_are_rarely_merged(distance, first, second):
 @pytest.mark.parametrize("returns", [False, True])
 def test_a_face_is_not_forgotten_for_another_one_that_is_found_near_it(num_missed, returns):
     """The one walks on unseen; the other, that walks the other way, is found from then on."""
-    num_right, num_runs = 0, 20
+    num_right, num_runs = 0, 12
     for seed in range(num_runs):
         _, noisy = crossing_paths(np.random.default_rng(seed), 81)
         found = np.ones((2, 81), dtype=bool)
@@ -307,7 +307,7 @@ def test_in_frames_of_other_sizes_boxes_are_at_the_same_relative_places(found, s
             np.testing.assert_allclose(box / scale, place[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     slope=st.floats(-50, 50),
     num_wrong=st.integers(0, 2),

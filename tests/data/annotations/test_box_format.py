@@ -53,7 +53,7 @@ def _named(box_format: str) -> str:
 
 
 @given(data_sets(), st.sampled_from(list(BOX_FORMATS)))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_each_format_is_told_from_the_one_that_is_expected(boxes, box_format):
     written = write_as(boxes, box_format)
     if box_format == "xywh":
@@ -71,7 +71,7 @@ def test_each_format_is_told_from_the_one_that_is_expected(boxes, box_format):
 
 
 @given(data_sets(), st.integers(0, 10**6))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_faces_that_are_cut_off_by_the_edges_are_no_sign(boxes, seed):
     """Annotated in full, they reach beyond the image on all sides."""
     rng = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def test_faces_that_are_cut_off_by_the_edges_are_no_sign(boxes, seed):
 
 
 @given(st.integers(20, 200), st.integers(0, 10**6))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_portraits_are_no_sign_of_corners(num, seed):
     """One large face in the middle of each picture: x2 > x1 in either reading."""
     rng = np.random.default_rng(seed)

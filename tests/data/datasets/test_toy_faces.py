@@ -19,12 +19,18 @@ from srn_d2.data.datasets.toy_drawing import Canvas, Head, HeadPainter, rectangl
 from srn_d2.data.datasets.toy_scenes import MAX_FACE, MIN_FACE, SCENE_KINDS, draw_scene
 from srn_d2.data.datasets.wider_face import format_wider_annotations, parse_wider_annotations
 
+WHOLE_SET = dict(toy_faces.TOY_SPLITS)
+# Of the 200 pictures for training, those that are drawn here: each is a function of its number.
+NUM_TRAIN = 92
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """$DETECTRON2_DATASETS/toyface with the whole set."""
+    """$DETECTRON2_DATASETS/toyface with the pictures for validation and the first for training."""
     root = tmp_path_factory.mktemp("datasets") / "toyface"
-    toy_faces.ensure_toy_faces(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(toy_faces.TOY_SPLITS, "train", NUM_TRAIN)
+        toy_faces.ensure_toy_faces(root)
     return root
 
 
@@ -34,9 +40,9 @@ def few_pictures(monkeypatch):
         monkeypatch.setitem(toy_faces.TOY_SPLITS, split, number)
 
 
-def hashes(folder):
-    """Relative path -> hash, of all files below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def hashes(folder, pattern="*"):
+    """Relative path -> hash, of the files below a folder."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
@@ -85,19 +91,22 @@ def test_outline_is_tight_around_the_drawn_face(size, tilt, yaw, jaw, seed):
 
 
 @pytest.mark.slow
-def test_the_same_bytes_each_time(root, tmp_path):
+def test_the_same_bytes_each_time(root, tmp_path, few_pictures):
+    assert WHOLE_SET == {"train": 200, "val": 50}
     toy_faces.draw_toy_split(tmp_path, "val")
-    again = hashes(tmp_path)
-    assert len(again) == 50 + 1
-    whole_set = hashes(toy_faces.toy_folder(root))
-    assert len(whole_set) == 250 + 2
-    assert len(set(whole_set.values())) == len(whole_set)  # no picture twice
-    assert again == {name: whole_set[name] for name in again}
+    whole = toy_faces.toy_folder(root)
+    of_all, of_few = (toy_faces.annotation_file(x, "val").read_text() for x in (whole, tmp_path))
+    assert of_all.startswith(of_few)
+    again, pictures = hashes(tmp_path, "*.jpg"), hashes(whole, "*.jpg")
+    assert len(again) == 4
+    assert len(pictures) == NUM_TRAIN + 50
+    assert len(set(pictures.values())) == len(pictures)  # no picture twice
+    assert again == {name: pictures[name] for name in again}
 
 
-@pytest.mark.parametrize(("split", "number"), [("train", 200), ("val", 50)])
+@pytest.mark.parametrize(("split", "number"), [("train", NUM_TRAIN), ("val", 50)])
 @pytest.mark.slow
-def test_whole_set_through_the_parser(root, split, number):
+def test_the_set_through_the_parser(root, split, number):
     text = toy_faces.annotation_file(toy_faces.toy_folder(root), split).read_text()
     images = parse_wider_annotations(text)
     assert format_wider_annotations(images) == text
@@ -114,7 +123,7 @@ def test_whole_set_through_the_parser(root, split, number):
 
 @pytest.mark.parametrize("split", ["train", "val"])
 @pytest.mark.slow
-def test_whole_set_is_varied(root, split):
+def test_the_set_is_varied(root, split):
     dataset = toy_faces.load_toy_faces(root, split)
     annotations = [a for image in dataset for a in image["annotations"]]
     sizes = np.array([max(a["bbox"][2:]) for a in annotations])

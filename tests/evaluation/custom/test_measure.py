@@ -91,7 +91,7 @@ _SCORES = st.sampled_from([0.1, 0.2, 0.35, 0.5, 0.8, 0.9])
         st.tuples(st.integers(0, 2), st.integers(0, 3), _SCORES, st.integers(-6, 6)), max_size=8
     ),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_without_ignored_faces_it_is_the_ports_protocol(faces, found):
     """As the popular ports compute it, but for images without faces, which these leave out."""
     boxes = {str(i): [list(box) for box in them] for i, them in enumerate(faces) if them}

@@ -63,7 +63,7 @@ def random_overlaps(seed):
     return np.where(rng.uniform(size=shape) < 0.5, rng.uniform(size=shape), 0)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 100_000))
 def test_loss_is_the_least_of_all_assignments(seed):
     overlaps = random_overlaps(seed)

@@ -19,7 +19,7 @@ def random_cost(seed, max_rows=9):
     return np.where(rng.uniform(size=shape) < 0.1 * (seed % 7), 0, cost)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 1_000_000))
 def test_columns_are_those_of_scipy(seed):
     """Of assignments that cost as much, too."""

@@ -144,7 +144,7 @@ def test_damaged_files_are_named(text, expected):
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(PredictionFormatError):
         found = parse_text(data, "a.txt")

@@ -106,7 +106,7 @@ def detections(draw):
 
 
 @given(detections())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_false_positives_equal_brute_force(case):
     scores, outcomes, num_faces = case
     recalls = (0.1, 0.3, 0.5, 0.8, 0.9, 0.95, 1.0)
@@ -124,7 +124,7 @@ def test_false_positives_equal_brute_force(case):
 
 
 @given(detections(), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_order_and_weak_false_positives_do_not_matter(case, random):
     scores, outcomes, num_faces = case
     found = false_positives_at_recall(score_curve(scores, outcomes, num_faces))
@@ -136,7 +136,7 @@ def test_order_and_weak_false_positives_do_not_matter(case, random):
 
 
 @given(detections(), st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_operating_point_equals_counting(case, threshold):
     scores, outcomes, num_faces = case
     (point,) = operating_points(score_curve(scores, outcomes, num_faces), 5, [threshold])

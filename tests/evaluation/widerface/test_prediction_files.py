@@ -97,7 +97,7 @@ _LINES = st.lists(_TOKENS, min_size=4, max_size=6).map(" ".join)
 
 
 @given(st.sampled_from(["0", "1", "2", "3", "x", ""]), st.lists(_LINES, max_size=4), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_parser_equals_the_plain_restatement(count, lines, ends_with_newline):
     text = "\n".join(["a.jpg", count, *lines]) + "\n" * ends_with_newline
     expected = read_prediction_text(text)
@@ -167,7 +167,7 @@ def test_folder_that_does_not_exist_is_named(tmp_path):
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 5), max_size=4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_written_predictions_read_back_exactly(tmp_path_factory, rows):
     directory = tmp_path_factory.mktemp("predictions")
     boxes = np.array(rows, dtype=np.float64).reshape(-1, 5)

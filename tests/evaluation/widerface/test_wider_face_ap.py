@@ -197,7 +197,7 @@ def assert_equal_results(result: WiderFaceResult, plain: tuple) -> None:
 
 
 @given(data_sets(), st.sampled_from([0.5, 0.5, 0.3, 0.6, 0.8]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_official_arithmetic_equals_the_plain_restatement(data, iou_threshold):
     predictions, boxes, counted = data
     result = evaluate(predictions, boxes, counted, iou_thresholds=(iou_threshold,))
@@ -206,7 +206,7 @@ def test_official_arithmetic_equals_the_plain_restatement(data, iou_threshold):
 
 
 @given(data_sets(), st.booleans(), st.sampled_from([0.5, 0.7]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_float_arithmetic_equals_the_plain_restatement(data, sort, iou_threshold):
     predictions, boxes, counted = data
     options = {"iou_thresholds": (iou_threshold,), "arithmetic": "float", "sort": sort}
