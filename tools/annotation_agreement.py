@@ -4,9 +4,10 @@
 python tools/annotation_agreement.py --ground-truth DIR/ground_truth \\
     --predictions lite=PREDICTIONS centerface=PREDICTIONS --output agreeing.txt
 
-Some images are annotated more loosely than others: boxes half a face off, or of another size than
-elsewhere. An AP at IoU 0.5 counts good boxes as false there, and a crowd has many. For each image
-and each detector this takes the annotated faces that a detection overlaps, and their median IoU.
+Some images are annotated more loosely than others: boxes beside the face, or of another size than
+elsewhere. An AP at IoU 0.5 counts many good boxes as false there, and a crowd has many faces. For
+each image and each detector this takes the annotated faces that a detection overlaps with an IoU of
+0.15 or more, and the median IoU of these with their best detection.
 An image disagrees if that median is below --iou for every detector, each with at least --min-faces
 such faces. The table has these images; --output gets the list of all others, for the option
 --image-list of `srn-d2 evaluate` and --image-lists of tools/compare_detectors.py.
@@ -28,7 +29,7 @@ import numpy as np
 import pycocotools.mask
 
 from srn_d2.atomic_file import atomic_path
-from srn_d2.cli.arguments import count, parse_command_line
+from srn_d2.cli.arguments import count, parse_command_line, score
 from srn_d2.error_messages import USER_ERRORS, message_of
 from srn_d2.evaluation.predictions.folders import read_predictions
 from srn_d2.evaluation.widerface.ground_truth import load_ground_truth
@@ -93,10 +94,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--image-list", help="text file with an image a line (default: all)")
     parser.add_argument(
-        "--score", type=float, default=0.25, help="least score of a detection (default: 0.25)"
+        "--score", type=score, default=0.25, help="least score of a detection (default: 0.25)"
     )
     parser.add_argument(
-        "--iou", type=float, default=0.6, help="median IoU of agreement (default: 0.6)"
+        "--iou", type=score, default=0.6, help="median IoU of agreement (default: 0.6)"
     )
     parser.add_argument(
         "--min-faces", type=count, default=20, help="faces to judge an image by (default: 20)"
@@ -109,6 +110,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def named_folder(text: str) -> tuple[str, Path]:
+    """NAME=FOLDER."""
     name, separator, folder = text.partition("=")
     if not separator or not name or not folder:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER")
@@ -125,20 +127,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, predictions in read.items():
             if predictions.malformed:
                 raise ValueError(f"{name}: {predictions.malformed[0]}")
+            if predictions.missing:
+                raise ValueError(
+                    f"{detectors[name]} has no predictions of {len(predictions.missing)} of "
+                    f"{len(images)} images, {predictions.missing[0]} first: --image-list leaves "
+                    "them out"
+                )
         agreements = {
             image: [
-                measure_agreement(
-                    truth.boxes[image], p.predictions.get(image, np.empty((0, 5))), args.score
-                )
+                measure_agreement(truth.boxes[image], p.predictions[image], args.score)
                 for p in read.values()
             ]
             for image in images
         }
         off = [i for i in images if disagrees(agreements[i], args.iou, args.min_faces)]
+        disagreeing = set(off)
+        others = [image for image in images if image not in disagreeing]
         if args.output:
             with atomic_path(args.output) as draft:
-                lines = [f"{image}.jpg\n" for image in images if image not in set(off)]
-                draft.write_text("".join(lines), encoding="utf-8")
+                draft.write_text("".join(f"{i}.jpg\n" for i in others), encoding="utf-8")
     except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2

@@ -179,8 +179,8 @@ def _add_input_config(cfg: CfgNode) -> None:
     cfg.INPUT.FACE_MIN_SIZE = 4.0
     # Where in a pixel the annotated coordinates lie: 0 at its left upper corner, as in COCO; 0.5 at
     # its centre, as in WIDER FACE, whose coordinates are whole pixels. Flips, resizes and warps
-    # keep to it, and the network learns it: with 0 and whole pixels a flip moves boxes by a pixel
-    # against their faces. 0.0 as in the paper [nothing is said of it there].
+    # of training keep to it, and the network learns it: with 0 and whole pixels a flip moves boxes
+    # by a pixel against their faces. (The paper says nothing of it.)
     cfg.INPUT.FACE_PIXEL_OFFSET = 0.0
     # A training run stops after more than this many unreadable images in one data worker.
     cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 10

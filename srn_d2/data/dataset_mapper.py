@@ -47,7 +47,7 @@ class FaceDatasetMapper:
             min_face_side: faces whose shorter side is below this (pixels, after augmentation)
                 are ignore regions.
             pixel_offset: where in a pixel the annotated coordinates lie: 0 at its left upper
-                corner, 0.5 at its centre. ``gt_boxes`` have it, too.
+                corner, 0.5 at its centre; the same for ``gt_boxes``.
             cache_bytes: memory for decoded images.
 
         Raises:

@@ -63,17 +63,27 @@ def test_the_list_has_the_images_that_agree(folders, capsys):
     assert "1 of 2 images disagree with all detectors." in printed
 
 
-@pytest.mark.parametrize("fault", ["missing folder", "damaged file"])
+@pytest.mark.parametrize("fault", ["missing folder", "damaged file", "missing file"])
 def test_unreadable_predictions_are_named(folders, fault, capsys):
     argv = ["--ground-truth", f"{folders}/truth", "--output", f"{folders}/list.txt"]
     damaged = folders / "other/0--Parade/tight.txt"
     if fault == "damaged file":
         damaged.write_text("tight\n2\n1 2 3 4 0.5\n")
+    if fault == "missing file":
+        damaged.unlink()
     other = folders / ("nowhere" if fault == "missing folder" else "other")
     assert main([*argv, "--predictions", f"one={folders}/one", f"other={other}"]) == 2
-    named = str(other if fault == "missing folder" else damaged)
+    named = str(damaged if fault == "damaged file" else other)
     assert named in capsys.readouterr().err
     assert not (folders / "list.txt").exists()
+
+
+@pytest.mark.parametrize("option", [["--iou", "60"], ["--score", "nan"], ["--min-faces", "0"]])
+def test_values_out_of_range_are_refused(folders, option, capsys):
+    argv = ["--ground-truth", f"{folders}/truth", "--predictions", f"one={folders}/one", *option]
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+    assert option[0] in capsys.readouterr().err
 
 
 def test_one_detector_is_not_enough(folders, capsys):
