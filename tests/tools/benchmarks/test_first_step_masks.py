@@ -25,7 +25,7 @@ STC_LEVELS = ("p2", "p3", "p4")
 def test_exactly_the_share_is_active(height, width, share, seed):
     mask = clustered_mask((height, width), share, np.random.default_rng(seed))
     assert mask.shape == (height, width)
-    assert mask.sum() == round(share * height * width)
+    assert mask.sum() == round(share * (height * width))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])
