@@ -282,3 +282,8 @@ def test_a_checkpoint_of_another_model_is_refused(tool, repo_root, training, tmp
     assert tool.main([*arguments, "--output", str(tmp_path)]) == 2
     assert "do not fit" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_graph_of_lite_is_about_as_large_as_its_weights():
+    model = find_shipped_model("lite")
+    assert model.graph.stat().st_size < 1.2 * model.weights.stat().st_size

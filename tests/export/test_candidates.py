@@ -55,6 +55,7 @@ def batches():
     [
         ("STC", "auto"),
         ("STC and STR", "auto"),
+        ("STC and STR", "dense"),
         ("neither, released anchors", "dense"),
     ],
 )
