@@ -140,15 +140,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             ]
             for image in images
         }
-        off = [i for i in images if disagrees(agreements[i], args.iou, args.min_faces)]
-        disagreeing = set(off)
-        others = [image for image in images if image not in disagreeing]
+        is_off = {i: disagrees(agreements[i], args.iou, args.min_faces) for i in images}
         if args.output:
+            others = [f"{image}.jpg\n" for image in images if not is_off[image]]
             with atomic_path(args.output) as draft:
-                draft.write_text("".join(f"{i}.jpg\n" for i in others), encoding="utf-8")
+                draft.write_text("".join(others), encoding="utf-8")
     except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
+    off = [image for image in images if is_off[image]]
     print(table(off, agreements, {i: len(truth.boxes[i]) for i in off}, list(detectors)))
     print(f"\n{len(off)} of {len(images)} images disagree with all detectors.")
     return 0

@@ -6,7 +6,7 @@ import re
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srn_d2.data import register_builtin_datasets
@@ -33,7 +33,6 @@ image_lists = st.lists(
     max_size=6,
     unique_by=lambda image: image.image_id,
 )
-few_examples = settings(max_examples=40)  # of whole files, which take long to make up
 # At least one record, hence at least three lines.
 some_images = image_lists.filter(bool)
 
@@ -43,13 +42,11 @@ def line_of(error: WiderFaceFormatError) -> int:
     return int(re.match(r"a\.txt, line (\d+): ", str(error)).group(1))
 
 
-@few_examples
 @given(image_lists)
 def test_parse_inverts_format(images):
     assert parse_wider_annotations(format_wider_annotations(images)) == images
 
 
-@few_examples
 @given(image_lists)
 def test_line_ends_and_blanks_do_not_matter(images):
     text = format_wider_annotations(images)
@@ -58,7 +55,6 @@ def test_line_ends_and_blanks_do_not_matter(images):
     assert parse_wider_annotations(text.replace(" \n", "\n").rstrip("\n")) == images
 
 
-@few_examples
 @given(image_lists)
 def test_line_of_zeros_may_be_absent(images):
     text = format_wider_annotations(images)
@@ -66,7 +62,6 @@ def test_line_of_zeros_may_be_absent(images):
     assert parse_wider_annotations(without) == images
 
 
-@few_examples
 @given(some_images, st.data())
 def test_error_names_the_line_that_is_garbage(images, data):
     lines = format_wider_annotations(images).splitlines()
@@ -79,7 +74,6 @@ def test_error_names_the_line_that_is_garbage(images, data):
     assert line_of(error.value) == damaged + 1
 
 
-@few_examples
 @given(some_images, faces)
 def test_error_names_the_last_line_of_a_file_that_is_cut(images, face):
     last = images[-1]
@@ -92,7 +86,6 @@ def test_error_names_the_last_line_of_a_file_that_is_cut(images, face):
         assert line_of(error.value) == len(kept)
 
 
-@few_examples
 @given(some_images, faces)
 def test_wrong_count_is_found_at_the_next_record(images, face):
     first = WiderImage("first.jpg", (face,))
