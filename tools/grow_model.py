@@ -6,10 +6,11 @@ python tools/grow_model.py --model lite --config-file configs/srn_efflite1.yaml 
 python train_net.py --config-file configs/srn_efflite1.yaml MODEL.WEIGHTS output/start.pth
 
 The config may have more channels than the trained model (MODEL.FPN.OUT_CHANNELS, or a wider
-backbone), and more residual blocks at the end of a stage of its backbone. All else must be the same.
-Weights of the trained model fill the first channels. What it has learnt does not read the added
-ones, as these weights begin at 0; the added ones read all and begin at random. An added block begins
-as a copy of the block before it, with a last convolution of 0, so that it adds nothing to its input.
+backbone), and more residual blocks at the end of a stage of its backbone. All else must be the
+same. Weights of the trained model fill the first channels. What it has learnt does not read the
+added ones, as these weights begin at 0; the added ones read all and begin at random. An added block
+begins as a copy of the block before it, with a last convolution of 0, so that it adds nothing to
+its input.
 
 Before the file is written, both networks are run on noise and must predict the same.
 
