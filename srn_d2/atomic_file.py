@@ -1,5 +1,6 @@
 """Atomic writing of files."""
 
+import errno
 import os
 import re
 import secrets
@@ -22,8 +23,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     The folder is created. If the context ends with an exception the temporary file is removed, and
     an existing ``path`` is kept. The suffix is that of ``path``, for writers that depend on it. No
     two contexts have the same temporary path, in whatever threads, processes or machines.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder; the context is not entered.
+        OSError: the folder cannot be created, or the file not be renamed.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = path.stem[:STEM_LENGTH]  # stays within the file system's limit
     draft = path.with_name(f".{stem}.{secrets.token_hex(_RANDOM_BYTES)}.partial{path.suffix}")

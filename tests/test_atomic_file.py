@@ -54,6 +54,16 @@ def test_an_error_before_anything_is_written_is_the_one_raised(tmp_path):
         1 / 0  # noqa: B018
 
 
+def test_a_folder_as_target_is_refused_by_its_name(tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError) as error, atomic_path(folder):
+        raise AssertionError("the context was entered")
+    assert error.value.filename == str(folder)
+    assert error.value.filename2 is None
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_only_drafts_are_removed(tmp_path):
     """Not the unfinished transfers of other programs."""
     for name in (".film.x1.partial.mkv", ".notes.old.partial", ".a.b.partial.d/photo.jpg"):

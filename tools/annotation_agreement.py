@@ -141,16 +141,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             for image in images
         }
         is_off = {i: disagrees(agreements[i], args.iou, args.min_faces) for i in images}
+        off = [image for image in images if is_off[image]]
+        print(table(off, agreements, {i: len(truth.boxes[i]) for i in off}, list(detectors)))
+        print(f"\n{len(off)} of {len(images)} images disagree with all detectors.")
         if args.output:
             others = [f"{image}.jpg\n" for image in images if not is_off[image]]
+            if not others:
+                raise ValueError(f"{args.output} is not written: no image is left for the list")
             with atomic_path(args.output) as draft:
                 draft.write_text("".join(others), encoding="utf-8")
     except USER_ERRORS as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 2
-    off = [image for image in images if is_off[image]]
-    print(table(off, agreements, {i: len(truth.boxes[i]) for i in off}, list(detectors)))
-    print(f"\n{len(off)} of {len(images)} images disagree with all detectors.")
     return 0
 
 

@@ -90,3 +90,14 @@ def test_one_detector_is_not_enough(folders, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--ground-truth", f"{folders}/truth", "--predictions", f"one={folders}/one"])
     assert "two detectors" in capsys.readouterr().err
+
+
+def test_a_list_without_images_is_not_written(folders, capsys):
+    argv = ["--ground-truth", f"{folders}/truth", "--output", f"{folders}/list.txt"]
+    argv += ["--predictions", f"one={folders}/one", f"other={folders}/other"]
+    (folders / "only.txt").write_text("0--Parade/loose.jpg\n")
+    assert main([*argv, "--image-list", f"{folders}/only.txt"]) == 2
+    printed = capsys.readouterr()
+    assert "1 of 1 images disagree" in printed.out
+    assert "list.txt is not written: no image is left" in printed.err
+    assert not (folders / "list.txt").exists()
