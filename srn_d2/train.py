@@ -8,10 +8,17 @@ A config is a file, or the name of one that comes with the package (srn_d2.model
 TEST.SRN_TTA.ENABLED True the last command tests at several scales.
 """
 
+# ruff: noqa: E402 -- the first import of torch and detectron2 pauses the garbage collector.
+
 import argparse
 import sys
 from collections.abc import Sequence
 
+from srn_d2.heavy_imports import import_heavy
+
+import_heavy("srn_d2.engine")
+
+# isort: split
 from detectron2.config import CfgNode
 from detectron2.engine import default_argument_parser
 from detectron2.evaluation import verify_results
