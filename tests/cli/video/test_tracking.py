@@ -180,7 +180,8 @@ def test_a_face_that_leaves_at_the_border_is_not_lost_and_one_at_rest_there_is(
         if is_far:
             place[[axis, axis + 2]] = length - place[[axis + 2, axis]]
         place[[axis, axis + 2]] = np.clip(place[[axis, axis + 2]], 0, length)
-        is_inside = place[axis + 2] - place[axis] > side / 3
+        # A box of a third of the side, MAX_RATIO, is no longer the same face's.
+        is_inside = place[axis + 2] - place[axis] > 0.34 * side
         frames.append(place[None] if is_inside else NO_BOX)
     last = max(i for i, boxes in enumerate(frames) if len(boxes))
     frames = frames[: last + 1]
