@@ -162,8 +162,8 @@ def fill_first_channels(name: str, value: Tensor, trained: Tensor | None) -> Non
         or trained_shape[2:] != shape[2:]
     ):
         raise ValueError(
-            f"{name} has the shape {shape} in the larger network, "
-            f"{trained_shape or 'none'} in the trained one"
+            f"{name} has the shape {shape} in the config's network, "
+            f"{trained_shape or 'none'} in the trained one, which is to fit into it"
         )
     if trained_shape == shape:
         value.copy_(trained)

@@ -91,10 +91,10 @@ def test_first_outputs_do_not_depend_on_added_inputs(old, more, seed):
     [
         (
             ["MODEL.FPN.OUT_CHANNELS", "32"],
-            "backbone.laterals.c2.weight has the shape (32, 24, 1, 1) in the larger network, "
-            "(64, 24, 1, 1) in the trained one",
+            "backbone.laterals.c2.weight has the shape (32, 24, 1, 1) in the config's network, "
+            "(64, 24, 1, 1) in the trained one, which is to fit into it",
         ),
-        (["MODEL.SRN.RFE", "True"], "in the larger network, none in the trained one"),
+        (["MODEL.SRN.RFE", "True"], "in the config's network, none in the trained one"),
         (["MODEL.SRN.STC_LEVELS", "[]"], "is absent from the larger one"),
         (  # other padding
             ["MODEL.TIMM.NAME", "efficientnet_lite0"],
