@@ -90,6 +90,7 @@ def grow(name: str, config_file: str, opts: Sequence[str]) -> dict[str, Tensor]:
     added = list(added_blocks(old, new))
     for block in added:
         copy_block_before(new_weights, old_weights, block)
+        make_identity(new.get_submodule(block), block)
     inside_added = tuple(f"{block}." for block in added)
     for key, value in new_weights.items():
         if not key.startswith(inside_added):
@@ -97,8 +98,6 @@ def grow(name: str, config_file: str, opts: Sequence[str]) -> dict[str, Tensor]:
     for key in old_weights:
         if key not in new_weights:
             raise ValueError(f"{key} of the trained network is absent from the larger one")
-    for block in added:
-        make_identity(new.get_submodule(block), block)
     check_same_predictions(old, new)
     return new.state_dict()
 
