@@ -128,6 +128,10 @@ def _add_model_config(cfg: CfgNode) -> None:
     # candidates that overlap it, weighted by score. Two IoUs: up to the first a candidate has no
     # weight, from the second on all, between them a share. []: none [paper].
     srn.BOX_VOTING_IOUS_TEST = []
+    # Exponent of a box's size in the odds of its score, before NMS: with more than 0 the scores of
+    # faces below 16 pixels become lower and those of larger ones higher, up to 64 pixels. 0: scores
+    # are the network's [paper].
+    srn.SCORE_SIZE_EXPONENT_TEST = 0.0
 
 
 def _add_timm_config(cfg: CfgNode) -> None:

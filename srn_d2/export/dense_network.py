@@ -18,6 +18,7 @@ from srn_d2.modeling.postprocessing import (
     PaperPostprocessing,
     ReleasedPostprocessing,
     include_last_pixel,
+    scores_by_size,
     vote_kept_boxes,
 )
 from srn_d2.modeling.target_assignment import refine_anchors, stc_keep_mask
@@ -166,8 +167,10 @@ class DetectionNetwork(nn.Module):
         else:
             boxes, scores = (torch.cat(values, dim=1) for values in zip(*levels, strict=True))
             chosen = [self._best(boxes, scores, has_few_cells=False)]
-        boxes, scores = zip(*chosen, strict=True)
-        return torch.cat(boxes, dim=1), torch.cat(scores, dim=1)
+        boxes, scores = (torch.cat(values, dim=1) for values in zip(*chosen, strict=True))
+        if self.rules.size_exponent:
+            scores = scores_by_size(boxes, scores, self.rules.size_exponent)
+        return boxes, scores
 
     def _best(self, boxes: Tensor, scores: Tensor, has_few_cells: bool) -> tuple[Tensor, Tensor]:
         """Select the anchors of the highest scores.

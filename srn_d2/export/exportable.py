@@ -122,6 +122,7 @@ class ExportableModel:
             largest_face=self.largest_face,
             voting_ious=rules.voting_ious,
             candidates_only=candidates_only,
+            size_exponent=rules.size_exponent,
         )
 
 

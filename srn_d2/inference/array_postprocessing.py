@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from .export_metadata import ExportMetadata
-from .merging import include_last_pixel, nms, vote_kept_boxes
+from .merging import include_last_pixel, nms, scores_by_size, vote_kept_boxes
 
 
 def choose_detections(
@@ -32,6 +32,8 @@ def choose_detections(
     """
     chosen = _candidates(scores, image_size, metadata)
     boxes, scores = boxes[chosen], scores[chosen]
+    if metadata.size_exponent:
+        scores = scores_by_size(boxes, scores, metadata.size_exponent)
     # Candidates below the score cannot suppress any above it.
     able = np.flatnonzero(scores >= np.float32(min_score))
     for_nms = include_last_pixel(boxes) if metadata.postprocessing == "released" else boxes

@@ -31,6 +31,8 @@ class ExportMetadata:
         largest_face: size of the largest faces that the network finds, see
             :mod:`srn_d2.inference.large_faces`.
         voting_ious: of ``MODEL.SRN.BOX_VOTING_IOUS_TEST``; files of before 2026-12 lack it.
+        size_exponent: of ``MODEL.SRN.SCORE_SIZE_EXPONENT_TEST``, which only the scores of a file
+            with NMS have; older files lack it.
         candidates_only: without NMS, whether the outputs are not all anchors of an image but its
             best, ``topk_candidates`` or fewer, by descending score; older files lack it.
     """
@@ -54,6 +56,7 @@ class ExportMetadata:
     largest_face: float
     voting_ious: tuple[float, ...] = ()
     candidates_only: bool = False
+    size_exponent: float = 0.0
 
     def to_properties(self) -> dict[str, str]:
         return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}

@@ -3,6 +3,7 @@
 Shapes: R anchors of an image, all levels one after the other
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torchvision.ops import nms
+
+from srn_d2.inference.merging import SCORE_SIZE_LIMITS, SCORE_SIZE_REFERENCE
 
 FEW_CELLS = 120
 """A level with fewer cells has no score threshold in the released code."""
@@ -29,6 +32,7 @@ class Postprocessing(ABC):
         nms_threshold: IoU above which NMS removes the weaker box.
         max_detections: maximum number of detections of an image.
         voting_ious: see :func:`vote_kept_boxes`; (): no voting.
+        size_exponent: see :func:`scores_by_size`; 0: scores are the network's.
     """
 
     transform: Box2BoxTransform
@@ -37,6 +41,7 @@ class Postprocessing(ABC):
     nms_threshold: float
     max_detections: int
     voting_ious: tuple[float, ...] = ()
+    size_exponent: float = 0.0
 
     def __call__(
         self,
@@ -58,6 +63,8 @@ class Postprocessing(ABC):
         chosen = self._candidates(scores, level_cells)
         scores = scores[chosen]
         boxes = self.transform.apply_deltas(deltas[chosen], anchors[chosen])
+        if self.size_exponent:
+            scores = scores_by_size(boxes, scores, self.size_exponent)
         kept = self._nms(boxes, scores)[: self.max_detections]
         detected = boxes[kept]
         if self.voting_ious:
@@ -130,6 +137,7 @@ def build_postprocessing(cfg: CfgNode, transform: Box2BoxTransform) -> Postproce
         nms_threshold=srn.NMS_THRESH_TEST,
         max_detections=cfg.TEST.DETECTIONS_PER_IMAGE,
         voting_ious=_voting_ious(srn.BOX_VOTING_IOUS_TEST),
+        size_exponent=_size_exponent(srn.SCORE_SIZE_EXPONENT_TEST),
     )
 
 
@@ -146,6 +154,16 @@ def _voting_ious(values: Sequence[float]) -> tuple[float, ...]:
             "such as [0.6, 0.8]"
         )
     return float(values[0]), float(values[1])
+
+
+def _size_exponent(value: float) -> float:
+    """
+    Raises:
+        ValueError: a negative or not a finite number.
+    """
+    if not 0 <= value < math.inf:
+        raise ValueError(f"MODEL.SRN.SCORE_SIZE_EXPONENT_TEST is {value!r}; it is at least 0")
+    return float(value)
 
 
 POSTPROCESSINGS: dict[str, type[Postprocessing]] = {
@@ -208,6 +226,29 @@ def vote_kept_boxes(
         for corner, own in zip((x1, y1, x2, y2), (left, top, right, bottom), strict=True)
     ]
     return kept + torch.stack(moves, dim=1)
+
+
+def scores_by_size(boxes: Tensor, scores: Tensor, exponent: float) -> Tensor:
+    """Scores whose odds rise with a power of the box's size: those of small faces become lower.
+
+    The odds s / (1 - s) of a score are multiplied by ``(size / SCORE_SIZE_REFERENCE) ** exponent``.
+    The size is the square root of the box's area in pixels of the network's input, limited to
+    ``SCORE_SIZE_LIMITS``. Boxes of one size keep their order. This adds to the logit a term of the
+    size alone, as logit adjustment (Menon et al., ICLR 2021) adds one of the class alone.
+
+    Args:
+        boxes: (..., 4) XYXY.
+        scores: (...), each from 0 to 1.
+        exponent: at least 0.
+
+    Returns:
+        (...); 0 and 1 stay as they are.
+    """
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    lower, upper = (limit**2 for limit in SCORE_SIZE_LIMITS)
+    areas = ((x2 - x1) * (y2 - y1)).clamp(lower, upper)
+    odds = (areas / SCORE_SIZE_REFERENCE**2) ** (exponent / 2)
+    return scores * odds / (1 - scores + scores * odds)
 
 
 def include_last_pixel(boxes: Tensor) -> Tensor:

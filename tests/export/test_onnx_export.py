@@ -29,7 +29,10 @@ DENSE = [
 # Config -> whether the graph ends with NMS, further options. Of random first-step scores theta
 # takes only some away.
 CONFIGS = {
-    "srn_R50.yaml": (False, [*SMALL, "MODEL.SRN.STC_THRESHOLD", 0.98]),
+    "srn_R50.yaml": (
+        False,
+        [*SMALL, "MODEL.SRN.STC_THRESHOLD", 0.98, "MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", 0.5],
+    ),
     "srn_R50_released.yaml": (True, [*SMALL, "MODEL.SRN.STC_THRESHOLD", 0.98]),
     "ablation/retinanet.yaml": (False, SMALL),
     "srn_R18.yaml": (
@@ -38,6 +41,7 @@ CONFIGS = {
             *("MODEL.FPN.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 64, "INPUT.FORMAT", "BGR"),
             *("MODEL.SRN.C6_CHANNELS", 64, "MODEL.SRN.C7_CHANNELS", 64, "MODEL.SRN.RFE", False),
             *("MODEL.SRN.BOX_VOTING_IOUS_TEST", [0.6, 0.8]),
+            *("MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", 0.5),
         ],
     ),
 }

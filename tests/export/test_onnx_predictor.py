@@ -211,9 +211,11 @@ def test_nms_of_nothing():
     assert kept.dtype == np.int64
 
 
-@pytest.mark.parametrize("voting_ious", [(), (0.4, 0.7)])
+@pytest.mark.parametrize(
+    ("voting_ious", "size_exponent"), [((), 0.0), ((0.4, 0.7), 0.0), ((), 0.5)]
+)
 @pytest.mark.parametrize("kind", [PaperPostprocessing, ReleasedPostprocessing])
-def test_detections_are_chosen_as_by_the_model(kind, voting_ious):
+def test_detections_are_chosen_as_by_the_model(kind, voting_ious, size_exponent):
     rules = kind(
         Box2BoxTransform((1.0, 1.0, 1.0, 1.0)),
         score_threshold=0.3,
@@ -221,6 +223,7 @@ def test_detections_are_chosen_as_by_the_model(kind, voting_ious):
         nms_threshold=0.4,
         max_detections=60,
         voting_ious=voting_ious,
+        size_exponent=size_exponent,
     )
     # Levels of 16 x 20, 8 x 10, 4 x 5 .. 1 x 1 cells: all but the first have few.
     strides = (4, 8, 16, 32, 64, 128)
@@ -240,9 +243,10 @@ def test_detections_are_chosen_as_by_the_model(kind, voting_ious):
         size_divisibility=1,
         strides=strides,
         voting_ious=voting_ious,
+        size_exponent=size_exponent,
     )
     found_boxes, found_scores = choose_detections(boxes, scores, (64, 80), metadata)
-    np.testing.assert_array_equal(found_scores, expected.scores.numpy())
+    np.testing.assert_allclose(found_scores, expected.scores.numpy(), rtol=1e-6)
     np.testing.assert_allclose(found_boxes, expected.pred_boxes.tensor, rtol=0, atol=1e-3)
     assert len(found_boxes) == 60
     # A higher threshold leaves fewer of the same detections.
@@ -255,8 +259,9 @@ def test_metadata_survive_and_gaps_are_named(lite):
     metadata = lite.metadata(nms=True, score_threshold=0.1)
     properties = metadata.to_properties()
     assert ExportMetadata.from_properties(properties) == metadata
-    older = {name: value for name, value in properties.items() if name != "voting_ious"}
-    assert ExportMetadata.from_properties(older) == replace(metadata, voting_ious=())
+    added = {"voting_ious": (), "size_exponent": 0.0}
+    older = {name: value for name, value in properties.items() if name not in added}
+    assert ExportMetadata.from_properties(older) == replace(metadata, **added)
     del properties["strides"]
     with pytest.raises(ValueError, match="strides"):
         ExportMetadata.from_properties(properties)

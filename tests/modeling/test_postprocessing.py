@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
+from hypothesis import given
+from hypothesis import strategies as st
 from torchvision.ops import box_iou, nms
 
 from srn_d2.inference import merging
@@ -15,6 +17,7 @@ from srn_d2.modeling.postprocessing import (
     ReleasedPostprocessing,
     build_postprocessing,
     inclusive_nms,
+    scores_by_size,
     vote_kept_boxes,
 )
 
@@ -182,6 +185,53 @@ def test_detections_are_voted_for_if_the_config_says_so(kind):
     assert found.scores.tolist() == [pytest.approx(0.6)]
 
 
+@given(
+    sizes=st.lists(st.floats(1, 1000), min_size=2, max_size=20),
+    score=st.floats(0.001, 0.999),
+    exponent=st.floats(0, 2),
+)
+def test_scores_by_size_add_a_term_of_the_size_to_the_logit(sizes, score, exponent):
+    sizes = torch.tensor(sizes)
+    boxes = torch.stack([0 * sizes, 0 * sizes, 0.5 * sizes, 2 * sizes], dim=1) + 7
+    scores = torch.full((len(sizes),), score)
+    found = scores_by_size(boxes, scores, exponent)
+    expected = scores.logit() + exponent * (sizes.clamp(8, 64) / 16).log()
+    torch.testing.assert_close(found, expected.sigmoid(), rtol=1e-4, atol=1e-5)
+    arrays = merging.scores_by_size(boxes.numpy(), scores.numpy(), exponent)
+    np.testing.assert_allclose(arrays, found, rtol=1e-5)
+    assert arrays.dtype == np.float32
+
+
+def test_scores_by_size_keep_zero_one_and_the_order_of_boxes_of_one_size():
+    boxes = torch.tensor([[3.0, 5, 12, 14]]).repeat(101, 1)
+    scores = torch.linspace(0, 1, 101)
+    lower = scores_by_size(boxes, scores, 0.5)
+    assert lower[0] == 0
+    assert lower[-1] == 1
+    assert (lower.diff() > 0).all()
+    assert (lower[1:-1] < scores[1:-1]).all()
+    assert torch.equal(scores_by_size(boxes, scores, 0.0), scores)
+
+
+@pytest.mark.parametrize("kind", [PaperPostprocessing, ReleasedPostprocessing])
+def test_scores_are_changed_by_size_before_nms_if_the_config_says_so(kind):
+    boxes = torch.tensor([[0.0, 0, 30, 30], [0, 0, 40, 40], [70, 70, 78, 78]])
+    scores, deltas = torch.tensor([0.52, 0.5, 0.6]), torch.zeros(3, 4)
+    found = kind(TRANSFORM, 0.0, 9, 0.4, 9)(scores, deltas, boxes, [1, 1, 1], (90, 90))
+    assert found.pred_boxes.tensor[:, 3].tolist() == [78, 30]
+    by_size = kind(TRANSFORM, 0.0, 9, 0.4, 9, size_exponent=1.0)
+    found = by_size(scores, deltas, boxes, [1, 1, 1], (90, 90))
+    assert found.pred_boxes.tensor[:, 3].tolist() == [40, 78]
+    assert found.scores.tolist() == pytest.approx([2.5 / 3.5, 0.75 / 1.75])
+
+
+@pytest.mark.parametrize("exponent", [-0.1, math.inf, math.nan])
+def test_a_wrong_exponent_of_the_size_is_named(small_cfg, exponent):
+    cfg = small_cfg("MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", exponent)
+    with pytest.raises(ValueError, match="SCORE_SIZE_EXPONENT_TEST is"):
+        build_postprocessing(cfg, TRANSFORM)
+
+
 @pytest.mark.parametrize("ious", [[0.5], [0.7, 0.7], [0.8, 0.6], [-0.1, 0.5], [0.5, 1.5]])
 def test_wrong_ious_of_box_voting_are_named(small_cfg, ious):
     cfg = small_cfg("MODEL.SRN.BOX_VOTING_IOUS_TEST", ious)
@@ -192,8 +242,10 @@ def test_wrong_ious_of_box_voting_are_named(small_cfg, ious):
 def test_the_config_chooses(small_cfg):
     assert isinstance(build_postprocessing(small_cfg(), TRANSFORM), PaperPostprocessing)
     cfg = small_cfg("MODEL.SRN.POSTPROCESSING", "released", "MODEL.SRN.NMS_THRESH_TEST", 0.3)
+    cfg.MODEL.SRN.SCORE_SIZE_EXPONENT_TEST = 0.25
     chosen = build_postprocessing(cfg, TRANSFORM)
     assert isinstance(chosen, ReleasedPostprocessing)
+    assert chosen.size_exponent == 0.25
     assert chosen.nms_threshold == 0.3
     cfg = small_cfg("MODEL.SRN.POSTPROCESSING", "soft")
     with pytest.raises(ValueError, match=r"POSTPROCESSING is 'soft'.*paper.*released"):
