@@ -118,7 +118,7 @@ def _add_model_config(cfg: CfgNode) -> None:
     # "paper", or "released": candidates level by level, no score threshold on a level of fewer
     # than 120 cells, NMS with boxes one pixel wider and higher [released].
     srn.POSTPROCESSING = "paper"
-    # Detections at or below this score are dropped before anything else. 0: none is.
+    # Anchors at or below this score of the network are dropped before anything else. 0: none is.
     srn.SCORE_THRESH_TEST = 0.0
     # Maximum number of anchors passed to NMS: of an image [paper], of a level [released].
     srn.TOPK_CANDIDATES_TEST = 2000
@@ -128,9 +128,9 @@ def _add_model_config(cfg: CfgNode) -> None:
     # candidates that overlap it, weighted by score. Two IoUs: up to the first a candidate has no
     # weight, from the second on all, between them a share. []: none [paper].
     srn.BOX_VOTING_IOUS_TEST = []
-    # Exponent of a box's size in the odds of its score, before NMS: with more than 0 the scores of
-    # faces below 16 pixels become lower and those of larger ones higher, up to 64 pixels. 0: scores
-    # are the network's [paper].
+    # The odds s / (1 - s) of a score s are multiplied by (size / 16) ** this, before NMS. The size
+    # is the square root of the box's area in pixels of the network's input, limited to 8 to 48.
+    # 0: scores are the network's [paper].
     srn.SCORE_SIZE_EXPONENT_TEST = 0.0
 
 

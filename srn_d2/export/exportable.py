@@ -14,7 +14,12 @@ from srn_d2.inference.detector import load_cfg
 from srn_d2.inference.large_faces import largest_learned_face
 from srn_d2.inference.predictor import FacePredictor
 from srn_d2.modeling import LEVELS, SRN
-from srn_d2.modeling.postprocessing import FEW_CELLS, POSTPROCESSINGS
+from srn_d2.modeling.postprocessing import (
+    FEW_CELLS,
+    POSTPROCESSINGS,
+    SCORE_SIZE_LIMITS,
+    SCORE_SIZE_REFERENCE,
+)
 
 from .dense_network import DenseNetwork
 from .metadata import ExportMetadata
@@ -123,6 +128,8 @@ class ExportableModel:
             voting_ious=rules.voting_ious,
             candidates_only=candidates_only,
             size_exponent=rules.size_exponent,
+            size_reference=SCORE_SIZE_REFERENCE,
+            size_limits=SCORE_SIZE_LIMITS,
         )
 
 

@@ -159,9 +159,10 @@ def _store_half_precision(graph: GraphProto, folded: list[_Kernel]) -> int:
             helper.make_node("Cast", [f"{tensor.name}_half"], [cast], to=TensorProto.FLOAT)
         )
         if kernel.scale is not None:
-            scale = f"{tensor.name}_scale"
-            initializers.append(numpy_helper.from_array(kernel.scale, scale))
-            nodes.append(helper.make_node("Mul", [cast, scale], [tensor.name]))
+            # Not "_scale": under that name onnxruntime.quantization looks for its own.
+            factors = f"{tensor.name}_factors"
+            initializers.append(numpy_helper.from_array(kernel.scale, factors))
+            nodes.append(helper.make_node("Mul", [cast, factors], [tensor.name]))
     del graph.initializer[:]
     graph.initializer.extend(initializers)
     nodes += graph.node

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,11 @@ from torch import Tensor
 
 from srn_d2.data.datasets.toy_scenes import SCENE_KINDS, draw_scene
 from srn_d2.inference.detection_matching import compare_detections
-from srn_d2.modeling.postprocessing import PaperPostprocessing
+from srn_d2.modeling.postprocessing import (
+    SCORE_SIZE_LIMITS,
+    PaperPostprocessing,
+    scores_by_size,
+)
 
 from .exportable import ExportableModel
 from .onnx_predictor import OnnxFaceDetector
@@ -66,6 +71,7 @@ def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndar
     detector = OnnxFaceDetector(path, score_threshold=1.0, threads=torch.get_num_threads())
     threshold = detector.metadata.graph_threshold
     detector.score_threshold = threshold
+    cut_range = partial(_by_size, exponent=model.model.postprocessing.size_exponent)
     expected = []
     for instances in model.model.detect(_preprocessed(model, images)):
         counts = instances.scores > threshold
@@ -78,7 +84,7 @@ def onnx_parity(model: ExportableModel, path: str | os.PathLike, images: np.ndar
             *pair,
             box_tolerance=MAX_BOX_DIFFERENCE,
             score_tolerance=MAX_SCORE_DIFFERENCE,
-            cut_scores=[threshold, *cuts],
+            cut_scores=[threshold, *map(cut_range, cuts)],
             max_detections=detector.metadata.max_detections,
         )
         for *pair, cuts in zip(expected, found, _cut_scores(model, images), strict=True)
@@ -126,8 +132,16 @@ def _to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
+def _by_size(score: float, exponent: float) -> tuple[float, float]:
+    """The lowest and the highest score that a box may have for this score of the network."""
+    smallest, largest = SCORE_SIZE_LIMITS
+    boxes = torch.tensor([[0.0, 0, smallest, smallest], [0, 0, largest, largest]])
+    lowest, highest = scores_by_size(boxes, torch.full((2,), score), exponent).tolist()
+    return lowest, highest
+
+
 def _cut_scores(model: ExportableModel, images: np.ndarray) -> list[list[float]]:
-    """Scores at which the model cuts the candidates of NMS, for each image."""
+    """Scores of the network at which the model cuts the candidates of NMS, for each image."""
     rules = model.model.postprocessing
     predictions = model.network.flatten(model.network.predict(_to_tensor(images)))
     scores = [scores for _, scores in model.network.decode(predictions)]

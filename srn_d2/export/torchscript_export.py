@@ -20,8 +20,9 @@ def export_torchscript(model: ExportableModel, path: str | os.PathLike) -> Expor
     """Write a model as a TorchScript file, atomically.
 
     ``torch.jit.load(path)``, in Python or C++, does not need this project. The module has the
-    shapes of ``DenseNetwork``: uint8 (N, 3, H, W) -> boxes (N, R, 4) and scores (N, R). NMS is up
-    to the caller, such as ``torchvision.ops.nms``.
+    shapes of ``DenseNetwork``: uint8 (N, 3, H, W) -> boxes (N, R, 4) and scores (N, R). What
+    follows is up to the caller: the change of scores by size of ``ExportMetadata.size_exponent``,
+    and NMS, such as ``torchvision.ops.nms``.
 
     Returns:
         the file's metadata.

@@ -8,7 +8,10 @@ import math
 import numpy as np
 
 from .export_metadata import ExportMetadata
-from .merging import include_last_pixel, nms, scores_by_size, vote_kept_boxes
+from .merging import include_last_pixel, nms, vote_kept_boxes
+
+MAX_SIDE = 1e6
+"""Pixels to which sides are limited: infinity times 0 would be no number."""
 
 
 def choose_detections(
@@ -22,18 +25,19 @@ def choose_detections(
 
     Args:
         boxes: (R, 4) XYXY.
-        scores: (R,).
+        scores: (R,), as the network gives them.
         image_size: (height, width) of the network's input in pixels, before padding.
         min_score: of detections; others still vote for their boxes.
 
     Returns:
         boxes (n, 4) and scores (n,), by descending score; ties go to the first anchor, as in the
-        graph.
+        graph. With a ``size_exponent`` equal scores of the network are ties only where the boxes
+        have one size to the last bit.
     """
     chosen = _candidates(scores, image_size, metadata)
     boxes, scores = boxes[chosen], scores[chosen]
     if metadata.size_exponent:
-        scores = scores_by_size(boxes, scores, metadata.size_exponent)
+        scores = scores_by_size(boxes, scores, metadata)
     # Candidates below the score cannot suppress any above it.
     able = np.flatnonzero(scores >= np.float32(min_score))
     for_nms = include_last_pixel(boxes) if metadata.postprocessing == "released" else boxes
@@ -43,6 +47,23 @@ def choose_detections(
     if metadata.voting_ious:
         detected = vote_kept_boxes(detected, boxes, scores, metadata.voting_ious)
     return detected, scores[kept]
+
+
+def scores_by_size(boxes: np.ndarray, scores: np.ndarray, metadata: ExportMetadata) -> np.ndarray:
+    """Scores changed by the size of the boxes: ``srn_d2.modeling.postprocessing.scores_by_size``.
+
+    Args:
+        boxes: (n, 4), in pixels of the network's input.
+        scores: (n,), as the network gives them.
+
+    Returns:
+        (n,), of the type of ``scores``.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]).clip(max=MAX_SIDE)
+    lower, upper = (limit**2 for limit in metadata.size_limits)
+    areas = (sides[:, 0] * sides[:, 1]).clip(lower, upper)
+    factors = (areas / metadata.size_reference**2) ** (metadata.size_exponent / 2)
+    return (scores * factors / (1 - scores + scores * factors)).astype(scores.dtype)
 
 
 def _candidates(

@@ -58,7 +58,7 @@ def compare_detections(
     *,
     box_tolerance: float,
     score_tolerance: float,
-    cut_scores: Sequence[float] = (),
+    cut_scores: Sequence[float | tuple[float, float]] = (),
     max_detections: int | None = None,
 ) -> Comparison:
     """Match two sets of detections one to one: most pairs first, then smallest distance.
@@ -72,7 +72,7 @@ def compare_detections(
         box_tolerance: the most by which a coordinate of partners differs, in pixels; 0: not at all.
         score_tolerance: the most by which the scores of partners differ.
         cut_scores: scores at which both sets were cut: the threshold, or the score of the K-th
-            best candidate.
+            best candidate; where it depends on the detection, its range (lowest, highest).
         max_detections: the most detections a set can have; one with more is not excused.
 
     Raises:
@@ -174,7 +174,7 @@ def _unmatched(
     scores: np.ndarray,
     other_scores: np.ndarray,
     matched: np.ndarray,
-    cut_scores: Sequence[float],
+    cut_scores: Sequence[float | tuple[float, float]],
     score_tolerance: float,
     max_detections: int | None,
 ) -> tuple[np.ndarray, int]:
@@ -182,7 +182,9 @@ def _unmatched(
     alone = np.setdiff1d(np.arange(len(scores)), matched)
     may_be_cut = np.zeros(len(alone), dtype=bool)
     for cut in cut_scores:
-        may_be_cut |= np.abs(scores[alone] - cut) <= score_tolerance
+        lowest, highest = cut if isinstance(cut, tuple) else (cut, cut)
+        from_lowest = scores[alone] >= lowest - score_tolerance
+        may_be_cut |= from_lowest & (scores[alone] <= highest + score_tolerance)
     if max_detections is not None and 0 < len(other_scores) == max_detections >= len(scores):
         may_be_cut |= scores[alone] <= other_scores.min() + score_tolerance
     return alone[~may_be_cut], int(may_be_cut.sum())

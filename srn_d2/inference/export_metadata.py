@@ -18,7 +18,7 @@ class ExportMetadata:
         input_format: description of the input.
         nms: whether the graph ends with NMS; otherwise its outputs are anchors.
         graph_threshold: score threshold of detections in the graph's NMS, beside the model's.
-        score_threshold: the model's score threshold of anchors passed to NMS.
+        score_threshold: the model's threshold of the network's scores of anchors passed to NMS.
         postprocessing: "paper" or "released", see ``MODEL.SRN.POSTPROCESSING``.
         topk_candidates: maximum number of anchors passed to NMS: of an image ("paper"), of a level
             ("released").
@@ -31,10 +31,13 @@ class ExportMetadata:
         largest_face: size of the largest faces that the network finds, see
             :mod:`srn_d2.inference.large_faces`.
         voting_ious: of ``MODEL.SRN.BOX_VOTING_IOUS_TEST``; files of before 2026-12 lack it.
-        size_exponent: of ``MODEL.SRN.SCORE_SIZE_EXPONENT_TEST``, which only the scores of a file
-            with NMS have; older files lack it.
         candidates_only: without NMS, whether the outputs are not all anchors of an image but its
             best, ``topk_candidates`` or fewer, by descending score; older files lack it.
+        size_exponent: of ``MODEL.SRN.SCORE_SIZE_EXPONENT_TEST``. The scores of a file with NMS have
+            been changed by it; those of a file without are the network's, and the caller changes
+            them before NMS. Older files lack it and the next two.
+        size_reference: size in pixels of a box whose score does not change.
+        size_limits: sizes in pixels beyond which scores do not change any further.
     """
 
     project_version: str
@@ -57,6 +60,8 @@ class ExportMetadata:
     voting_ious: tuple[float, ...] = ()
     candidates_only: bool = False
     size_exponent: float = 0.0
+    size_reference: float = 16.0
+    size_limits: tuple[float, ...] = (8.0, 48.0)
 
     def to_properties(self) -> dict[str, str]:
         return {name: json.dumps(value) for name, value in dataclasses.asdict(self).items()}

@@ -17,12 +17,6 @@ VOTING_IOU = 0.5
 """IoU from which the authors' released test code merges two boxes."""
 
 
-SCORE_SIZE_REFERENCE = 16.0
-"""Size of a box, in pixels, whose score does not depend on the exponent of ``scores_by_size``."""
-SCORE_SIZE_LIMITS = (8.0, 48.0)
-"""Sizes, in pixels, below and above which scores do not change any further with the size."""
-
-
 def include_last_pixel(boxes: np.ndarray) -> np.ndarray:
     """Convert boxes (n, 4) of width x2 - x1 + 1 to boxes of width x2 - x1."""
     return boxes + np.array([0, 0, 1, 1], dtype=boxes.dtype)
@@ -118,23 +112,6 @@ def vote_boxes(
     sums = [np.bincount(groups, values * weights, number)[wanted] for values in ordered.T]
     voted = np.stack(sums, axis=1) / total_weight[wanted, None]
     return voted.astype(boxes.dtype), scores[order][leaders[wanted]]
-
-
-def scores_by_size(boxes: np.ndarray, scores: np.ndarray, exponent: float) -> np.ndarray:
-    """Scores whose odds rise with the box's size, as ``srn_d2.modeling.scores_by_size`` does it.
-
-    Args:
-        boxes: (n, 4), in pixels of the network's input.
-        scores: (n,), each from 0 to 1.
-        exponent: at least 0.
-
-    Returns:
-        (n,), of the type of ``scores``.
-    """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    lower, upper = (limit**2 for limit in SCORE_SIZE_LIMITS)
-    odds = (areas.clip(lower, upper) / SCORE_SIZE_REFERENCE**2) ** (exponent / 2)
-    return (scores * odds / (1 - scores + scores * odds)).astype(scores.dtype)
 
 
 def vote_kept_boxes(

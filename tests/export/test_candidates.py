@@ -21,7 +21,7 @@ MOST = 600
 """Candidates of an image: fewer than the anchors of some pictures, more than those of others."""
 SEPARABLE = ["MODEL.SRN.HEAD_CONVOLUTION", "separable", "MODEL.SRN.RFE", False]
 OPTIONS = {
-    "STC": [*SEPARABLE, "MODEL.SRN.STR_LEVELS", []],
+    "STC": [*SEPARABLE, "MODEL.SRN.STR_LEVELS", [], "MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", 0.5],
     "STC and STR": [
         *("MODEL.SRN.RFE", False, "MODEL.SRN.STC_LEVELS", ["p2", "p4"]),
         *("MODEL.SRN.STR_LEVELS", ["p3", "p5", "p7"]),

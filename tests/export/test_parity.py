@@ -84,12 +84,14 @@ def test_any_difference_but_the_order_is_seen(
     assert parity.is_close is CHANGES[change], parity
 
 
+@pytest.mark.parametrize("size_exponent", [0.0, 0.5])
 def test_parity_allows_for_the_cut_of_candidates(
-    small_cfg, make_exportable, tmp_path, changed_results
+    small_cfg, make_exportable, tmp_path, changed_results, size_exponent
 ):
     """Of the candidates, NMS sees the best 200: the last of them might have been another."""
     options = ("MODEL.SRN.SECOND_STEP", "dense", "MODEL.SRN.TOPK_CANDIDATES_TEST", 200)
-    model = make_exportable(small_cfg(*options, "MODEL.SRN.RFE", False))
+    by_size = ("MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", size_exponent)
+    model = make_exportable(small_cfg(*options, *by_size, "MODEL.SRN.RFE", False))
     export_onnx(model, tmp_path / "a.onnx", score_threshold=0.0)
     changed_results(without_the_last)
     parity = onnx_parity(model, tmp_path / "a.onnx", check_picture())

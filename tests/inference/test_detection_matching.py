@@ -120,6 +120,17 @@ def test_scores_decide_between_boxes_that_coincide():
     assert len(swapped.surplus) == 1
 
 
+@pytest.mark.parametrize(
+    ("cut", "is_same"),
+    [(0.5, True), (0.6, False), ((0.2, 0.7), True), ((0.5, 0.5), True), ((0.51, 0.7), False)],
+)
+def test_a_cut_in_a_range_of_scores_explains_a_detection(cut, is_same):
+    one = ([[10.0, 10, 30, 30]], [0.5])
+    none = (np.zeros((0, 4)), np.zeros(0))
+    assert compare_detections(one, none, cut_scores=[cut], **LIMITS).is_same == is_same
+    assert compare_detections(none, one, cut_scores=[cut], **LIMITS).is_same == is_same
+
+
 def test_chains_do_not_mislead():
     """The nearest partner of the one is the only partner of the other."""
     boxes = np.array([[0.0, 0, 9, 9], [0.06, 0, 9, 9]])

@@ -1,6 +1,7 @@
 """Post-processing on made-up predictions."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou, nms
 
-from srn_d2.inference import merging
+from srn_d2.inference import array_postprocessing, merging
 from srn_d2.modeling.postprocessing import (
     FEW_CELLS,
+    MAX_SIZE_EXPONENT,
     PaperPostprocessing,
     ReleasedPostprocessing,
     build_postprocessing,
@@ -195,9 +197,10 @@ def test_scores_by_size_add_a_term_of_the_size_to_the_logit(sizes, score, expone
     boxes = torch.stack([0 * sizes, 0 * sizes, 0.5 * sizes, 2 * sizes], dim=1) + 7
     scores = torch.full((len(sizes),), score)
     found = scores_by_size(boxes, scores, exponent)
-    expected = scores.logit() + exponent * (sizes.clamp(8, 64) / 16).log()
+    expected = scores.logit() + exponent * (sizes.clamp(8, 48) / 16).log()
     torch.testing.assert_close(found, expected.sigmoid(), rtol=1e-4, atol=1e-5)
-    arrays = merging.scores_by_size(boxes.numpy(), scores.numpy(), exponent)
+    metadata = SimpleNamespace(size_exponent=exponent, size_reference=16.0, size_limits=(8.0, 48.0))
+    arrays = array_postprocessing.scores_by_size(boxes.numpy(), scores.numpy(), metadata)
     np.testing.assert_allclose(arrays, found, rtol=1e-5)
     assert arrays.dtype == np.float32
 
@@ -213,6 +216,20 @@ def test_scores_by_size_keep_zero_one_and_the_order_of_boxes_of_one_size():
     assert torch.equal(scores_by_size(boxes, scores, 0.0), scores)
 
 
+def test_scores_by_size_of_boxes_without_bounds_and_without_area():
+    boxes = torch.tensor([[-math.inf, 3, math.inf, 3], [0, 0, math.inf, 9], [4, 4, 4, 9]])
+    scores = torch.tensor([0.5, 0.5, 1.0])
+    found = scores_by_size(boxes, scores, MAX_SIZE_EXPONENT)
+    highest = 3.0**MAX_SIZE_EXPONENT
+    expected = [1 / (1 + 2.0**MAX_SIZE_EXPONENT), highest / (1 + highest), 1.0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    metadata = SimpleNamespace(
+        size_exponent=MAX_SIZE_EXPONENT, size_reference=16.0, size_limits=(8.0, 48.0)
+    )
+    arrays = array_postprocessing.scores_by_size(boxes.numpy(), scores.numpy(), metadata)
+    np.testing.assert_allclose(arrays, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [PaperPostprocessing, ReleasedPostprocessing])
 def test_scores_are_changed_by_size_before_nms_if_the_config_says_so(kind):
     boxes = torch.tensor([[0.0, 0, 30, 30], [0, 0, 40, 40], [70, 70, 78, 78]])
@@ -225,7 +242,7 @@ def test_scores_are_changed_by_size_before_nms_if_the_config_says_so(kind):
     assert found.scores.tolist() == pytest.approx([2.5 / 3.5, 0.75 / 1.75])
 
 
-@pytest.mark.parametrize("exponent", [-0.1, math.inf, math.nan])
+@pytest.mark.parametrize("exponent", [-0.1, 10.1, math.inf, math.nan])
 def test_a_wrong_exponent_of_the_size_is_named(small_cfg, exponent):
     cfg = small_cfg("MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", exponent)
     with pytest.raises(ValueError, match="SCORE_SIZE_EXPONENT_TEST is"):
