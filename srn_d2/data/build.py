@@ -32,7 +32,7 @@ from detectron2.data.build import (
 from detectron2.utils import comm
 
 from .dataset_dicts import load_dataset_dicts, require_faces
-from .dataset_mapper import FaceDatasetMapper
+from .dataset_mapper import NUM_TILES, FaceDatasetMapper, join_tiles
 from .image_io import CorruptImageError
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ def build_face_train_loader(cfg: CfgNode, start_iter: int = 0) -> torchdata.Data
         FaceDatasetMapper(cfg, is_train=True),
         seed=seed,
         max_corrupt_images=cfg.INPUT.FACE_MAX_CORRUPT_IMAGES,
+        mosaic_prob=cfg.INPUT.FACE_MOSAIC_PROB,
         sampling_weights=folder_weights(
             [record["file_name"] for record in dataset_dicts], cfg.DATALOADER.FACE_FOLDER_BALANCE
         ),
@@ -156,6 +157,7 @@ class SeededTrainingDataset(torchdata.Dataset):
         *,
         seed: int,
         max_corrupt_images: int,
+        mosaic_prob: float = 0.0,
         sampling_weights: np.ndarray | None = None,
     ):
         """
@@ -164,12 +166,15 @@ class SeededTrainingDataset(torchdata.Dataset):
             mapper: dataset dict -> sample; draws its random numbers from ``np.random``.
             seed: at least 0.
             max_corrupt_images: maximum number of distinct corrupt images in one data worker.
+            mosaic_prob: probability that a sample is a mosaic of the image and three others, drawn
+                at random from the epoch's.
             sampling_weights: from ``folder_weights``, (n,); None: each image once an epoch.
         """
         self.dataset = DatasetFromList(dataset_dicts, copy=False)
         self.mapper = mapper
         self.seed = seed
         self.max_corrupt_images = max_corrupt_images
+        self.mosaic_prob = mosaic_prob
         self._corrupt: dict[str, str] = {}  # file name -> error
         self.sampling_weights = sampling_weights
         self._order = (-1, np.empty(0, dtype=np.int64))  # epoch, its order
@@ -181,10 +186,28 @@ class SeededTrainingDataset(torchdata.Dataset):
             dataset_dict = self.dataset[int(index)]
             try:
                 with numpy_seed(self.seed, _DRAW_STREAM, draw):
+                    if self.mosaic_prob and np.random.rand() < self.mosaic_prob:
+                        return self._mosaic(dataset_dict, order)
                     return self.mapper(dataset_dict)
             except CorruptImageError as error:
                 self._note_corrupt(dataset_dict["file_name"], error)
         raise TooManyCorruptImagesError(f"No image can be decoded. {self._list_corrupt()}")
+
+    def _mosaic(self, dataset_dict: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
+        """A mosaic of an image and three others.
+
+        Raises:
+            CorruptImageError: the image cannot be decoded. Of the others such ones are noted and
+                replaced.
+        """
+        tiles = [self.mapper.tile(dataset_dict)]
+        while len(tiles) < NUM_TILES:
+            other = self.dataset[int(np.random.choice(order))]
+            try:
+                tiles.append(self.mapper.tile(other))
+            except CorruptImageError as error:
+                self._note_corrupt(other["file_name"], error)
+        return join_tiles(tiles)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         """The images of an epoch, in order, (n,)."""

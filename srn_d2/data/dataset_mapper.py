@@ -11,9 +11,12 @@ from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode, Instances
 
 from .image_io import ImageCache
-from .transforms import build_face_augmentation
+from .transforms import build_face_augmentation, build_mosaic_augmentation
 
 FACE_CLASS = 0
+
+NUM_TILES = 4
+"""Number of tiles of a mosaic."""
 
 
 class FaceDatasetMapper:
@@ -32,6 +35,7 @@ class FaceDatasetMapper:
     def __init__(
         self,
         augmentations: Sequence[T.Augmentation],
+        tile_augmentations: Sequence[T.Augmentation] = (),
         *,
         is_train: bool,
         image_format: str = "RGB",
@@ -42,6 +46,7 @@ class FaceDatasetMapper:
         """
         Args:
             augmentations: applied in this order, to RGB images.
+            tile_augmentations: the same for :meth:`tile`; their results are squares of one size.
             is_train: whether the result has "instances".
             image_format: "RGB" or "BGR".
             min_face_side: faces whose shorter side is below this (pixels, after augmentation)
@@ -58,6 +63,7 @@ class FaceDatasetMapper:
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f'INPUT.FORMAT must be "RGB" or "BGR", not "{image_format}"')
         self.augmentations = T.AugmentationList(augmentations)
+        self.tile_augmentations = T.AugmentationList(tile_augmentations)
         self.is_train = is_train
         self.image_format = image_format
         self.min_face_side = min_face_side
@@ -66,8 +72,10 @@ class FaceDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        has_mosaics = is_train and cfg.INPUT.FACE_MOSAIC_PROB > 0
         return {
             "augmentations": build_face_augmentation(cfg, is_train),
+            "tile_augmentations": build_mosaic_augmentation(cfg) if has_mosaics else (),
             "is_train": is_train,
             "image_format": cfg.INPUT.FORMAT,
             "min_face_side": cfg.INPUT.FACE_MIN_SIZE,
@@ -86,6 +94,15 @@ class FaceDatasetMapper:
             detectron2.data.detection_utils.SizeMismatchError: the dict's "height" and "width" are
                 not the file's.
         """
+        return self._map(dataset_dict, self.augmentations)
+
+    def tile(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """The same as a tile of a mosaic, see :func:`join_tiles`."""
+        return self._map(dataset_dict, self.tile_augmentations)
+
+    def _map(
+        self, dataset_dict: dict[str, Any], augmentations: T.AugmentationList
+    ) -> dict[str, Any]:
         sample = {key: value for key, value in dataset_dict.items() if key != "annotations"}
         image = self.read_image(dataset_dict["file_name"])
         detection_utils.check_image_size(sample, image)  # fills in "height" and "width"
@@ -94,7 +111,7 @@ class FaceDatasetMapper:
         boxes, is_ignored = _annotation_boxes(annotations)
         # The augmentations' coordinates are 0 at the corner of the first pixel.
         augmented = T.AugInput(image, boxes=boxes + self.pixel_offset)
-        self.augmentations(augmented)
+        augmentations(augmented)
 
         sample["image"] = self._to_tensor(augmented.image)
         if self.is_train:
@@ -108,6 +125,32 @@ class FaceDatasetMapper:
         if self.image_format == "BGR":
             image = image[:, :, ::-1]
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
+
+
+def join_tiles(tiles: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Join four samples of one size to one of twice their height and width: a mosaic.
+
+    Source: the mosaic of YOLOv4, Bochkovskiy et al., 2020, with tiles of equal size.
+
+    Args:
+        tiles: from :meth:`FaceDatasetMapper.tile`, row by row.
+
+    Returns:
+        a sample with the first tile's fields, and all tiles' pixels and faces.
+    """
+    _, height, width = tiles[0]["image"].shape
+    rows = [torch.cat([tiles[i]["image"], tiles[i + 1]["image"]], dim=2) for i in (0, 2)]
+    joined = Instances((2 * height, 2 * width))
+    faces = [tile["instances"] for tile in tiles]
+    shifts = [(x, y, x, y) for y in (0, height) for x in (0, width)]
+    boxes = [
+        own.gt_boxes.tensor + torch.tensor(shift, dtype=torch.float32)
+        for own, shift in zip(faces, shifts, strict=True)
+    ]
+    joined.gt_boxes = Boxes(torch.cat(boxes))
+    joined.gt_classes = torch.cat([own.gt_classes for own in faces])
+    joined.gt_ignore = torch.cat([own.gt_ignore for own in faces])
+    return {**tiles[0], "image": torch.cat(rows, dim=1), "instances": joined}
 
 
 def _annotation_boxes(annotations: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

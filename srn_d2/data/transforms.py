@@ -24,6 +24,19 @@ HUE_DELTA = 18.0  # degrees
 DISTORTION_PROB = 0.5  # of each of the four, independently
 
 
+def build_mosaic_augmentation(cfg: CfgNode) -> list[T.Augmentation]:
+    """Return the augmentations of one of the four tiles of a mosaic: training's, at half the size.
+
+    The sizes of INPUT.FACE_SAMPLED_SIZES are limited to half of the tile's side, so that a face has
+    surroundings.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.FACE_CROP_SIZE = tile = cfg.INPUT.FACE_CROP_SIZE // 2
+    cfg.INPUT.FACE_SAMPLED_SIZES = [min(size, tile / 2) for size in cfg.INPUT.FACE_SAMPLED_SIZES]
+    return build_face_augmentation(cfg, is_train=True)
+
+
 def build_face_augmentation(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     """Return the augmentations of training (the paper's) or of testing (resizing only).
 

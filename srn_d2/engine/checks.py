@@ -158,7 +158,14 @@ def _requirements(cfg: CfgNode) -> Iterator[tuple[str, bool, str]]:
         f"it must divide SOLVER.IMS_PER_BATCH, {solver.IMS_PER_BATCH}; 0: nothing is rescaled to "
         "the number of workers",
     )
-    yield "INPUT.FACE_CROP_SIZE", cfg.INPUT.FACE_CROP_SIZE >= 1, "it must be at least 1"
+    crop, mosaic = cfg.INPUT.FACE_CROP_SIZE, cfg.INPUT.FACE_MOSAIC_PROB
+    yield "INPUT.FACE_CROP_SIZE", crop >= 1, "it must be at least 1"
+    yield "INPUT.FACE_MOSAIC_PROB", 0 <= mosaic <= 1, "it must be a probability"
+    yield (
+        "INPUT.FACE_CROP_SIZE",
+        not mosaic > 0 or crop % 2 == 0,
+        "with INPUT.FACE_MOSAIC_PROB it must be even",
+    )
     for key in PAIRS:
         yield f"INPUT.{key}", len(cfg.INPUT[key]) == 2, "it must be two numbers, least and largest"
     yield from _schedule_requirements(solver)

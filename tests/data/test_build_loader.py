@@ -293,6 +293,58 @@ def test_data_sets_are_joined(faces):
     assert sorted(s["image_id"] for s in batch) == [*range(NUM_IMAGES), 100, 101, 102]
 
 
+def with_mosaics(prob: float, num_workers: int = 0) -> CfgNode:
+    cfg = make_cfg(num_workers)
+    cfg.INPUT.FACE_MOSAIC_PROB = prob
+    return cfg
+
+
+def colours(folder: Path) -> None:
+    """Paint each image in a colour of its own."""
+    for i in range(NUM_IMAGES):
+        Image.fromarray(np.full((40 + i, 50, 3), 20 * i + 10, np.uint8)).save(folder / f"{i}.png")
+
+
+def test_mosaics_are_of_four_images_as_often_as_asked_for(faces):
+    colours(faces)
+    cfg = with_mosaics(0.5)
+    cfg.INPUT.FACE_PHOTOMETRIC, cfg.INPUT.FACE_EXPAND_RANGE = False, (1.0, 1.0)
+    samples = [sample for batch in take(cfg, 50) for sample in batch]
+    shown = np.zeros(NUM_IMAGES)
+    num_mosaics = 0
+    for sample in samples:
+        assert sample["image"].shape == (3, 32, 32)
+        tiles = sample["image"][0].unfold(0, 16, 16).unfold(1, 16, 16).flatten(0, 1)
+        values = [tile.unique().tolist() for tile in tiles]
+        assert all(len(own) == 1 for own in values)
+        images = [(own[0] - 10) // 20 for own in values]
+        assert images[0] == sample["image_id"]
+        num_mosaics += len(set(images)) > 1
+        shown[images[1:]] += 1
+    assert 75 < num_mosaics < 120  # a mosaic of one image four times is rare
+    assert (shown > 0).all()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_mosaics_are_a_function_of_the_draw(faces, num_workers):
+    whole = fingerprints(take(with_mosaics(0.5), 6))
+    assert fingerprints(take(with_mosaics(0.5, num_workers), 4, start_iter=2)) == whole[2:]
+    assert fingerprints(take(make_cfg(), 6)) != whole
+
+
+def test_corrupt_images_are_replaced_in_mosaics(faces, caplog):
+    colours(faces)
+    damage(faces, 2, 7)
+    with caplog.at_level(logging.WARNING):
+        batches = fingerprints(take(with_mosaics(1.0), 5))
+    assert any("2.png" in message for message in caplog.messages)
+    assert fingerprints(take(with_mosaics(1.0, num_workers=2), 5)) == batches
+    cfg = with_mosaics(1.0)
+    cfg.INPUT.FACE_MAX_CORRUPT_IMAGES = 1
+    with pytest.raises(TooManyCorruptImagesError, match=r"(?s)2\.png.*7\.png|7\.png.*2\.png"):
+        take(cfg, 10)
+
+
 # --- corrupt images --------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data.detection_utils import SizeMismatchError
-from detectron2.structures import BoxMode
+from detectron2.structures import Boxes, BoxMode, Instances
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,7 +17,7 @@ from PIL import Image
 
 from srn_d2.config import add_srn_config
 from srn_d2.data.build import numpy_seed
-from srn_d2.data.dataset_mapper import FaceDatasetMapper, select_faces
+from srn_d2.data.dataset_mapper import FaceDatasetMapper, join_tiles, select_faces
 from srn_d2.data.image_io import EXIF_ORIENTATION, CorruptImageError
 
 
@@ -213,6 +213,62 @@ def test_the_augmentation_is_given_the_boxes(tmp_path):
             np.testing.assert_allclose(painted, box, atol=1.0)
             num_seen += 1
     assert 10 < num_seen < 40
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.lists(st.integers(0, 3), min_size=4, max_size=4),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_mosaic_has_the_pixels_and_the_faces_of_its_tiles(size, numbers, seed):
+    height, width = size
+    rng = np.random.default_rng(seed)
+    tiles = []
+    for index, number in enumerate(numbers):
+        faces = Instances(size)
+        corners = torch.from_numpy(rng.uniform(0, 1, (number, 2, 2)) * (width, height))
+        faces.gt_boxes = Boxes(corners.sort(dim=1).values.flatten(1).float())
+        faces.gt_classes = torch.zeros(number, dtype=torch.int64)
+        faces.gt_ignore = torch.from_numpy(rng.random(number) < 0.5)
+        pixels = torch.from_numpy(rng.integers(0, 256, (3, *size), dtype=np.uint8))
+        tiles.append({"image": pixels, "instances": faces, "image_id": index})
+    mosaic = join_tiles(tiles)
+    assert mosaic["image_id"] == 0
+    assert mosaic["instances"].image_size == (2 * height, 2 * width)
+    start = 0
+    for index, tile in enumerate(tiles):
+        y, x = (index // 2) * height, (index % 2) * width
+        assert torch.equal(mosaic["image"][:, y : y + height, x : x + width], tile["image"])
+        own = mosaic["instances"][start : start + numbers[index]]
+        start += numbers[index]
+        moved = own.gt_boxes.tensor - torch.tensor([x, y, x, y])
+        torch.testing.assert_close(moved, tile["instances"].gt_boxes.tensor, atol=1e-5, rtol=0)
+        assert torch.equal(own.gt_ignore, tile["instances"].gt_ignore)
+    assert len(mosaic["instances"]) == len(mosaic["instances"].gt_classes) == start
+
+
+def test_tiles_are_of_half_the_size_and_their_faces_of_a_quarter_at_most(tmp_path):
+    """A white face on black: its box still bounds it."""
+    pixels = np.zeros((300, 400, 3), np.uint8)
+    pixels[40:190, 90:200] = 255
+    source = record(write_image(tmp_path, pixels), [90, 40, 110, 150])
+    keys = {"FACE_MOSAIC_PROB": 0.5, "FACE_ANCHOR_SAMPLING_PROB": 1.0, "FACE_PHOTOMETRIC": False}
+    cfg = make_cfg(**keys, FACE_SAMPLED_SIZES=(4.0, 60.0), FACE_CROP_SIZE=64)
+    mapper = FaceDatasetMapper(cfg, is_train=True)
+    sizes = {"whole": [], "tile": []}
+    for seed in range(40):
+        for kind, call in (("whole", mapper), ("tile", mapper.tile)):
+            with numpy_seed(seed):
+                sample = call(source)
+            side = 64 if kind == "whole" else 32
+            assert sample["image"].shape == (3, side, side)
+            [box] = sample["instances"].gt_boxes.tensor
+            ys, xs = np.nonzero(sample["image"][0].numpy() > 127)
+            painted = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+            np.testing.assert_allclose(painted, box, atol=1.0)
+            sizes[kind].append(float(((box[2] - box[0]) * (box[3] - box[1])).sqrt()))
+    assert max(sizes["whole"]) > 32
+    assert 12 < max(sizes["tile"]) < 17
 
 
 @pytest.mark.parametrize("side", [64, 128], ids=["as it is", "halved"])

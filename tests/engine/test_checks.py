@@ -105,6 +105,8 @@ def test_a_best_metric_of_no_task_is_a_warning(
         ("DATALOADER.NUM_WORKERS", -1),
         ("INPUT.FACE_CROP_SIZE", 0),
         ("INPUT.FACE_PATCH_SCALES", (0.5,)),
+        ("INPUT.FACE_MOSAIC_PROB", 1.5),
+        ("INPUT.FACE_MOSAIC_PROB", float("nan")),
         ("MODEL.META_ARCHITECTURE", "SNR"),
         ("MODEL.BACKBONE.NAME", "resnet50"),
         ("MODEL.FPN.NORM", "BatchNorm"),
@@ -121,6 +123,12 @@ def test_impossible_values_name_the_key(small_cfg, key, value):
     node[name] = value
     with pytest.raises(ValueError, match=f"^{key} is ".replace(".", r"\.")):
         check_solver(cfg)
+
+
+def test_a_mosaic_is_of_an_even_side(small_cfg):
+    check_solver(small_cfg("INPUT.FACE_CROP_SIZE", 63))
+    with pytest.raises(ValueError, match=r"^INPUT\.FACE_CROP_SIZE is 63.*FACE_MOSAIC_PROB.*even"):
+        check_solver(small_cfg("INPUT.FACE_CROP_SIZE", 63, "INPUT.FACE_MOSAIC_PROB", 0.5))
 
 
 @pytest.mark.parametrize(
