@@ -52,9 +52,9 @@ class FaceDetector(ImageDetector):
     an image of 1000 x 1000, and none for one of 500 x 500; ``large_faces=False`` leaves it out.
 
     Args:
-        model: one that comes with the package: "lite", or one that was "lite" before: "lite-v2", of
-            the same network, or "lite-v1", which takes twice the time. Not used if a config is
-            given.
+        model: one that comes with the package: "lite", or one that was "lite" before: "lite-v3"
+            and "lite-v2", of the same network, or "lite-v1", which takes twice the time. Not used
+            if a config is given.
         config_file: instead of it, a config file of this project, the name of one in
             ``srn_d2.model_zoo``, or a whole config.
         weights: a checkpoint for that config; None: its MODEL.WEIGHTS.
