@@ -29,7 +29,7 @@ DESCRIPTION = """Find the faces in pictures, videos or a camera's pictures.
   srn-d2 detect holiday/ --list                     what would be done, and what not
   srn-d2 detect holiday/ --format csv --no-pictures
   srn-d2 detect 'photos/**/*.png' --min-face-size 40 --output found
-  srn-d2 detect street.mp4 --pixelate --threshold 0.3
+  srn-d2 detect street.mp4 --pixelate --threshold 0.25
   srn-d2 detect archive/ --format parquet --no-pictures --num-gpus 4
   srn-d2 detect WIDER_val/images --format wider --threshold 0.01 --no-pictures
   srn-d2 detect --webcam

@@ -28,8 +28,8 @@ DESCRIPTION = """Write a model as a file for another runtime, and compare the tw
 
 The input is uint8 (N, 3, H, W), RGB, of any size. ONNX gives boxes (n, 4), scores (n,) and
 image_index (n,) of the detections of all N images; with --no-nms, as TorchScript, boxes (N, R, 4)
-and scores (N, R) of all R anchors, to be changed by size and passed to NMS by the file's
-properties (docs/export.md). Boxes are [x1, y1, x2, y2] in pixels.
+and scores (N, R) of all R anchors; the caller changes scores by size and runs NMS, with the numbers
+in the file's properties (docs/export.md). Boxes are [x1, y1, x2, y2] in pixels.
 """
 EPILOG = """Exit status: 0, 1 if the file's results differ from the model's by more than 0.05 pixels
 or 0.001 of score, or 2 if nothing could be written.

@@ -179,8 +179,8 @@ def _add_input_config(cfg: CfgNode) -> None:
     # [paper].
     cfg.INPUT.FACE_DEGRADATION_PROB = 0.0
     # Probability that a training image is a mosaic: four crops of half the size, of four images,
-    # side by side in two rows. The chosen faces are then at most a quarter of FACE_CROP_SIZE, which
-    # must be even. 0: never [paper].
+    # side by side in two rows. In data-anchor sampling the sizes are then limited to a quarter of
+    # FACE_CROP_SIZE, which must be even. 0: never [paper].
     cfg.INPUT.FACE_MOSAIC_PROB = 0.0
     # A face whose shorter side is below this many pixels after augmentation is an ignore region.
     # (No figure in the paper; half of the smallest anchor's width.)

@@ -20,6 +20,7 @@ from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.onnx_predictor import open_session
 from srn_d2.export.parity import check_picture, onnx_parity, torchscript_parity
 from srn_d2.export.torchscript_export import METADATA_FILE, export_torchscript
+from srn_d2.modeling.postprocessing import scores_by_size
 
 # N, H, W: odd sides, sides below a stride of the network, multiples of 32.
 SHAPES = [(1, 131, 97), (2, 97, 131), (1, 64, 96), (2, 33, 200), (1, 5, 7), (1, 1, 1)]
@@ -123,6 +124,9 @@ def test_the_threshold_in_the_graph_leaves_the_better_detections(lite, lite_file
     images = {"images": photograph[None, :200, 100:400].transpose(0, 3, 1, 2)}
     boxes, scores, _ = open_session(lite_files[True]).run(None, images)
     [dense_boxes], [dense_scores] = open_session(lite_files[False]).run(None, images)
+    exponent = lite.model.postprocessing.size_exponent
+    dense_scores = scores_by_size(*map(torch.from_numpy, (dense_boxes, dense_scores)), exponent)
+    dense_scores = dense_scores.numpy()
     assert (scores > 0.05).all()
     assert scores.max() == pytest.approx(dense_scores.max(), abs=1e-6)
     best = dense_boxes[dense_scores > dense_scores.max() - 1e-6]  # one, or several nearly equal

@@ -6,6 +6,7 @@ import pytest
 
 from runtimes.measure import compare
 from runtimes.process import REFERENCE, RuntimeProcess, known_runtimes
+from srn_d2.export.onnx_export import export_onnx
 from srn_d2.export.parity import check_picture
 
 
@@ -17,11 +18,17 @@ def runtimes(repo_root):
 @pytest.mark.numerics
 @pytest.mark.parametrize("nms", [True, False], ids=["nms", "dense"])
 @pytest.mark.parametrize("name", ["opencv", "openvino", "web"])
-def test_results_are_onnx_runtimes(runtimes, lite_files, name, nms):
+def test_results_are_onnx_runtimes(runtimes, lite, lite_files, tmp_path, name, nms):
     if not runtimes[name].is_installed:
         pytest.skip(f"{runtimes[name].title} is not installed: {runtimes[name].install}")
     if name == "opencv" and int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip("OpenCV 4 lacks some operators")
+    path = lite_files[nms]
+    if nms:
+        # In any picture the coarsest anchors have scores of some 0.07: with the default threshold
+        # there would be no picture without detections.
+        path = tmp_path / "lite.onnx"
+        export_onnx(lite, path, score_threshold=0.1)
     picture = check_picture()[0].transpose(2, 0, 1)
     batches = {
         "faces": picture[None, :, 140:280, 150:321],
@@ -31,8 +38,8 @@ def test_results_are_onnx_runtimes(runtimes, lite_files, name, nms):
     }
     num_found = {}
     with (
-        RuntimeProcess(runtimes[REFERENCE], lite_files[nms]) as reference,
-        RuntimeProcess(runtimes[name], lite_files[nms]) as other,
+        RuntimeProcess(runtimes[REFERENCE], path) as reference,
+        RuntimeProcess(runtimes[name], path) as other,
     ):
         for batch, images in batches.items():
             expected, _ = reference.run(images)
@@ -42,5 +49,5 @@ def test_results_are_onnx_runtimes(runtimes, lite_files, name, nms):
             assert difference.score < 1e-4, batch
             assert difference.box < 0.01, batch
             num_found[batch] = int((expected["scores"] > 0.02).sum())
-    assert num_found["faces"] > 1
+    assert num_found["faces"] > 0
     assert not nms or num_found["nothing"] == 0
