@@ -17,7 +17,6 @@ from srn_d2.data.build import paused_garbage_collection
 from srn_d2.evaluation import build_evaluator
 from srn_d2.evaluation.evaluation_dataset import EvaluationDataset
 from srn_d2.evaluation.widerface.assignment import check_iou_thresholds
-from srn_d2.modeling.postprocessing import MAX_SIZE_EXPONENT
 
 SCHEDULERS = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 WARMUP_METHODS = ("linear", "constant")
@@ -176,11 +175,6 @@ def _requirements(cfg: CfgNode) -> Iterator[tuple[str, bool, str]]:
 
 
 def _model_requirements(model: CfgNode) -> Iterator[tuple[str, bool, str]]:
-    yield (
-        "MODEL.SRN.SCORE_SIZE_EXPONENT_TEST",
-        0 <= model.SRN.SCORE_SIZE_EXPONENT_TEST <= MAX_SIZE_EXPONENT,
-        f"it must be from 0 to {MAX_SIZE_EXPONENT:g}",
-    )
     for key, name, registry in (
         ("MODEL.META_ARCHITECTURE", model.META_ARCHITECTURE, META_ARCH_REGISTRY),
         ("MODEL.BACKBONE.NAME", model.BACKBONE.NAME, BACKBONE_REGISTRY),

@@ -107,7 +107,6 @@ def test_a_best_metric_of_no_task_is_a_warning(
         ("INPUT.FACE_PATCH_SCALES", (0.5,)),
         ("INPUT.FACE_MOSAIC_PROB", 1.5),
         ("INPUT.FACE_MOSAIC_PROB", float("nan")),
-        ("MODEL.SRN.SCORE_SIZE_EXPONENT_TEST", -1.0),
         ("MODEL.META_ARCHITECTURE", "SNR"),
         ("MODEL.BACKBONE.NAME", "resnet50"),
         ("MODEL.FPN.NORM", "BatchNorm"),
