@@ -110,7 +110,8 @@ try:
 except Exception as exception:
     raised = type(exception).__name__
 print("a factor for each channel, weight_scale:", raised or "no error")
-same = max(errors["weight_gain"], by_channel) < 0.03 and errors["weight_scale"] > 0.5 and raised == "ValueError"
+is_accurate = max(errors["weight_gain"], by_channel) < 0.03
+same = is_accurate and errors["weight_scale"] > 0.5 and raised == "ValueError"
 print("as described" if same else "it has changed")
 sys.exit(not same)
 PYTHON
